@@ -1,0 +1,3 @@
+//! Criterion entry.
+
+fn main() {}

@@ -1,0 +1,42 @@
+//! Neural architecture search with reinforcement learning: a controller designs convolutional
+//! networks, each is trained on real images, and the controller learns from what they achieve.
+//!
+//! Modules in dependency order; a module uses only those above it:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`rng`] | random numbers addressed by (seed, purpose, index) |
+//! | [`shape`] | the output-size formulas |
+//! | [`data`] | data sets: records, split, order of an epoch, views of an image |
+//! | [`space`] | architectures and the search space: decisions in, architecture out, and back |
+//! | [`graph`] | architecture to a plan of steps with one arena |
+//! | [`device`] | what runs a plan: `reference` (the specification) and `cpu` |
+//! | [`train`] | one child: epochs, evaluation, weights |
+//! | [`controller`] | the LSTM policy and REINFORCE |
+//! | [`config`] | settings of a run, parsed once into types that cannot be inconsistent |
+//! | [`search`] | the loop, the journal, resuming |
+//! | [`report`] | tables for people, objects for programs |
+//! | [`cli`] | commands and flags |
+
+pub mod rng;
+pub mod shape;
+
+pub mod data;
+
+pub mod space;
+
+pub mod graph;
+
+pub mod device;
+
+pub mod train;
+
+pub mod controller;
+
+pub mod config;
+
+pub mod search;
+
+pub mod report;
+
+pub mod cli;

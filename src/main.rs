@@ -1,0 +1,3 @@
+//! The `nas-engine` program: parse, run, print the error, choose the exit code.
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! The integration tests, one binary.
+
+mod cli; // commands as a user types them
+mod controller; // learns a rigged reward; gradient against finite differences
+mod data; // split, views and bad files
+mod examples; // the shipped architectures state their size
+mod gradients; // backward = finite differences, over device::cases
+mod journal; // damaged journals; resume equals never having stopped
+mod layering; // dependency order, file lengths
+mod ops; // cpu = reference, guard bands, repeat = same bits, over device::cases
+mod oracle; // random architectures against JAX
+mod plan; // random architectures: shapes agree, no two live buffers overlap
+mod search; // the whole loop with the stub evaluator
+mod space; // tokens to JSON and back; every sampled architecture is valid
+mod train; // overfits a tiny set; devices agree
