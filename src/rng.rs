@@ -145,7 +145,10 @@ fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
             (p0 >> 32) as u32 ^ counter[3] ^ key[1],
             p0 as u32,
         ];
-        key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
+        key = [
+            key[0].wrapping_add(0x9E37_79B9),
+            key[1].wrapping_add(0xBB67_AE85),
+        ];
     }
     counter
 }
@@ -158,7 +161,10 @@ mod tests {
     #[test]
     fn philox_matches_the_published_vectors() {
         let ones = u32::MAX;
-        assert_eq!(philox([0; 4], [0; 2]), [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]);
+        assert_eq!(
+            philox([0; 4], [0; 2]),
+            [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]
+        );
         assert_eq!(
             philox([ones; 4], [ones; 2]),
             [0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd]
@@ -190,7 +196,10 @@ mod tests {
             counts[rng.below(6) as usize] += 1;
         }
         // Deviation of a count: sqrt(60000 * 1/6 * 5/6) = 91; five of them.
-        assert!(counts.iter().all(|&c| c.abs_diff(10_000) < 456), "{counts:?}");
+        assert!(
+            counts.iter().all(|&c| c.abs_diff(10_000) < 456),
+            "{counts:?}"
+        );
     }
 
     #[test]
@@ -204,6 +213,10 @@ mod tests {
             squares += x * x;
         }
         assert!((sum / n as f64).abs() < 0.016, "mean {}", sum / n as f64);
-        assert!((squares / n as f64 - 1.0).abs() < 0.022, "variance {}", squares / n as f64);
+        assert!(
+            (squares / n as f64 - 1.0).abs() < 0.022,
+            "variance {}",
+            squares / n as f64
+        );
     }
 }

@@ -26,7 +26,10 @@ mod tests {
     #[test]
     fn sizes() {
         assert_eq!((planes(36), planes(3), planes(8)), (5, 1, 1));
-        assert_eq!((conv_output(32, 1), conv_output(32, 3), conv_output(11, 2)), (32, 11, 6));
+        assert_eq!(
+            (conv_output(32, 1), conv_output(32, 3), conv_output(11, 2)),
+            (32, 11, 6)
+        );
         assert_eq!(pool_output(32, 2, 2), Some(16));
         assert_eq!(pool_output(11, 3, 2), Some(5));
         assert_eq!(pool_output(2, 3, 1), None);

@@ -1,1 +1,9 @@
-//! (being written)
+//! Architectures and the search space: decisions in, architecture out, and back.
+
+mod architecture;
+mod json;
+
+pub use architecture::{
+    Architecture, ArchitectureError, FILTER_SIDE, FILTERS, LAYERS, Layer, LayerOp, POOL_SIDE,
+    STRIDE,
+};

@@ -1,0 +1,130 @@
+//! What an architecture is: layers, what each reads, and the limits that every architecture keeps.
+//!
+//! What depends on sizes of images (a pooling window larger than its input) is found later, by
+//! shape inference.
+
+use std::ops::RangeInclusive;
+
+/// Layers of an architecture, pools and normalisations counted.
+pub const LAYERS: RangeInclusive<usize> = 1..=256;
+/// Sides of a filter, which are odd.
+pub const FILTER_SIDE: RangeInclusive<usize> = 1..=15;
+/// Filters of a convolution.
+pub const FILTERS: RangeInclusive<usize> = 1..=4096;
+/// Strides of a convolution or a pool.
+pub const STRIDE: RangeInclusive<usize> = 1..=8;
+/// Sides of a pooling window: twice the side of an image, which no window that fits can reach.
+pub const POOL_SIDE: RangeInclusive<usize> = 1..=64;
+
+/// A convolutional network as the search sees it: no weights, no sizes of images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Architecture {
+    /// Layers in order; the first is layer 1, because 0 names the image.
+    pub layers: Vec<Layer>,
+    /// The initial learning rate it is to be trained with, where it has one of its own.
+    pub learning_rate: Option<f64>,
+}
+
+/// One layer: what it does and to what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// What the layer computes.
+    pub op: LayerOp,
+    /// Layers read, strictly ascending, each before this one; 0 is the image. `[0]` where the
+    /// layer has no other input, so never empty.
+    pub inputs: Vec<usize>,
+}
+
+/// What a layer computes. Pairs are [height, width].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerOp {
+    /// Convolution, batch normalisation, ReLU.
+    Conv {
+        /// Sides of a filter, both odd.
+        filter: [usize; 2],
+        /// Number of filters, which is the number of output channels.
+        filters: usize,
+        /// Steps between outputs.
+        stride: [usize; 2],
+    },
+    /// The largest value of each window.
+    MaxPool {
+        /// Sides of the window.
+        pool: [usize; 2],
+        /// Steps between windows.
+        stride: [usize; 2],
+    },
+    /// The mean of each window.
+    AvgPool {
+        /// Sides of the window.
+        pool: [usize; 2],
+        /// Steps between windows.
+        stride: [usize; 2],
+    },
+    /// Local contrast normalisation.
+    Lcn,
+    /// Batch normalisation with scale and shift, no ReLU.
+    BatchNorm,
+}
+
+impl LayerOp {
+    /// The name of the layer's type in JSON and in tokens.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            LayerOp::Conv { .. } => "conv",
+            LayerOp::MaxPool { .. } => "max_pool",
+            LayerOp::AvgPool { .. } => "avg_pool",
+            LayerOp::Lcn => "lcn",
+            LayerOp::BatchNorm => "batch_norm",
+        }
+    }
+}
+
+impl Architecture {
+    /// Layers that no layer reads, ascending: together they are the classifier's input.
+    pub fn unread(&self) -> Vec<usize> {
+        let mut read = vec![false; self.layers.len() + 1];
+        for &input in self.layers.iter().flat_map(|layer| &layer.inputs) {
+            read[input] = true;
+        }
+        (1..=self.layers.len())
+            .filter(|&layer| !read[layer])
+            .collect()
+    }
+}
+
+/// Why a text is not an architecture.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArchitectureError {
+    /// The text is not one JSON value.
+    #[error(
+        "the architecture is not valid JSON: {reason} at line {line}, column {column}, after \
+         `{before}`; it must be one object such as {example}"
+    )]
+    NotJson {
+        /// What the parser missed.
+        reason: String,
+        /// Line of the fault, from 1.
+        line: usize,
+        /// Byte of the fault in its line, from 1.
+        column: usize,
+        /// The text just before the fault.
+        before: String,
+        /// A small architecture, to copy from.
+        example: &'static str,
+    },
+    /// The architecture is a recurrent cell.
+    #[error(
+        "the architecture is a recurrent cell (`\"space\":\"cell\"`), which this version cannot \
+         read yet; give one with `\"space\":\"conv\"`"
+    )]
+    Cell,
+    /// The text is JSON but breaks a rule of architectures.
+    #[error("{place}: {rule}")]
+    Rule {
+        /// `the architecture` or `layer 3`.
+        place: String,
+        /// The key, the rule it breaks and what to write instead.
+        rule: String,
+    },
+}
