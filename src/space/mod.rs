@@ -2,6 +2,8 @@
 
 mod architecture;
 mod json;
+mod read;
+mod write;
 
 pub use architecture::{
     Architecture, ArchitectureError, FILTER_SIDE, FILTERS, LAYERS, Layer, LayerOp, POOL_SIDE,

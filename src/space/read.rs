@@ -1,0 +1,312 @@
+//! Architectures read from JSON, strictly: whatever the format does not name is refused.
+
+use std::ops::RangeInclusive;
+
+use super::architecture::{
+    Architecture, ArchitectureError, FILTER_SIDE, FILTERS, LAYERS, Layer, LayerOp, POOL_SIDE,
+    STRIDE,
+};
+use super::json::{Json, quoted};
+
+const EXAMPLE: &str = r#"{"space":"conv","layers":[{"filter":[3,3],"filters":16,"inputs":[0]}]}"#;
+
+const TYPES: [&str; 5] = ["conv", "max_pool", "avg_pool", "lcn", "batch_norm"];
+
+impl Architecture {
+    /// Reads an architecture. Keys may stand in any order; whatever the format does not name is
+    /// refused.
+    pub fn from_json(text: &str) -> Result<Self, ArchitectureError> {
+        let json = serde_json::from_str(text).map_err(|error| not_json(text, &error))?;
+        let place = "the architecture";
+        let mut top = Fields::new(place.to_owned(), json)?;
+        match top.require("space", "write \"space\":\"conv\"")? {
+            Json::Text(space) if space == "conv" => {}
+            Json::Text(space) if space == "cell" => return Err(ArchitectureError::Cell),
+            other => {
+                return Err(rule(
+                    place,
+                    format!("`space` must be \"conv\", not {other}"),
+                ));
+            }
+        }
+        let layers = top.require("layers", "list at least one layer")?;
+        let learning_rate = top
+            .take("learning_rate")
+            .map(read_learning_rate)
+            .transpose()?;
+        top.finish(&["space", "layers", "learning_rate"], "an architecture")?;
+        let Json::List(layers) = layers else {
+            return Err(rule(
+                place,
+                format!("`layers` must be a list of layers, not {layers}"),
+            ));
+        };
+        if !LAYERS.contains(&layers.len()) {
+            let (low, high) = LAYERS.into_inner();
+            let text = format!(
+                "`layers` holds {} layers; give {low} to {high}",
+                layers.len()
+            );
+            return Err(rule(place, text));
+        }
+        let numbered = layers.into_iter().enumerate();
+        let layers = numbered
+            .map(|(i, layer)| read_layer(i + 1, layer))
+            .collect::<Result<_, _>>();
+        Ok(Architecture {
+            layers: layers?,
+            learning_rate,
+        })
+    }
+}
+
+fn read_learning_rate(json: Json) -> Result<f64, ArchitectureError> {
+    let number = match json {
+        Json::Whole(x) => Some(x as f64),
+        Json::Number(x) => Some(x),
+        _ => None,
+    };
+    number.filter(|x| *x > 0.0 && x.is_finite()).ok_or_else(|| {
+        let advice = "leave it out for the recipe's own";
+        let text = format!("`learning_rate` must be a number above 0, not {json}; {advice}");
+        rule("the architecture", text)
+    })
+}
+
+fn read_layer(number: usize, json: Json) -> Result<Layer, ArchitectureError> {
+    let place = format!("layer {number}");
+    let mut fields = Fields::new(place.clone(), json)?;
+    let op_type = match fields.take("type") {
+        None => "conv".to_owned(),
+        Some(Json::Text(name)) if TYPES.contains(&name.as_str()) => name,
+        Some(other) => {
+            let suggestion = match &other {
+                Json::Text(name) => did_you_mean(name, &TYPES),
+                _ => String::new(),
+            };
+            let known = TYPES.join(", ");
+            let text = format!("`type` must be one of {known}, not {other}{suggestion}");
+            return Err(rule(&place, text));
+        }
+    };
+    let op = match op_type.as_str() {
+        "conv" => LayerOp::Conv {
+            filter: fields.pair("filter", FILTER_SIDE, Parity::Odd)?,
+            filters: fields.filters()?,
+            stride: match fields.has("stride") {
+                true => fields.pair("stride", STRIDE, Parity::Any)?,
+                false => [1, 1],
+            },
+        },
+        "max_pool" | "avg_pool" => {
+            let pool = fields.pair("pool", POOL_SIDE, Parity::Any)?;
+            let stride = fields.pair("stride", STRIDE, Parity::Any)?;
+            match op_type.as_str() {
+                "max_pool" => LayerOp::MaxPool { pool, stride },
+                _ => LayerOp::AvgPool { pool, stride },
+            }
+        }
+        "lcn" => LayerOp::Lcn,
+        _ => LayerOp::BatchNorm,
+    };
+    let inputs = fields.inputs(number)?;
+    let keys: &[&str] = match op {
+        LayerOp::Conv { .. } => &["type", "filter", "filters", "stride", "inputs"],
+        LayerOp::MaxPool { .. } | LayerOp::AvgPool { .. } => &["type", "pool", "stride", "inputs"],
+        LayerOp::Lcn | LayerOp::BatchNorm => &["type", "inputs"],
+    };
+    fields.finish(keys, &format!("a layer of type `{op_type}`"))?;
+    Ok(Layer { op, inputs })
+}
+
+/// The fields of one object, each taken once; what is left at the end is unknown.
+struct Fields {
+    place: String,
+    fields: Vec<(String, Json)>,
+}
+
+#[derive(PartialEq)]
+enum Parity {
+    Odd,
+    Any,
+}
+
+impl Fields {
+    fn new(place: String, json: Json) -> Result<Self, ArchitectureError> {
+        let Json::Object(fields) = json else {
+            let text = format!("must be an object in curly brackets, not {json}; see {EXAMPLE}");
+            return Err(rule(&place, text));
+        };
+        for (i, (key, _)) in fields.iter().enumerate() {
+            if fields[..i].iter().any(|(earlier, _)| earlier == key) {
+                return Err(rule(
+                    &place,
+                    format!("{} stands twice; keep one", quoted(key)),
+                ));
+            }
+        }
+        Ok(Fields { place, fields })
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.fields.iter().any(|(name, _)| name == key)
+    }
+
+    fn take(&mut self, key: &str) -> Option<Json> {
+        let at = self.fields.iter().position(|(name, _)| name == key)?;
+        Some(self.fields.remove(at).1)
+    }
+
+    fn require(&mut self, key: &str, advice: &str) -> Result<Json, ArchitectureError> {
+        if let Some(json) = self.take(key) {
+            return Ok(json);
+        }
+        // A misspelt key is the likeliest reason for one to be missing.
+        let close = self.fields.iter().map(|(name, _)| name.as_str());
+        let instead = match nearest(key, close) {
+            Some(found) => format!("; is {} meant to be it?", quoted(found)),
+            None => format!("; {advice}"),
+        };
+        Err(rule(&self.place, format!("`{key}` is missing{instead}")))
+    }
+
+    /// `[height, width]`, both within `range`.
+    fn pair(
+        &mut self,
+        key: &str,
+        range: RangeInclusive<usize>,
+        parity: Parity,
+    ) -> Result<[usize; 2], ArchitectureError> {
+        let (low, high) = range.clone().into_inner();
+        let odd = if parity == Parity::Odd { "odd " } else { "" };
+        let form = format!("two {odd}whole numbers from {low} to {high}, [height, width]");
+        let json = self.require(key, &format!("give {form}"))?;
+        let whole = |x: &Json| x.whole().filter(|x| range.contains(x));
+        let fits = |x: &usize| parity == Parity::Any || x % 2 == 1;
+        if let Json::List(list) = &json
+            && let [h, w] = list.as_slice()
+            && let (Some(h), Some(w)) = (whole(h).filter(fits), whole(w).filter(fits))
+        {
+            return Ok([h, w]);
+        }
+        Err(rule(
+            &self.place,
+            format!("`{key}` must be {form}, not {json}"),
+        ))
+    }
+
+    fn filters(&mut self) -> Result<usize, ArchitectureError> {
+        let (low, high) = FILTERS.into_inner();
+        let form = format!("a whole number from {low} to {high}");
+        let json = self.require("filters", &format!("give {form}"))?;
+        let found = json.whole().filter(|x| FILTERS.contains(x));
+        found.ok_or_else(|| rule(&self.place, format!("`filters` must be {form}, not {json}")))
+    }
+
+    /// What layer `number` reads; an empty list means the image.
+    fn inputs(&mut self, number: usize) -> Result<Vec<usize>, ArchitectureError> {
+        let json = self.require("inputs", "list the layers it reads, or [0] for the image")?;
+        let wrong = |text: String| Err(rule(&self.place, text));
+        let Json::List(list) = &json else {
+            return wrong(format!(
+                "`inputs` must be a list of layer numbers, not {json}"
+            ));
+        };
+        let mut inputs = Vec::new();
+        for item in list {
+            let Some(input) = item.whole() else {
+                return wrong(format!(
+                    "`inputs` must hold whole numbers from 0, not {item}"
+                ));
+            };
+            if input >= number {
+                return wrong(format!(
+                    "`inputs` names layer {input}, but a layer reads only earlier ones; give \
+                     numbers from 0 (the image) to {}",
+                    number - 1
+                ));
+            }
+            if let Some(&last) = inputs.last()
+                && input <= last
+            {
+                let what = if input == last {
+                    "twice"
+                } else {
+                    "out of order"
+                };
+                let advice = "list each input once, in ascending order";
+                return wrong(format!("`inputs` has {input} {what} in {json}; {advice}"));
+            }
+            inputs.push(input);
+        }
+        if inputs.is_empty() {
+            inputs.push(0);
+        }
+        Ok(inputs)
+    }
+
+    /// Refuses what is left.
+    fn finish(self, known: &[&str], owner: &str) -> Result<(), ArchitectureError> {
+        let Some((key, _)) = self.fields.first() else {
+            return Ok(());
+        };
+        let suggestion = did_you_mean(key, known);
+        let keys = known
+            .iter()
+            .map(|k| format!("`{k}`"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let text = format!(
+            "{owner} has no key {}{suggestion}; its keys are {keys}",
+            quoted(key)
+        );
+        Err(rule(&self.place, text))
+    }
+}
+
+fn rule(place: &str, rule: String) -> ArchitectureError {
+    ArchitectureError::Rule {
+        place: place.to_owned(),
+        rule,
+    }
+}
+
+/// `, did you mean ...?` where one of the names is close.
+fn did_you_mean(name: &str, known: &[&str]) -> String {
+    match nearest(name, known.iter().copied()) {
+        Some(found) => format!(" (did you mean `{found}`?)"),
+        None => String::new(),
+    }
+}
+
+/// The name closest to `name` in spelling, if one is close at all.
+fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    if name.len() > 40 {
+        return None; // no key is so long, and the distance takes time quadratic in the length
+    }
+    let distance = |other: &str| strsim::damerau_levenshtein(name, other);
+    let close = names.filter(|other| other.len() <= 40 && distance(other) <= 2);
+    close.min_by_key(|other| distance(other))
+}
+
+fn not_json(text: &str, error: &serde_json::Error) -> ArchitectureError {
+    let (line, column) = (error.line(), error.column());
+    let message = error.to_string();
+    let reason = match message.split_once(" at line ") {
+        _ if text.trim().is_empty() => "the text is empty",
+        _ if error.is_eof() => "the text is cut short",
+        Some(("recursion limit exceeded", _)) => "lists or objects are nested too deeply",
+        Some((reason, _)) => reason,
+        None => &message,
+    };
+    let line_text = text.split('\n').nth(line.saturating_sub(1)).unwrap_or("");
+    let end = column.min(line_text.len());
+    let bytes = &line_text.as_bytes()[end.saturating_sub(24)..end];
+    ArchitectureError::NotJson {
+        reason: reason.to_owned(),
+        line,
+        column,
+        before: String::from_utf8_lossy(bytes).trim().to_owned(),
+        example: EXAMPLE,
+    }
+}
