@@ -5,6 +5,8 @@
 
 use std::ops::RangeInclusive;
 
+use serde::{Deserialize, Serialize};
+
 /// Layers of an architecture, pools and normalisations counted.
 pub const LAYERS: RangeInclusive<usize> = 1..=256;
 /// Sides of a filter, which are odd.
@@ -67,16 +69,59 @@ pub enum LayerOp {
     BatchNorm,
 }
 
-impl LayerOp {
-    /// The name of the layer's type in JSON and in tokens.
-    pub fn type_name(&self) -> &'static str {
+/// The type of a layer, which is its operation without the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayerType {
+    /// Convolution, batch normalisation, ReLU.
+    Conv,
+    /// Max pooling.
+    MaxPool,
+    /// Average pooling.
+    AvgPool,
+    /// Local contrast normalisation.
+    Lcn,
+    /// Batch normalisation alone.
+    BatchNorm,
+}
+
+impl LayerType {
+    /// Every type there is.
+    pub const ALL: [LayerType; 5] = [
+        LayerType::Conv,
+        LayerType::MaxPool,
+        LayerType::AvgPool,
+        LayerType::Lcn,
+        LayerType::BatchNorm,
+    ];
+
+    /// Its name in files.
+    pub fn name(&self) -> &'static str {
         match self {
-            LayerOp::Conv { .. } => "conv",
-            LayerOp::MaxPool { .. } => "max_pool",
-            LayerOp::AvgPool { .. } => "avg_pool",
-            LayerOp::Lcn => "lcn",
-            LayerOp::BatchNorm => "batch_norm",
+            LayerType::Conv => "conv",
+            LayerType::MaxPool => "max_pool",
+            LayerType::AvgPool => "avg_pool",
+            LayerType::Lcn => "lcn",
+            LayerType::BatchNorm => "batch_norm",
         }
+    }
+}
+
+impl LayerOp {
+    /// The operation without its numbers.
+    pub fn layer_type(&self) -> LayerType {
+        match self {
+            LayerOp::Conv { .. } => LayerType::Conv,
+            LayerOp::MaxPool { .. } => LayerType::MaxPool,
+            LayerOp::AvgPool { .. } => LayerType::AvgPool,
+            LayerOp::Lcn => LayerType::Lcn,
+            LayerOp::BatchNorm => LayerType::BatchNorm,
+        }
+    }
+
+    /// The name of its type in files.
+    pub fn type_name(&self) -> &'static str {
+        self.layer_type().name()
     }
 }
 

@@ -3,14 +3,12 @@
 use std::ops::RangeInclusive;
 
 use super::architecture::{
-    Architecture, ArchitectureError, FILTER_SIDE, FILTERS, LAYERS, Layer, LayerOp, POOL_SIDE,
-    STRIDE,
+    Architecture, ArchitectureError, FILTER_SIDE, FILTERS, LAYERS, Layer, LayerOp, LayerType,
+    POOL_SIDE, STRIDE,
 };
 use super::json::{Json, quoted};
 
 const EXAMPLE: &str = r#"{"space":"conv","layers":[{"filter":[3,3],"filters":16,"inputs":[0]}]}"#;
-
-const TYPES: [&str; 5] = ["conv", "max_pool", "avg_pool", "lcn", "batch_norm"];
 
 impl Architecture {
     /// Reads an architecture. Keys may stand in any order; whatever the format does not name is
@@ -76,21 +74,9 @@ fn read_learning_rate(json: Json) -> Result<f64, ArchitectureError> {
 fn read_layer(number: usize, json: Json) -> Result<Layer, ArchitectureError> {
     let place = format!("layer {number}");
     let mut fields = Fields::new(place.clone(), json)?;
-    let op_type = match fields.take("type") {
-        None => "conv".to_owned(),
-        Some(Json::Text(name)) if TYPES.contains(&name.as_str()) => name,
-        Some(other) => {
-            let suggestion = match &other {
-                Json::Text(name) => did_you_mean(name, &TYPES),
-                _ => String::new(),
-            };
-            let known = TYPES.join(", ");
-            let text = format!("`type` must be one of {known}, not {other}{suggestion}");
-            return Err(rule(&place, text));
-        }
-    };
-    let op = match op_type.as_str() {
-        "conv" => LayerOp::Conv {
+    let layer_type = fields.layer_type()?;
+    let op = match layer_type {
+        LayerType::Conv => LayerOp::Conv {
             filter: fields.pair("filter", FILTER_SIDE, Parity::Odd)?,
             filters: fields.filters()?,
             stride: match fields.has("stride") {
@@ -98,24 +84,24 @@ fn read_layer(number: usize, json: Json) -> Result<Layer, ArchitectureError> {
                 false => [1, 1],
             },
         },
-        "max_pool" | "avg_pool" => {
-            let pool = fields.pair("pool", POOL_SIDE, Parity::Any)?;
-            let stride = fields.pair("stride", STRIDE, Parity::Any)?;
-            match op_type.as_str() {
-                "max_pool" => LayerOp::MaxPool { pool, stride },
-                _ => LayerOp::AvgPool { pool, stride },
-            }
-        }
-        "lcn" => LayerOp::Lcn,
-        _ => LayerOp::BatchNorm,
+        LayerType::MaxPool => LayerOp::MaxPool {
+            pool: fields.pair("pool", POOL_SIDE, Parity::Any)?,
+            stride: fields.pair("stride", STRIDE, Parity::Any)?,
+        },
+        LayerType::AvgPool => LayerOp::AvgPool {
+            pool: fields.pair("pool", POOL_SIDE, Parity::Any)?,
+            stride: fields.pair("stride", STRIDE, Parity::Any)?,
+        },
+        LayerType::Lcn => LayerOp::Lcn,
+        LayerType::BatchNorm => LayerOp::BatchNorm,
     };
     let inputs = fields.inputs(number)?;
-    let keys: &[&str] = match op {
-        LayerOp::Conv { .. } => &["type", "filter", "filters", "stride", "inputs"],
-        LayerOp::MaxPool { .. } | LayerOp::AvgPool { .. } => &["type", "pool", "stride", "inputs"],
-        LayerOp::Lcn | LayerOp::BatchNorm => &["type", "inputs"],
+    let keys: &[&str] = match layer_type {
+        LayerType::Conv => &["type", "filter", "filters", "stride", "inputs"],
+        LayerType::MaxPool | LayerType::AvgPool => &["type", "pool", "stride", "inputs"],
+        LayerType::Lcn | LayerType::BatchNorm => &["type", "inputs"],
     };
-    fields.finish(keys, &format!("a layer of type `{op_type}`"))?;
+    fields.finish(keys, &format!("a layer of type `{}`", layer_type.name()))?;
     Ok(Layer { op, inputs })
 }
 
@@ -168,6 +154,27 @@ impl Fields {
             None => format!("; {advice}"),
         };
         Err(rule(&self.place, format!("`{key}` is missing{instead}")))
+    }
+
+    fn layer_type(&mut self) -> Result<LayerType, ArchitectureError> {
+        let names = LayerType::ALL.map(|layer_type| layer_type.name());
+        let found = match self.take("type") {
+            None => return Ok(LayerType::Conv),
+            Some(Json::Text(name)) => match names.iter().position(|known| *known == name) {
+                Some(i) => return Ok(LayerType::ALL[i]),
+                None => format!(
+                    "{}{}",
+                    Json::Text(name.clone()),
+                    did_you_mean(&name, &names)
+                ),
+            },
+            Some(other) => other.to_string(),
+        };
+        let known = names.join(", ");
+        Err(rule(
+            &self.place,
+            format!("`type` must be one of {known}, not {found}"),
+        ))
     }
 
     /// `[height, width]`, both within `range`.

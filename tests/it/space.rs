@@ -1,303 +1,264 @@
-//! The search space: architectures as JSON, tokens to architectures and back.
+//! The search space: tokens to architectures and back.
 
-use nas_engine::space::{Architecture, ArchitectureError, LayerOp};
+mod json;
+mod refusals;
+mod size;
 
-fn error(text: &str) -> String {
-    match Architecture::from_json(text) {
-        Ok(read) => panic!("{text} was read as {}", read.to_json()),
-        Err(error) => error.to_string(),
-    }
+use nas_engine::space::{Architecture, ConvSpace, Decision, LayerOp, SpaceConfig, Token};
+
+pub fn preset(name: &str) -> SpaceConfig {
+    SpaceConfig::preset(name).unwrap()
 }
 
-/// One layer after `n` plain ones, as a whole architecture.
-fn with_layer(n: usize, layer: &str) -> String {
-    let plain = r#"{"filter":[3,3],"filters":8,"inputs":[]},"#;
-    format!(
-        r#"{{"space":"conv","layers":[{}{layer}]}}"#,
-        plain.repeat(n)
-    )
-}
-
-#[test]
-fn canonical_json_is_exact() {
-    // Each pair: a text, and the canonical form, worked out by hand from formats.md.
-    let cases = [
+/// Every preset, and each switch.
+pub fn spaces() -> Vec<(&'static str, ConvSpace)> {
+    let configs = [
+        ("v1", preset("v1")),
+        ("v2", preset("v2")),
+        ("v3", preset("v3")),
+        ("sample", preset("sample")),
         (
-            r#" {"layers" : [ {"inputs":[], "filters":36, "stride":[1,1], "type":"conv", "filter":[3,5]} ],
-               "learning_rate": 0.050, "space":"conv"} "#,
-            r#"{"space":"conv","layers":[{"filter":[3,5],"filters":36,"inputs":[0]}],"learning_rate":0.05}"#,
+            "no anchors",
+            SpaceConfig {
+                anchors: false,
+                ..preset("v2")
+            },
         ),
         (
-            r#"{"space":"conv","layers":[{"filter":[1,15],"filters":4096,"stride":[1,8],"inputs":[0]},
-               {"type":"max_pool","stride":[1,1],"pool":[2,3],"inputs":[0,1]},
-               {"type":"avg_pool","pool":[2,2],"stride":[2,2],"inputs":[1]},
-               {"type":"lcn","inputs":[2,3]},{"inputs":[],"type":"batch_norm"}]}"#,
-            concat!(
-                r#"{"space":"conv","layers":[{"filter":[1,15],"filters":4096,"stride":[1,8],"inputs":[0]},"#,
-                r#"{"type":"max_pool","pool":[2,3],"stride":[1,1],"inputs":[0,1]},"#,
-                r#"{"type":"avg_pool","pool":[2,2],"stride":[2,2],"inputs":[1]},"#,
-                r#"{"type":"lcn","inputs":[2,3]},{"type":"batch_norm","inputs":[0]}]}"#
-            ),
+            "v3 without anchors",
+            SpaceConfig {
+                anchors: false,
+                ..preset("v3")
+            },
+        ),
+        (
+            "types",
+            SpaceConfig {
+                predict_layer_type: true,
+                ..preset("sample")
+            },
+        ),
+        (
+            "everything",
+            SpaceConfig {
+                predict_layer_type: true,
+                predict_learning_rate: true,
+                depth: 1,
+                depth_step: 3,
+                depth_every: 2,
+                ..preset("v2")
+            },
+        ),
+        (
+            "v3 and rates",
+            SpaceConfig {
+                predict_learning_rate: true,
+                ..preset("v3")
+            },
         ),
     ];
-    for (text, canonical) in cases {
-        let architecture = Architecture::from_json(text).unwrap();
-        assert_eq!(architecture.to_json(), canonical);
-        assert_eq!(Architecture::from_json(canonical).unwrap(), architecture);
-    }
-    let first = &Architecture::from_json(cases[0].0).unwrap().layers[0];
-    assert_eq!(
-        first.op,
-        LayerOp::Conv {
-            filter: [3, 5],
-            filters: 36,
-            stride: [1, 1]
-        }
-    );
-    assert_eq!(first.inputs, [0]);
-    assert_eq!(
-        Architecture::from_json(cases[1].0).unwrap().unread(),
-        [4, 5]
-    );
+    configs
+        .map(|(name, config)| (name, ConvSpace::new(&config).unwrap()))
+        .into()
 }
 
+/// Tokens that hold a conv's choices and bits, with the canonical layers they stand for, by hand.
 #[test]
-fn learning_rates_are_written_shortest() {
-    for (written, canonical) in [
-        ("1", "1.0"),
-        ("2e-1", "0.2"),
-        ("0.10000000000000001", "0.1"),
-    ] {
-        let text = with_layer(1, r#"{"type":"lcn","inputs":[1]}"#);
-        let text = text.replace("]}]}", &format!("]}}],\"learning_rate\":{written}}}"));
-        let read = Architecture::from_json(&text).unwrap().to_json();
-        assert!(
-            read.ends_with(&format!(",\"learning_rate\":{canonical}}}")),
-            "{read}"
-        );
-    }
-}
-
-#[test]
-fn broken_rules_name_layer_key_and_rule() {
-    let conv = |keys: &str| with_layer(2, &format!("{{{keys}}}"));
-    let good = r#""filter":[3,3],"filters":8,"inputs":[1,2]"#;
-    Architecture::from_json(&conv(good)).unwrap();
-    let changed = |from: &str, to: &str| {
-        assert!(good.contains(from));
-        conv(&good.replace(from, to))
+fn tokens_mean_what_the_format_says() {
+    let types = SpaceConfig {
+        predict_layer_type: true,
+        predict_learning_rate: true,
+        ..preset("v2")
     };
-    let pool = |keys: &str| conv(&format!(r#""type":"max_pool",{keys},"inputs":[1]"#));
-    let cases = [
+    let cases: [(SpaceConfig, &[Token], &str, &str); 4] = [
         (
-            changed("[3,3]", "[3,4]"),
-            "`filter` must be two odd whole numbers from 1 to 15",
-        ),
-        (changed("[3,3]", "[0,3]"), "`filter` must be two odd"),
-        (changed("[3,3]", "[17,3]"), "not [17, 3]"),
-        (changed("[3,3]", "[3]"), "not [3]"),
-        (changed("[3,3]", "[3,3,3]"), "not [3, 3, 3]"),
-        (changed("[3,3]", "3"), "`filter` must be"),
-        (changed("[3,3]", "[3,3.5]"), "3.5"),
-        (changed("[3,3]", "[3,-1]"), "-1"),
-        (changed("[3,3]", "[[3],3]"), "`filter` must be"),
-        (changed(r#""filter":[3,3],"#, ""), "`filter` is missing"),
-        (
-            changed("\"filters\":8", "\"filters\":0"),
-            "`filters` must be a whole number from 1 to 4096",
-        ),
-        (changed("\"filters\":8", "\"filters\":4097"), "not 4097"),
-        (
-            changed("\"filters\":8", "\"filters\":1180591620717411303424"),
-            "1.18",
-        ),
-        (changed("\"filters\":8", "\"filters\":\"8\""), "not \"8\""),
-        (changed("\"filters\":8", "\"filters\":null"), "not null"),
-        (changed("[1,2]", "[2,1]"), "`inputs` has 1 out of order"),
-        (changed("[1,2]", "[1,1]"), "`inputs` has 1 twice"),
-        (
-            changed("[1,2]", "[1,3]"),
-            "`inputs` names layer 3, but a layer reads only earlier ones",
-        ),
-        (changed("[1,2]", "[9]"), "`inputs` names layer 9"),
-        (changed("[1,2]", "[-1]"), "not -1"),
-        (changed("[1,2]", "1"), "`inputs` must be a list"),
-        (changed(r#","inputs":[1,2]"#, ""), "`inputs` is missing"),
-        (
-            changed("[1,2]", "[1,2],\"stride\":[0,1]"),
-            "`stride` must be two whole numbers from 1 to 8",
-        ),
-        (changed("[1,2]", "[1,2],\"stride\":[1,9]"), "not [1, 9]"),
-        (
-            changed("[1,2]", "[1,2],\"strides\":[1,1]"),
-            "has no key `strides` (did you mean `stride`?)",
+            preset("sample"),
+            &[
+                0, 1, 2, /**/ 2, 2, 0, 1, 3, 1, /**/ 1, 0, 1, 0, 0, 0, 0,
+            ],
+            r#"{"filter":[1,3],"filters":16,"stride":[2,2],"inputs":[0]},
+               {"filter":[5,5],"filters":24,"stride":[1,2],"inputs":[1]},
+               {"filter":[3,1],"filters":8,"stride":[2,1],"inputs":[0]}"#,
+            "",
         ),
         (
-            changed("[1,2]", "[1,2],\"pool\":[2,2]"),
-            "a layer of type `conv` has no key `pool`",
+            preset("v1"),
+            &[
+                0, 3, 0, /**/ 1, 2, 3, 1, /**/ 3, 3, 1, 0, 1, /**/ 0, 0, 2, 1, 0, 1,
+            ],
+            r#"{"filter":[1,7],"filters":24,"inputs":[0]},
+               {"filter":[3,5],"filters":64,"inputs":[1]},
+               {"filter":[7,7],"filters":36,"inputs":[2]},
+               {"filter":[1,1],"filters":48,"inputs":[1,3]}"#,
+            "",
         ),
         (
-            changed("[1,2]", "[1,2],\"filters\":8"),
-            "`filters` stands twice",
+            SpaceConfig {
+                anchors: false,
+                ..preset("v2")
+            },
+            &[0, 1, 2, 0, 3, /**/ 1, 1, 0, 1, 0],
+            r#"{"filter":[1,3],"filters":64,"stride":[3,1],"inputs":[0]},
+               {"filter":[3,3],"filters":24,"stride":[1,2],"inputs":[1]}"#,
+            "",
         ),
         (
-            changed("[1,2]", "[1,2],\"type\":\"con\""),
-            "(did you mean `conv`?)",
+            types,
+            &[
+                2, /**/ 3, /**/ 1, 0, 1, 1, 0, 0, /**/ 2, 1, 0, 0, 1, 1, 1,
+                /**/ 4, 0, 0, 1, /**/
+                0, 3, 2, 1, 0, 3, 1, 0, 0, 0,
+            ],
+            r#"{"type":"lcn","inputs":[0]},
+               {"type":"max_pool","pool":[2,3],"stride":[3,2],"inputs":[0]},
+               {"type":"avg_pool","pool":[3,2],"stride":[2,3],"inputs":[1,2]},
+               {"type":"batch_norm","inputs":[3]},
+               {"filter":[7,5],"filters":64,"stride":[2,1],"inputs":[1]}"#,
+            r#","learning_rate":0.05"#,
         ),
-        (
-            changed("[1,2]", "[1,2],\"type\":7"),
-            "`type` must be one of",
-        ),
-        (
-            changed("\"filters\":8", "\"filter_count\":8"),
-            "`filters` is missing",
-        ),
-        (
-            changed("\"filters\":8", "\"fliters\":8"),
-            "is `fliters` meant to be it?",
-        ),
-        (pool("\"stride\":[2,2]"), "`pool` is missing"),
-        (pool("\"pool\":[2,2]"), "`stride` is missing"),
-        (
-            pool("\"pool\":[0,2],\"stride\":[2,2]"),
-            "`pool` must be two whole numbers",
-        ),
-        (
-            pool("\"pool\":[2,2],\"stride\":[2,2],\"filters\":3"),
-            "has no key `filters`",
-        ),
-        (
-            conv(r#""type":"lcn","inputs":[1],"stride":[1,1]"#),
-            "a layer of type `lcn` has no key `stride`; its keys are `type`, `inputs`",
-        ),
-        (
-            conv(r#""type":"batch_norm","inputs":[1],"filters":3"#),
-            "`batch_norm` has no key `filters`",
-        ),
-        (with_layer(2, "[]"), "must be an object"),
-        (with_layer(2, "7"), "must be an object"),
     ];
-    for (text, expected) in cases {
-        let message = error(&text);
-        assert!(message.starts_with("layer 3: "), "{text}\n{message}");
-        assert!(
-            message.contains(expected),
-            "{text}\n{message}\nlacks {expected}"
-        );
+    for (config, tokens, layers, end) in cases {
+        let space = ConvSpace::new(&config).unwrap();
+        let expected = format!(r#"{{"space":"conv","layers":[{layers}]{end}}}"#);
+        let expected: String = expected.split_whitespace().collect();
+        let architecture = space.decode(tokens).unwrap();
+        assert_eq!(architecture.to_json(), expected);
+        assert_eq!(space.encode(&architecture).unwrap(), tokens);
     }
 }
 
 #[test]
-fn broken_tops_are_refused() {
-    let layer = r#"{"filter":[3,3],"filters":8,"inputs":[0]}"#;
-    let top = |keys: &str| format!("{{{keys}}}").replace("LAYERS", &format!("[{layer}]"));
-    let many = format!(
-        r#"{{"space":"conv","layers":[{}]}}"#,
-        vec![layer; 257].join(",")
-    );
-    Architecture::from_json(&top(r#""space":"conv","layers":LAYERS"#)).unwrap();
-    let cases = [
-        (
-            top(r#""layers":LAYERS"#),
-            "`space` is missing; write \"space\":\"conv\"",
-        ),
-        (
-            top(r#""space":"cov","layers":LAYERS"#),
-            "`space` must be \"conv\", not \"cov\"",
-        ),
-        (
-            top(r#""space":1,"layers":LAYERS"#),
-            "`space` must be \"conv\", not 1",
-        ),
-        (top(r#""space":"cell","base":2"#), "cannot read yet"),
-        (top(r#""space":"conv""#), "`layers` is missing"),
-        (
-            top(r#""space":"conv","layers":[]"#),
-            "`layers` holds 0 layers; give 1 to 256",
-        ),
-        (many, "`layers` holds 257 layers"),
-        (
-            top(r#""space":"conv","layers":{}"#),
-            "`layers` must be a list",
-        ),
-        (
-            top(r#""space":"conv","layers":LAYERS,"layers":LAYERS"#),
-            "`layers` stands twice",
-        ),
-        (
-            top(r#""space":"conv","layers":LAYERS,"name":"x""#),
-            "has no key `name`",
-        ),
-        (
-            top(r#""space":"conv","layers":LAYERS,"learning_rates":1"#),
-            "did you mean `learning_rate`?",
-        ),
-        (
-            top(r#""space":"conv","layers":LAYERS,"learning_rate":0"#),
-            "`learning_rate` must be a number above 0, not 0",
-        ),
-        (
-            top(r#""space":"conv","layers":LAYERS,"learning_rate":-0.1"#),
-            "not -0.1",
-        ),
-        (
-            top(r#""space":"conv","layers":LAYERS,"learning_rate":1e-400"#),
-            "not 0;",
-        ),
-        (
-            top(r#""space":"conv","layers":LAYERS,"learning_rate":"0.1""#),
-            "not \"0.1\"",
-        ),
-        (
-            top(r#""space":"conv","layers":LAYERS,"learning_rate":null"#),
-            "not null",
-        ),
-        ("[]".to_owned(), "must be an object"),
-        ("3".to_owned(), "must be an object"),
-    ];
-    for (text, expected) in cases {
-        let message = error(&text);
-        assert!(
-            message.contains(expected),
-            "{text}\n{message}\nlacks {expected}"
+fn v3_lists_41_layers_with_pools_in_place_of_blocks() {
+    let space = ConvSpace::new(&preset("v3")).unwrap();
+    let mut tokens = Vec::new();
+    for block in 1..=13u32 {
+        tokens.extend([block % 4, 1, 2]);
+        tokens.extend((1..block).map(|earlier| {
+            // Block 5 reads blocks 3 and 4, block 9 reads 2, 4, 5 and 8, block 13 all; others none.
+            let read: &[u32] = match block {
+                5 => &[3, 4],
+                9 => &[2, 4, 5, 8],
+                13 => &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
+                _ => &[],
+            };
+            Token::from(read.contains(&earlier))
+        }));
+    }
+    let architecture = space.decode(&tokens).unwrap();
+    let inputs = |layer: usize| architecture.layers[layer - 1].inputs.as_slice();
+    assert_eq!(architecture.layers.len(), 41);
+    let pool = LayerOp::MaxPool {
+        pool: [2, 2],
+        stride: [2, 2],
+    };
+    for (i, layer) in architecture.layers.iter().enumerate() {
+        assert_eq!(
+            layer.op == pool,
+            [13, 26].contains(&(i + 1)),
+            "layer {}",
+            i + 1
         );
+    }
+    // Blocks start at layers 1, 4, 7, 10; pool 13; 14, 17, 20, 23; pool 26; 27, 30, 33, 36, 39.
+    assert_eq!(
+        [inputs(1), inputs(2), inputs(3)],
+        [&[0][..], &[0, 1], &[0, 1, 2]]
+    );
+    assert_eq!(inputs(13), [10, 11, 12]);
+    assert_eq!(inputs(14), [7, 8, 9, 13]);
+    assert_eq!(inputs(16), [7, 8, 9, 13, 14, 15]);
+    assert_eq!(inputs(26), [23, 24, 25]);
+    assert_eq!(inputs(27), [4, 5, 6, 13, 14, 15, 16, 26]);
+    assert_eq!(inputs(36), [0]);
+    let unpooled = (1..=9).chain(13..=22).chain(26..=38);
+    assert_eq!(inputs(39), unpooled.collect::<Vec<_>>());
+    assert_eq!(architecture.unread(), [41]);
+    let of = |height, filters| LayerOp::Conv {
+        filter: [height, 3],
+        filters,
+        stride: [1, 1],
+    };
+    assert_eq!(architecture.layers[2].op, of(3, 24));
+    assert_eq!(architecture.layers[9].op, of(1, 24));
+    assert_eq!(space.encode(&architecture).unwrap(), tokens);
+}
+
+#[test]
+fn round_trip_of_random_draws_is_exact() {
+    for (name, space) in spaces() {
+        for sample in 0..300 {
+            let tokens = space.random(5, sample);
+            assert_eq!(tokens, space.random(5, sample));
+            let context = format!("{name}, seed 5, sample {sample}: {tokens:?}");
+            let architecture = space.decode(&tokens).expect(&context);
+            let json = architecture.to_json();
+            let read = Architecture::from_json(&json).expect(&context);
+            assert_eq!(read, architecture, "{context}");
+            assert_eq!(read.to_json(), json, "{context}");
+            assert_eq!(space.encode(&read).expect(&context), tokens, "{context}");
+        }
+    }
+}
+
+/// Each kind's choices come up equally often, and each anchor bit in half of the draws.
+#[test]
+fn random_draws_are_uniform() {
+    for (name, space) in spaces() {
+        let mut counts: Vec<Vec<f64>> = space
+            .kinds()
+            .iter()
+            .map(|kind| vec![0.0; kind.n_choices])
+            .collect();
+        let mut bits = [0.0; 2];
+        for sample in 0..2000 {
+            let tokens = space.random(6, sample);
+            let mut rest = tokens.as_slice();
+            let mut walk = space.walk(space.depth(sample));
+            while let Some(decision) = walk.decision() {
+                let n = match decision {
+                    Decision::Choice { kind } => {
+                        counts[kind][rest[0] as usize] += 1.0;
+                        1
+                    }
+                    Decision::Anchor { n_candidates } => {
+                        rest[..n_candidates]
+                            .iter()
+                            .for_each(|&bit| bits[bit as usize] += 1.0);
+                        n_candidates
+                    }
+                };
+                walk.take(&rest[..n]);
+                rest = &rest[n..];
+            }
+            assert!(rest.is_empty(), "{name}, sample {sample}");
+        }
+        if space.config().anchors {
+            counts.push(bits.into());
+        }
+        for (kind, counts) in counts.iter().enumerate() {
+            let (n, p) = (counts.iter().sum::<f64>(), 1.0 / counts.len() as f64);
+            let deviation = (n * p * (1.0 - p)).sqrt();
+            for count in counts {
+                assert!(
+                    (count - n * p).abs() < 5.0 * deviation,
+                    "{name}, kind {kind}: {counts:?}"
+                );
+            }
+        }
     }
 }
 
 #[test]
-fn text_that_is_not_json_says_where() {
-    let text = with_layer(
-        1,
-        r#"{"type":"max_pool","pool":[2,2],"stride":[2,2],"inputs":[1]}"#,
-    );
-    Architecture::from_json(&text).unwrap();
-    for end in 0..text.len() {
-        let message = error(&text[..end]);
-        let expected = if end == 0 {
-            "the text is empty"
-        } else {
-            "the text is cut short"
-        };
-        assert!(message.contains(expected), "cut to {end} bytes: {message}");
-    }
-    let nested = |open: &str| open.repeat(1000);
-    let cases = [
-        (nested("["), "nested too deeply"),
-        (nested(r#"{"layers":"#), "nested too deeply"),
-        (format!("{text}]"), "trailing characters at line 1"),
-        (text.replace("[2,2]", "[2,1e400]"), "number out of range"),
-        (text.replace(':', "="), "expected `:`"),
-        ("\n\n  é€".to_owned(), "at line 3"),
-    ];
-    for (text, expected) in cases {
-        let error = Architecture::from_json(&text).unwrap_err();
-        assert!(
-            matches!(error, ArchitectureError::NotJson { .. }),
-            "{error}"
-        );
-        assert!(
-            error.to_string().contains(expected),
-            "{error}\nlacks {expected}"
-        );
-    }
+fn depth_follows_the_schedule() {
+    let depth = |name: &str, sample| ConvSpace::new(&preset(name)).unwrap().depth(sample);
+    let samples = [0, 1599, 1600, 3199, 3200, 12_799, u64::MAX];
+    assert_eq!(samples.map(|s| depth("v1", s)), [6, 6, 8, 8, 10, 20, 20]);
+    assert_eq!(samples.map(|s| depth("v3", s)), [13; 7]);
+    assert_eq!(samples.map(|s| depth("sample", s)), [4; 7]);
+    let capped = ConvSpace::new(&SpaceConfig {
+        max_depth: 9,
+        ..preset("v2")
+    })
+    .unwrap();
+    assert_eq!(samples.map(|s| capped.depth(s)), [6, 6, 8, 8, 9, 9, 9]);
 }
