@@ -1,1 +1,226 @@
-//! (being written)
+//! Data sets: labelled 32x32 colour images, their split, the order of an epoch, views of an image.
+//!
+//! A [`Dataset`] is opened from a folder in the CIFAR-10 binary layout, which it maps and never
+//! copies. Which records train and which validate is [`Split`]; what a network sees of a record is
+//! [`view()`].
+
+mod cifar;
+mod error;
+mod idx;
+mod mmap;
+mod sample;
+mod split;
+mod synthetic;
+mod view;
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use sha2::{Digest, Sha256};
+
+pub use error::DataError;
+pub use sample::CACHE_DIR_VARIABLE;
+pub use split::{Split, epoch_order};
+pub use view::{Augment, Draw, UnknownAugment, VIEW_LEN, view};
+
+use cifar::RecordFile;
+
+/// Bytes of an image: its red, green and blue planes of 32 rows of 32 values.
+pub const IMAGE_BYTES: usize = 3 * 32 * 32;
+
+/// Bytes of a record: a label, then an image.
+pub const RECORD_BYTES: usize = 1 + IMAGE_BYTES;
+
+/// Training and test records in the order of their files. Reading needs no lock: share it by `&`.
+#[derive(Debug)]
+pub struct Dataset {
+    /// What it is called before the number of its images.
+    name: String,
+    classes: Vec<String>,
+    train: Vec<RecordFile>,
+    test: RecordFile,
+    n_train: usize,
+    n_test: usize,
+    sha256: OnceLock<String>,
+}
+
+impl Dataset {
+    /// Opens a folder that holds `data_batch_1.bin` … and `test_batch.bin`, and checks all of it.
+    ///
+    /// With `limit`, the data set is its first `limit` training and `max(1, limit / 5)` test
+    /// records, or as many as there are.
+    ///
+    /// # Errors
+    /// Names the file, the record and the byte offset of what is wrong, and what to do about it.
+    pub fn open(dir: &Path, limit: Option<usize>) -> Result<Dataset, DataError> {
+        cifar::open(dir, dir.display().to_string())?.limited(limit)
+    }
+
+    /// Opens the Fashion-MNIST sample that the program carries: 5,000 + 1,000 images, every class
+    /// equally often. The first use unpacks it into the user's cache folder.
+    ///
+    /// # Errors
+    /// If there is no cache folder, or it cannot be written.
+    pub fn bundled(limit: Option<usize>) -> Result<Dataset, DataError> {
+        Dataset::bundled_in(&sample::cache_dir()?, limit)
+    }
+
+    /// Like [`Dataset::bundled`], unpacked below `cache`.
+    ///
+    /// # Errors
+    /// If `cache` cannot be made or written.
+    pub fn bundled_in(cache: &Path, limit: Option<usize>) -> Result<Dataset, DataError> {
+        let dir = sample::unpack(cache)?;
+        cifar::open(&dir, "bundled Fashion-MNIST sample".to_string())?.limited(limit)
+    }
+
+    /// Made-up data in memory that a small network learns in a few epochs; record `i` has label
+    /// `i % classes`, training and test records counted on.
+    ///
+    /// # Panics
+    /// If `classes` is not in 1..=10.
+    pub fn synthetic(n_train: usize, n_test: usize, classes: usize, seed: u64) -> Dataset {
+        assert!(
+            (1..=10).contains(&classes),
+            "1 to 10 classes can be made, not {classes}"
+        );
+        let records = |range| RecordFile::from_bytes(synthetic::records(range, classes, seed));
+        Dataset::new(
+            format!("synthetic data (seed {seed})"),
+            (0..classes).map(|c| c.to_string()).collect(),
+            vec![records(0..n_train)],
+            records(n_train..n_train + n_test),
+        )
+    }
+
+    /// `train` and `test` have been checked: every label is a class, all indices fit `u32`.
+    fn new(
+        name: String,
+        classes: Vec<String>,
+        train: Vec<RecordFile>,
+        test: RecordFile,
+    ) -> Dataset {
+        Dataset {
+            n_train: train.iter().map(|file| file.records().len()).sum(),
+            n_test: test.records().len(),
+            name,
+            classes,
+            train,
+            test,
+            sha256: OnceLock::new(),
+        }
+    }
+
+    fn limited(mut self, limit: Option<usize>) -> Result<Dataset, DataError> {
+        if let Some(limit) = limit {
+            if limit < 10 {
+                return Err(DataError::Limit { limit });
+            }
+            self.n_train = self.n_train.min(limit);
+            self.n_test = self.n_test.min(limit / 5);
+        }
+        Ok(self)
+    }
+
+    /// Training records, those held out for validation among them.
+    pub fn n_train(&self) -> usize {
+        self.n_train
+    }
+
+    /// Test records.
+    pub fn n_test(&self) -> usize {
+        self.n_test
+    }
+
+    /// Names of the classes; a label is a position in them.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Label and image `[c][h][w]` of a record: the training records are `0..n_train`, the test
+    /// records follow.
+    ///
+    /// # Panics
+    /// If there is no such record, or if its file was changed after it was opened.
+    pub fn record(&self, index: usize) -> (u8, &[u8; IMAGE_BYTES]) {
+        let [label, image @ ..] = self.raw(index);
+        assert!(
+            usize::from(*label) < self.classes.len(),
+            "record {index} of {} had a valid label when it was opened and now has {label}: \
+             data files must not change under a run",
+            self.name
+        );
+        (*label, image)
+    }
+
+    fn raw(&self, index: usize) -> &[u8; RECORD_BYTES] {
+        if let Some(test_idx) = index.checked_sub(self.n_train) {
+            assert!(
+                test_idx < self.n_test,
+                "record {index} of {}",
+                self.n_train + self.n_test
+            );
+            return &self.test.records()[test_idx];
+        }
+        let mut left = index;
+        for file in &self.train {
+            match file.records().get(left) {
+                Some(record) => return record,
+                None => left -= file.records().len(),
+            }
+        }
+        unreachable!("the training files hold n_train records")
+    }
+
+    /// SHA-256, in hexadecimal, of the whole training files in order and then the test file,
+    /// whatever the limit. Computed when first asked for.
+    pub fn sha256(&self) -> String {
+        let digest = || {
+            let mut sha = Sha256::new();
+            for file in self.train.iter().chain([&self.test]) {
+                sha.update(file.bytes());
+            }
+            sha.finalize()
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect()
+        };
+        self.sha256.get_or_init(digest).clone()
+    }
+
+    /// One line for people: what it is and how many images are in use.
+    pub fn describe(&self) -> String {
+        let [train, test] = [self.n_train, self.n_test].map(with_thousands);
+        format!("{}, {train} + {test} images", self.name)
+    }
+}
+
+/// A number with commas, as people write it.
+fn with_thousands(n: usize) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_marked() {
+        let texts = [0, 999, 1_000, 50_000, 1_234_567].map(with_thousands);
+        assert_eq!(texts, ["0", "999", "1,000", "50,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn a_data_set_is_shared_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Dataset>();
+    }
+}

@@ -1,0 +1,314 @@
+//! Folders in the CIFAR-10 binary layout: found, mapped and checked.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use memmap2::Mmap;
+
+use super::{DataError, Dataset, RECORD_BYTES, mmap};
+
+/// Name of the file of the test records.
+pub(super) const TEST_FILE: &str = "test_batch.bin";
+/// Name of the file of the class names.
+pub(super) const NAMES_FILE: &str = "batches.meta.txt";
+
+const CLASSES: usize = 10;
+
+/// Ten names need not be longer; a larger file is something else and is not read whole.
+const MAX_NAMES_BYTES: u64 = 64 * 1024;
+
+/// Name of the `number`-th file of training records, from 1.
+pub(super) fn train_file(number: u64) -> String {
+    format!("data_batch_{number}.bin")
+}
+
+/// The records of one file.
+#[derive(Debug)]
+pub(super) enum RecordFile {
+    Mapped(Mmap),
+    InMemory(Vec<u8>),
+}
+
+impl RecordFile {
+    /// Records made in memory, whole and with valid labels.
+    pub(super) fn from_bytes(bytes: Vec<u8>) -> RecordFile {
+        RecordFile::InMemory(bytes)
+    }
+
+    /// Maps a file and checks its length and every label.
+    fn open(path: &Path) -> Result<RecordFile, DataError> {
+        let file = RecordFile::Mapped(mmap::map(path)?);
+        if file.bytes().is_empty() {
+            return Err(DataError::Empty {
+                path: path.to_path_buf(),
+            });
+        }
+        let (records, rest) = file.bytes().as_chunks::<RECORD_BYTES>();
+        if !rest.is_empty() {
+            return Err(DataError::CutShort {
+                path: path.to_path_buf(),
+                record: records.len() as u64,
+                offset: (records.len() * RECORD_BYTES) as u64,
+                left: rest.len() as u64,
+            });
+        }
+        match records
+            .iter()
+            .position(|record| usize::from(record[0]) >= CLASSES)
+        {
+            None => Ok(file),
+            Some(record) => Err(DataError::Label {
+                path: path.to_path_buf(),
+                record,
+                offset: record * RECORD_BYTES,
+                label: records[record][0],
+            }),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            RecordFile::Mapped(map) => map,
+            RecordFile::InMemory(bytes) => bytes,
+        }
+    }
+
+    pub(super) fn records(&self) -> &[[u8; RECORD_BYTES]] {
+        self.bytes().as_chunks().0
+    }
+}
+
+/// Opens the folder `dir`, which [`Dataset::describe`] calls `name`.
+///
+/// # Errors
+/// See [`Dataset::open`].
+pub(super) fn open(dir: &Path, name: String) -> Result<Dataset, DataError> {
+    let n_files = count_train_files(dir)?;
+    let paths: Vec<_> = (1..=n_files)
+        .map(|number| dir.join(train_file(number)))
+        .collect();
+    let test_path = dir.join(TEST_FILE);
+    if !test_path.exists() {
+        return Err(DataError::Missing {
+            dir: dir.to_path_buf(),
+            what: TEST_FILE.to_string(),
+            next: "copy it from where the training files came from".to_string(),
+        });
+    }
+    let mut bytes = 0u64;
+    for path in paths.iter().chain([&test_path]) {
+        let metadata = path.metadata().map_err(|source| DataError::Read {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        bytes = bytes.saturating_add(metadata.len());
+    }
+    check_count(dir, bytes / RECORD_BYTES as u64)?;
+    let classes = read_names(&dir.join(NAMES_FILE))?;
+    let train = paths
+        .iter()
+        .map(|path| RecordFile::open(path))
+        .collect::<Result<_, _>>()?;
+    Ok(Dataset::new(
+        name,
+        classes,
+        train,
+        RecordFile::open(&test_path)?,
+    ))
+}
+
+/// Records are numbered in 32 bits, training and test records together.
+fn check_count(dir: &Path, records: u64) -> Result<(), DataError> {
+    if records > u64::from(u32::MAX) {
+        return Err(DataError::TooManyRecords {
+            dir: dir.to_path_buf(),
+            records,
+        });
+    }
+    Ok(())
+}
+
+/// How many training files the folder holds: 1 to the highest number without a gap.
+fn count_train_files(dir: &Path) -> Result<u64, DataError> {
+    let names = list(dir)?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| train_number(name)).collect();
+    numbers.sort_unstable();
+    let missing = (1..)
+        .zip(&numbers)
+        .find(|(expected, number)| expected != *number);
+    if let Some((expected, number)) = missing {
+        return Err(DataError::Missing {
+            dir: dir.to_path_buf(),
+            what: train_file(expected),
+            next: format!(
+                "{} is there, and the numbers must run from 1 without a gap: restore the missing \
+                 file or rename the others",
+                train_file(*number)
+            ),
+        });
+    }
+    if numbers.is_empty() {
+        return Err(DataError::Missing {
+            dir: dir.to_path_buf(),
+            what: train_file(1),
+            next: advice(dir, &names),
+        });
+    }
+    Ok(numbers.len() as u64)
+}
+
+/// The number in `data_batch_<number>.bin`, as [`train_file`] writes it.
+fn train_number(name: &str) -> Option<u64> {
+    let number = name
+        .strip_prefix("data_batch_")?
+        .strip_suffix(".bin")?
+        .parse()
+        .ok()?;
+    (number > 0 && train_file(number) == name).then_some(number)
+}
+
+/// Names of the files in a folder; names that are not Unicode are none of ours.
+fn list(dir: &Path) -> Result<Vec<String>, DataError> {
+    let failed = |source| DataError::Read {
+        path: dir.to_path_buf(),
+        source,
+    };
+    let not_a_folder = |next: &str| DataError::NotAFolder {
+        path: dir.to_path_buf(),
+        next: next.to_string(),
+    };
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            return Err(not_a_folder(
+                "it does not exist: give --data the folder of the .bin files",
+            ));
+        }
+        Err(e) if e.kind() == ErrorKind::NotADirectory => {
+            return Err(not_a_folder(match dir.to_str().is_some_and(is_archive) {
+                true => "unpack the archive with tar xf and give --data the folder it makes",
+                false => "give --data the folder of the .bin files, not one of the files",
+            }));
+        }
+        Err(source) => return Err(failed(source)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry.map_err(failed)?.file_name().into_string());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// What the usual reason is that a folder holds no data, judged by what it does hold.
+fn advice(dir: &Path, names: &[String]) -> String {
+    let with_data = |name: &&String| dir.join(name).join(train_file(1)).is_file();
+    if let Some(inner) = names.iter().find(with_data) {
+        format!(
+            "it is one folder further down: give --data {}",
+            dir.join(inner).display()
+        )
+    } else if names
+        .iter()
+        .any(|name| name == "data_batch_1" || name == "cifar-10-batches-py")
+    {
+        "this is the Python version of CIFAR-10: get the binary version, cifar-10-binary.tar.gz"
+            .to_string()
+    } else if let Some(archive) = names.iter().find(|name| is_archive(name)) {
+        format!(
+            "unpack the archive with tar xf {} and give --data the folder it makes",
+            dir.join(archive).display()
+        )
+    } else {
+        "give --data a folder in the CIFAR-10 binary layout (data_batch_1.bin …, test_batch.bin)"
+            .to_string()
+    }
+}
+
+fn is_archive(name: &str) -> bool {
+    [".tar.gz", ".tgz", ".tar", ".tar.xz"]
+        .iter()
+        .any(|ending| name.ends_with(ending))
+}
+
+/// Names of the classes, one a line; `0` to `9` where there is no such file.
+fn read_names(path: &Path) -> Result<Vec<String>, DataError> {
+    let wrong = |problem: String| DataError::Names {
+        path: path.to_path_buf(),
+        problem,
+    };
+    let failed = |source| DataError::Read {
+        path: path.to_path_buf(),
+        source,
+    };
+    let metadata = match path.metadata() {
+        Ok(metadata) => metadata,
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            return Ok((0..CLASSES).map(|class| class.to_string()).collect());
+        }
+        Err(source) => return Err(failed(source)),
+    };
+    if !metadata.is_file() {
+        return Err(DataError::NotAFile {
+            path: path.to_path_buf(),
+        });
+    }
+    if metadata.len() > MAX_NAMES_BYTES {
+        return Err(wrong(format!("has {} bytes", metadata.len())));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(MAX_NAMES_BYTES)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        wrong(format!(
+            "is not UTF-8 at byte {}",
+            e.utf8_error().valid_up_to()
+        ))
+    })?;
+    let names: Vec<_> = text
+        .lines()
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(String::from)
+        .collect();
+    match names.len() {
+        CLASSES => Ok(names),
+        n => Err(wrong(format!("holds {n} names"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_canonical_names_are_training_files() {
+        let cases = [
+            ("data_batch_1.bin", Some(1)),
+            ("data_batch_12.bin", Some(12)),
+            ("data_batch_0.bin", None),
+            ("data_batch_01.bin", None),
+            ("data_batch_+1.bin", None),
+            ("data_batch_1.bin.part", None),
+            ("data_batch_99999999999999999999.bin", None),
+            ("data_batch_.bin", None),
+        ];
+        for (name, number) in cases {
+            assert_eq!(train_number(name), number, "{name}");
+        }
+    }
+
+    #[test]
+    fn records_that_32_bits_cannot_number_are_refused() {
+        let dir = Path::new("many");
+        assert!(check_count(dir, u64::from(u32::MAX)).is_ok());
+        let message = check_count(dir, 1 << 32).unwrap_err().to_string();
+        assert!(
+            message.starts_with("many holds 4294967296 records"),
+            "{message}"
+        );
+    }
+}

@@ -1,0 +1,126 @@
+//! What can be wrong with data, told apart by what one does about it.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a data set could not be opened. The message names the place and the next step.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// A file that the folder must hold is not there: look elsewhere, or add it.
+    #[error("no {what} in {}; {next}", dir.display())]
+    Missing {
+        /// The folder that was searched.
+        dir: PathBuf,
+        /// The file.
+        what: String,
+        /// What to do.
+        next: String,
+    },
+    /// There is no folder of that name: look elsewhere.
+    #[error("{} is not a folder; {next}", path.display())]
+    NotAFolder {
+        /// What was given.
+        path: PathBuf,
+        /// What to do.
+        next: String,
+    },
+    /// A data file is a folder, a pipe or a device, which cannot be mapped.
+    #[error("{} is not a regular file; put the data file itself there", path.display())]
+    NotAFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A data file holds nothing: fetch it again.
+    #[error("{} is empty; copy or download it again", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A data file ends within a record: fetch it again.
+    #[error(
+        "{}: record {record} at byte offset {offset} ends after {left} of 3073 bytes; the file is \
+         cut short or is no CIFAR-10 binary file, copy or download it again",
+        path.display()
+    )]
+    CutShort {
+        /// The file.
+        path: PathBuf,
+        /// Whole records before the end, so the number of the broken one, from 0.
+        record: u64,
+        /// Where the broken record starts.
+        offset: u64,
+        /// Bytes that it has.
+        left: u64,
+    },
+    /// A label is no class: the file is damaged or of another kind.
+    #[error(
+        "{}: record {record} at byte offset {offset} has label {label}, but labels are 0 to 9; \
+         the file is damaged or is no CIFAR-10 binary file, copy or download it again",
+        path.display()
+    )]
+    Label {
+        /// The file.
+        path: PathBuf,
+        /// The record, from 0.
+        record: usize,
+        /// Where the record, and so its label, starts.
+        offset: usize,
+        /// The byte found there.
+        label: u8,
+    },
+    /// The names of the classes cannot be used: mend or remove their file.
+    #[error(
+        "{} {problem}; it must hold the ten names of the classes, one a line, or be removed",
+        path.display()
+    )]
+    Names {
+        /// The file of the names.
+        path: PathBuf,
+        /// What it holds instead.
+        problem: String,
+    },
+    /// More records than can be numbered: use fewer files.
+    #[error(
+        "{} holds {records} records, but a data set has at most 4294967295; remove some of its files",
+        dir.display()
+    )]
+    TooManyRecords {
+        /// The folder.
+        dir: PathBuf,
+        /// Records in it.
+        records: u64,
+    },
+    /// Too few records were asked for: a usage error.
+    #[error("a limit of {limit} leaves nothing to validate on; give --limit 10 or more")]
+    Limit {
+        /// The limit.
+        limit: usize,
+    },
+    /// The operating system refused to read.
+    #[error("cannot read {}; make it readable or give --data another folder", path.display())]
+    Read {
+        /// File or folder.
+        path: PathBuf,
+        /// Its reason.
+        source: io::Error,
+    },
+    /// The user has no cache folder for the bundled images.
+    #[error(
+        "no cache folder to unpack the bundled images into; set NAS_ENGINE_CACHE_DIR to a folder \
+         that can be written, or give --data"
+    )]
+    NoCacheFolder,
+    /// The bundled images cannot be unpacked.
+    #[error(
+        "cannot unpack the bundled images to {}; set NAS_ENGINE_CACHE_DIR to a folder that can be \
+         written, or give --data",
+        path.display()
+    )]
+    Unpack {
+        /// What could not be written.
+        path: PathBuf,
+        /// The reason of the operating system.
+        source: io::Error,
+    },
+}

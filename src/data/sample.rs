@@ -1,0 +1,156 @@
+//! The bundled sample of real images, so that the first command needs no download.
+//!
+//! The program carries it as compressed IDX files (`data/fashion-mnist`). It is unpacked once, in
+//! the CIFAR-10 binary layout, and then mapped like any other data.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::read::GzDecoder;
+
+use super::cifar::{NAMES_FILE, TEST_FILE, train_file};
+use super::idx::{self, Pairs};
+use super::{DataError, RECORD_BYTES};
+
+/// The environment variable that names the folder to unpack into.
+pub const CACHE_DIR_VARIABLE: &str = "NAS_ENGINE_CACHE_DIR";
+
+/// Part of the folder's name. To be raised when [`Records`] or [`NAMES`] change what is written.
+const LAYOUT: u32 = 1;
+
+const NAMES: &str = "T-shirt/top\nTrouser\nPullover\nDress\nCoat\n\
+                     Sandal\nShirt\nSneaker\nBag\nAnkle boot\n";
+
+/// One data file in its compressed form.
+struct Part {
+    images: &'static [u8],
+    labels: &'static [u8],
+}
+
+const TRAIN: Part = Part {
+    images: include_bytes!("../../data/fashion-mnist/train-images-idx3-ubyte.gz"),
+    labels: include_bytes!("../../data/fashion-mnist/train-labels-idx1-ubyte.gz"),
+};
+
+const TEST: Part = Part {
+    images: include_bytes!("../../data/fashion-mnist/t10k-images-idx3-ubyte.gz"),
+    labels: include_bytes!("../../data/fashion-mnist/t10k-labels-idx1-ubyte.gz"),
+};
+
+/// The folder that programs of this user keep things in that can be made again.
+///
+/// # Errors
+/// If the user has none and [`CACHE_DIR_VARIABLE`] is not set.
+pub(super) fn cache_dir() -> Result<PathBuf, DataError> {
+    match env::var_os(CACHE_DIR_VARIABLE) {
+        Some(dir) if !dir.is_empty() => Ok(dir.into()),
+        _ => Ok(dirs::cache_dir()
+            .ok_or(DataError::NoCacheFolder)?
+            .join("nas-engine")),
+    }
+}
+
+/// Makes sure that a folder below `cache` holds the sample, and returns it.
+///
+/// What is there is compared byte by byte with what the program carries (hundredths of a second),
+/// and what differs is replaced. Files appear whole, by renaming, so any number of processes may do
+/// this at once: all have the same bytes to write.
+///
+/// # Errors
+/// If a file that is needed cannot be written.
+pub(super) fn unpack(cache: &Path) -> Result<PathBuf, DataError> {
+    let dir = cache.join(format!(
+        "fashion-mnist-sample-{LAYOUT}-{:08x}",
+        content_hash()
+    ));
+    for (name, part) in [(train_file(1).as_str(), &TRAIN), (TEST_FILE, &TEST)] {
+        let path = dir.join(name);
+        if !holds(&path, part) {
+            replace(&path, |file| {
+                part.records()?
+                    .try_for_each(|record| file.write_all(&record?))
+            })
+            .map_err(|source| DataError::Unpack { path, source })?;
+        }
+    }
+    let path = dir.join(NAMES_FILE);
+    if !fs::read(&path).is_ok_and(|bytes| bytes == NAMES.as_bytes()) {
+        replace(&path, |file| file.write_all(NAMES.as_bytes()))
+            .map_err(|source| DataError::Unpack { path, source })?;
+    }
+    Ok(dir)
+}
+
+/// Tells one edition of the sample from another, so that two versions of the program do not keep
+/// replacing each other's files.
+fn content_hash() -> u32 {
+    let mut hash = crc32fast::Hasher::new();
+    for bytes in [TRAIN.images, TRAIN.labels, TEST.images, TEST.labels] {
+        hash.update(bytes);
+    }
+    hash.finalize()
+}
+
+impl Part {
+    /// The records of the unpacked file.
+    fn records(&self) -> io::Result<impl Iterator<Item = io::Result<[u8; RECORD_BYTES]>>> {
+        let pairs = Pairs::new(GzDecoder::new(self.images), GzDecoder::new(self.labels))?;
+        Ok(pairs.map(|pair| pair.map(|(label, image)| record(label, &image))))
+    }
+}
+
+/// Two zeros on each side make 32x32 of 28x28; grey is three equal colours.
+fn record(label: u8, image: &[u8; idx::SIDE * idx::SIDE]) -> [u8; RECORD_BYTES] {
+    let mut record = [0; RECORD_BYTES];
+    record[0] = label;
+    for plane in record[1..].chunks_exact_mut(32 * 32) {
+        for (row, source) in plane
+            .chunks_exact_mut(32)
+            .skip(2)
+            .zip(image.chunks_exact(idx::SIDE))
+        {
+            row[2..30].copy_from_slice(source);
+        }
+    }
+    record
+}
+
+/// Whether the file holds just these records. One that cannot be read does not.
+fn holds(path: &Path, part: &Part) -> bool {
+    let same = || -> io::Result<bool> {
+        let mut file = BufReader::with_capacity(64 * RECORD_BYTES, File::open(path)?);
+        let mut found = [0; RECORD_BYTES];
+        for record in part.records()? {
+            file.read_exact(&mut found)?;
+            if found != record? {
+                return Ok(false);
+            }
+        }
+        Ok(file.read(&mut found)? == 0)
+    };
+    same().unwrap_or(false)
+}
+
+/// Writes a file beside its place and then moves it there, so that it is never seen half written.
+fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+) -> io::Result<()> {
+    let dir = path
+        .parent()
+        .expect("a file of the sample lies in a folder");
+    fs::create_dir_all(dir)?;
+    let mut builder = tempfile::Builder::new();
+    // Others may share the cache: as the user's mask wants it, not private as temporary files are.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let temporary = builder.prefix(".unpacking-").tempfile_in(dir)?;
+    let mut file = BufWriter::with_capacity(64 * RECORD_BYTES, temporary.as_file());
+    write(&mut file)?;
+    file.flush()?;
+    drop(file);
+    temporary.persist(path)?;
+    Ok(())
+}
