@@ -1,51 +1,16 @@
 //! How large a space is, and what its networks cost.
 
-use nas_engine::shape::conv_output;
-use nas_engine::space::{
-    Architecture, ConvSpace, Decision, LayerOp, LayerType, SpaceConfig, Token,
-};
+use nas_engine::space::{ConvSpace, Decision, LayerType, SpaceConfig, Token};
 
 use super::preset;
-
-/// Multiply-adds of a network of convolutions on 32x32 images, written from formats.md alone.
-fn multiply_adds(architecture: &Architecture) -> usize {
-    let mut outputs = vec![[3, 32, 32]]; // channels, height, width; 0 is the image
-    let joined = |outputs: &[[usize; 3]], inputs: &[usize]| {
-        let of = |i: usize| inputs.iter().map(move |&input| outputs[input][i]);
-        [
-            of(0).sum::<usize>(),
-            of(1).max().unwrap(),
-            of(2).max().unwrap(),
-        ]
-    };
-    let mut total = 0;
-    for layer in &architecture.layers {
-        let LayerOp::Conv {
-            filter,
-            filters,
-            stride,
-        } = layer.op
-        else {
-            panic!("{:?} is no convolution", layer.op);
-        };
-        let [c, h, w] = joined(&outputs, &layer.inputs);
-        let output = [
-            filters,
-            conv_output(h, stride[0]),
-            conv_output(w, stride[1]),
-        ];
-        total += output[1] * output[2] * filter[0] * filter[1] * c * filters;
-        outputs.push(output);
-    }
-    total + joined(&outputs, &architecture.unread())[0] * 10
-}
+use crate::examples::cost;
 
 #[test]
 fn sample_preset_costs_one_to_two_million_multiply_adds() {
     let space = ConvSpace::new(&preset("sample")).unwrap();
     for seed in 0..3 {
         let costs =
-            (0..1000).map(|s| multiply_adds(&space.decode(&space.random(seed, s)).unwrap()));
+            (0..1000).map(|s| cost(&space.decode(&space.random(seed, s)).unwrap()).multiply_adds);
         let mean = costs.sum::<usize>() as f64 / 1000.0;
         println!("seed {seed}: {mean:.0} multiply-adds an image in the mean of 1,000 draws");
         assert!((1e6..2e6).contains(&mean), "seed {seed}: {mean}");
