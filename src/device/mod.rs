@@ -1,1 +1,191 @@
-//! (being written)
+//! Devices: what runs a plan. They know steps and buffers, nothing of architectures.
+//!
+//! [`reference`] is the specification, plain f64 loops; [`cpu`] is fast. Both run the same plans
+//! through the same two traits, so that one table of cases tests them against each other.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::data::{Augment, Dataset};
+use crate::graph::plan::{Plan, Storage};
+use crate::graph::step::BufferId;
+
+pub mod arena;
+#[doc(hidden)]
+pub mod cases;
+pub mod cpu;
+pub mod reference;
+
+/// Which sums a convolution may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Convolution {
+    /// Transforms where they are faster: they round a little more (1e-4 of the largest value).
+    #[default]
+    Auto,
+    /// Plain sums only.
+    Direct,
+}
+
+impl FromStr for Convolution {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Convolution::Auto),
+            "direct" => Ok(Convolution::Direct),
+            _ => Err(format!("unknown convolution '{text}'; use auto or direct")),
+        }
+    }
+}
+
+impl fmt::Display for Convolution {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Convolution::Auto => "auto",
+            Convolution::Direct => "direct",
+        })
+    }
+}
+
+/// Why a device cannot be used or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// A name that no device has.
+    #[error("unknown device '{0}'; use auto, cpu, reference, cuda or cuda:N")]
+    Unknown(String),
+    /// A device that this machine or this build lacks.
+    #[error("{device} cannot be used: {reason}; use --device cpu")]
+    Unavailable {
+        /// The device as asked for.
+        device: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The threads of the device could not be started.
+    #[error("cannot start {threads} threads: {reason}; use fewer with --threads")]
+    Threads {
+        /// As asked for.
+        threads: usize,
+        /// The system's words.
+        reason: String,
+    },
+    /// The arena does not fit.
+    #[error(
+        "a plan of {bytes} bytes does not fit into the memory of {device}; use a smaller --batch"
+    )]
+    OutOfMemory {
+        /// The device.
+        device: String,
+        /// Size of the arena.
+        bytes: usize,
+    },
+}
+
+/// The data that a session's `LoadBatch` reads.
+#[derive(Clone, Copy)]
+pub struct Input<'a> {
+    /// Where the records are.
+    pub dataset: &'a Dataset,
+    /// Which views of them.
+    pub augment: Augment,
+    /// Seed of crops and flips.
+    pub seed: u64,
+}
+
+/// Which steps of a plan to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum List {
+    /// [`Plan::prepare`].
+    Prepare,
+    /// [`Plan::train`].
+    Train,
+    /// [`Plan::evaluate`].
+    Evaluate,
+}
+
+/// The block of counters and rates on the device, set once an epoch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Control {
+    /// Learning rate of the epoch.
+    pub learning_rate: f32,
+    /// Nesterov momentum.
+    pub momentum: f32,
+    /// Weight decay of every parameter.
+    pub weight_decay: f32,
+    /// Crop and flip by (seed, epoch, record), or `None` for the evaluation view.
+    pub epoch: Option<u32>,
+}
+
+/// What an epoch left on the device.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Results {
+    /// Sum of the cross-entropy over the images of each batch, before its update.
+    pub loss_sums: Vec<f64>,
+    /// Images whose largest logit was their label's.
+    pub correct: u64,
+    /// Whether every loss and every updated weight was finite.
+    pub finite: bool,
+}
+
+/// A device: makes plans possible and runs them.
+pub trait Device: Storage + Send + Sync {
+    /// Kind and size in a line, such as `cpu (AVX2, 2 threads)`.
+    fn describe(&self) -> String;
+
+    /// Allocates all that `plan` needs and nothing after it. Buffers start as zeros.
+    ///
+    /// # Errors
+    /// Where the arena does not fit.
+    fn load<'a>(
+        &'a self,
+        plan: &'a Plan,
+        input: Option<Input<'a>>,
+    ) -> Result<Box<dyn Session + 'a>, DeviceError>;
+}
+
+/// A plan on a device.
+pub trait Session {
+    /// Writes a buffer. Images are `[n][c][h][w]`, other contents their values in order; every
+    /// device holds f32 exactly, the reference f64.
+    fn write(&mut self, buffer: BufferId, values: &[f64]);
+
+    /// Reads a buffer in the form of [`Session::write`].
+    fn read(&mut self, buffer: BufferId) -> Vec<f64>;
+
+    /// Begins an epoch over `order` (record numbers) at its first batch, with no results.
+    fn begin(&mut self, order: &[u32], control: Control);
+
+    /// Sets the labels of a batch whose images were written, not loaded (tests).
+    fn set_labels(&mut self, labels: &[u8]);
+
+    /// Runs a list of steps `times` times; the last step of a list advances the batch. The last
+    /// batch of an evaluation may be smaller.
+    fn run(&mut self, list: List, times: usize);
+
+    /// Waits, and reads what was left since [`Session::begin`].
+    fn results(&mut self) -> Results;
+
+    /// The first buffer whose guard band was written to; needs a plan with guards.
+    fn broken_guard(&self) -> Option<String>;
+}
+
+/// Opens a device by name; `auto` takes the CPU.
+///
+/// # Errors
+/// An unknown name, or a device that this machine lacks.
+pub fn open(
+    name: &str,
+    threads: Option<usize>,
+    convolution: Convolution,
+) -> Result<Box<dyn Device>, DeviceError> {
+    match name {
+        "auto" | "cpu" => Ok(Box::new(cpu::Cpu::new(threads, convolution)?)),
+        "reference" => Ok(Box::new(reference::Reference)),
+        _ if name == "cuda" || name.starts_with("cuda:") => Err(DeviceError::Unavailable {
+            device: name.to_string(),
+            reason: "this version has no CUDA engine".to_string(),
+        }),
+        _ => Err(DeviceError::Unknown(name.to_string())),
+    }
+}

@@ -1,1 +1,204 @@
-//! (being written)
+//! A child network: layers with known shapes, from an architecture and the three repairs.
+//!
+//! The repairs (the paper, section 3.3): a layer without inputs reads the image; outputs that no
+//! layer reads go to the classifier together; inputs of unequal size are zero-padded at the bottom
+//! and right to the largest. [`Graph::new`] is the one place that refuses a shape.
+
+use crate::shape;
+use crate::space::{Architecture, LayerOp};
+
+pub mod cost;
+pub mod memory;
+pub mod params;
+pub mod plan;
+pub mod step;
+
+pub use cost::Costs;
+pub use params::{Init, Param, Params};
+pub use plan::{Options, Plan, Storage};
+
+/// Height and width of the image that a child reads.
+pub const IMAGE_SIZE: usize = 32;
+/// Channels of the image that a child reads.
+pub const IMAGE_CHANNELS: usize = 3;
+
+/// Channels, height and width of one image of a tensor.
+///
+/// `groups` are the channel counts of the tensors that a copied concat was made of; every group
+/// begins a new plane of 8 channels, so a concat keeps the planes of its sources as they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Channels of each group, in order; usually one group.
+    pub groups: Vec<usize>,
+    /// Height.
+    pub h: usize,
+    /// Width.
+    pub w: usize,
+}
+
+impl Shape {
+    /// A tensor of one group of `c` channels.
+    pub fn new(c: usize, h: usize, w: usize) -> Self {
+        Shape {
+            groups: vec![c],
+            h,
+            w,
+        }
+    }
+
+    /// Channels of all groups.
+    pub fn c(&self) -> usize {
+        self.groups.iter().sum()
+    }
+
+    /// Planes of 8 channels of all groups.
+    pub fn planes(&self) -> usize {
+        self.groups.iter().map(|&c| shape::planes(c)).sum()
+    }
+
+    /// Values of one image without padding channels.
+    pub fn len(&self) -> usize {
+        self.c() * self.h * self.w
+    }
+
+    /// Whether an image holds no value; never so in a graph.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The zero-padded concatenation of `sources` in depth.
+    pub fn concat(sources: &[&Shape]) -> Shape {
+        Shape {
+            groups: sources
+                .iter()
+                .flat_map(|s| s.groups.iter().copied())
+                .collect(),
+            h: sources.iter().map(|s| s.h).max().unwrap_or(0),
+            w: sources.iter().map(|s| s.w).max().unwrap_or(0),
+        }
+    }
+}
+
+/// A layer of a child, or the image (number 0).
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// What it computes; `None` for the image.
+    pub op: Option<LayerOp>,
+    /// The layers that it reads, ascending; 0 is the image.
+    pub inputs: Vec<usize>,
+    /// The concatenation that it reads.
+    pub input: Shape,
+    /// What it gives.
+    pub output: Shape,
+}
+
+/// A child network with the shape of every layer.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    /// Layer 0 is the image; the others have the numbers of the architecture.
+    pub layers: Vec<Layer>,
+    /// Layers that no layer reads, ascending: what the classifier reads.
+    pub classifier_inputs: Vec<usize>,
+    /// The padded concatenation of the classifier's inputs.
+    pub classifier_input: Shape,
+    /// Number of classes.
+    pub classes: usize,
+}
+
+/// Why an architecture cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum GraphError {
+    /// A pooling window does not fit its input.
+    #[error(
+        "layer {layer}: a pooling window of {window:?} is larger than its input of {input:?} \
+         (height, width); use a smaller window or fewer strides before it"
+    )]
+    Window {
+        /// Number of the layer.
+        layer: usize,
+        /// Height and width of the window.
+        window: [usize; 2],
+        /// Height and width of the input.
+        input: [usize; 2],
+    },
+}
+
+impl Graph {
+    /// Builds the network of `architecture` for `classes` classes.
+    ///
+    /// # Errors
+    /// Where a pooling window is larger than its input.
+    pub fn new(architecture: &Architecture, classes: usize) -> Result<Graph, GraphError> {
+        let image = Shape::new(IMAGE_CHANNELS, IMAGE_SIZE, IMAGE_SIZE);
+        let mut layers = vec![Layer {
+            op: None,
+            inputs: vec![],
+            input: image.clone(),
+            output: image,
+        }];
+        for (i, layer) in architecture.layers.iter().enumerate() {
+            let number = i + 1;
+            let inputs = if layer.inputs.is_empty() {
+                vec![0]
+            } else {
+                layer.inputs.clone()
+            };
+            let sources: Vec<&Shape> = inputs.iter().map(|&j| &layers[j].output).collect();
+            let input = Shape::concat(&sources);
+            let output = infer(number, &layer.op, &input)?;
+            layers.push(Layer {
+                op: Some(layer.op.clone()),
+                inputs,
+                input,
+                output,
+            });
+        }
+        let classifier_inputs = architecture.unread();
+        let sources: Vec<&Shape> = classifier_inputs
+            .iter()
+            .map(|&j| &layers[j].output)
+            .collect();
+        let classifier_input = Shape::concat(&sources);
+        Ok(Graph {
+            layers,
+            classifier_inputs,
+            classifier_input,
+            classes,
+        })
+    }
+
+    /// Features of the classifier: channels of its input.
+    pub fn features(&self) -> usize {
+        self.classifier_input.c()
+    }
+}
+
+/// The output shape of a layer.
+fn infer(number: usize, op: &LayerOp, input: &Shape) -> Result<Shape, GraphError> {
+    match *op {
+        LayerOp::Conv {
+            filters, stride, ..
+        } => Ok(Shape::new(
+            filters,
+            shape::conv_output(input.h, stride[0]),
+            shape::conv_output(input.w, stride[1]),
+        )),
+        LayerOp::MaxPool { pool, stride } | LayerOp::AvgPool { pool, stride } => {
+            let h = shape::pool_output(input.h, pool[0], stride[0]);
+            let w = shape::pool_output(input.w, pool[1], stride[1]);
+            match (h, w) {
+                (Some(h), Some(w)) => Ok(Shape {
+                    groups: input.groups.clone(),
+                    h,
+                    w,
+                }),
+                _ => Err(GraphError::Window {
+                    layer: number,
+                    window: pool,
+                    input: [input.h, input.w],
+                }),
+            }
+        }
+        LayerOp::Lcn | LayerOp::BatchNorm => Ok(input.clone()),
+    }
+}

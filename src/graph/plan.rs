@@ -1,0 +1,397 @@
+//! The plan: ordered steps with resolved buffers in one arena; all that a device runs.
+
+use super::memory::{self, Request};
+use super::params::Params;
+use super::step::*;
+use super::{Graph, Shape};
+
+mod build;
+
+/// What the planner asks of a device.
+pub trait Storage {
+    /// Bytes of `content` for a batch of `batch` images.
+    fn bytes(&self, content: &Content, batch: usize) -> usize;
+    /// Bytes of a convolution's packed weights.
+    fn packed_bytes(&self, conv: &Conv, batch: usize) -> usize;
+    /// Bytes that the steps of a convolution need while they run; one such buffer serves all.
+    fn scratch_bytes(&self, conv: &Conv, batch: usize) -> usize;
+}
+
+/// How a plan is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Images of a batch.
+    pub batch: usize,
+    /// Bytes left free after every buffer, for tests that look for stray writes.
+    pub guard: usize,
+    /// Whether buffers share memory when their lives do not meet. Off, every buffer can be read
+    /// after a run.
+    pub reuse: bool,
+}
+
+impl Options {
+    /// What training uses.
+    pub fn new(batch: usize) -> Self {
+        Options {
+            batch,
+            guard: 0,
+            reuse: true,
+        }
+    }
+}
+
+/// An execution plan.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Images of a batch.
+    pub batch: usize,
+    /// Every buffer with its place in the arena.
+    pub buffers: Vec<Buffer>,
+    /// Convolutions by [`ConvId`].
+    pub convs: Vec<Conv>,
+    /// Batch normalisations by [`NormId`].
+    pub norms: Vec<Norm>,
+    /// Run once after weights were written.
+    pub prepare: Vec<Step>,
+    /// Forward, backward and update of one batch.
+    pub train: Vec<Step>,
+    /// Forward of one batch by the running statistics.
+    pub evaluate: Vec<Step>,
+    /// Flat vector of trained parameters.
+    pub weights: BufferId,
+    /// Their gradients.
+    pub gradients: BufferId,
+    /// Their momentum.
+    pub momentum: BufferId,
+    /// Flat vector of running statistics.
+    pub running: BufferId,
+    /// Memory that a step may use while it runs.
+    pub scratch: BufferId,
+    /// Size of the arena in bytes.
+    pub arena_bytes: usize,
+}
+
+impl Plan {
+    /// Plans the training and the evaluation of `graph`.
+    pub fn new(graph: &Graph, params: &Params, storage: &dyn Storage, options: Options) -> Plan {
+        build::build(graph, params, storage, options)
+    }
+
+    /// The buffer of an id.
+    pub fn buffer(&self, id: BufferId) -> &Buffer {
+        &self.buffers[id.0]
+    }
+
+    /// A convolution by its id.
+    pub fn conv(&self, id: ConvId) -> &Conv {
+        &self.convs[id.0]
+    }
+
+    /// A batch normalisation by its id.
+    pub fn norm(&self, id: NormId) -> &Norm {
+        &self.norms[id.0]
+    }
+}
+
+/// Collects buffers and steps, then places the buffers. Graphs and test cases are built with it.
+pub struct Builder<'a> {
+    storage: &'a dyn Storage,
+    options: Options,
+    plan: Plan,
+    /// Buffers that keep their contents from one run to the next.
+    kept: Vec<BufferId>,
+}
+
+impl<'a> Builder<'a> {
+    /// An empty plan with vectors for `n_trained` parameters and `n_running` statistics.
+    pub fn new(
+        storage: &'a dyn Storage,
+        options: Options,
+        n_trained: usize,
+        n_running: usize,
+    ) -> Self {
+        let none = BufferId(usize::MAX);
+        let plan = Plan {
+            batch: options.batch,
+            buffers: vec![],
+            convs: vec![],
+            norms: vec![],
+            prepare: vec![],
+            train: vec![],
+            evaluate: vec![],
+            weights: none,
+            gradients: none,
+            momentum: none,
+            running: none,
+            scratch: none,
+            arena_bytes: 0,
+        };
+        let mut builder = Builder {
+            storage,
+            options,
+            plan,
+            kept: vec![],
+        };
+        builder.plan.weights = builder.keep("weights", Content::Values(n_trained));
+        builder.plan.gradients = builder.keep("gradients", Content::Values(n_trained));
+        builder.plan.momentum = builder.keep("momentum", Content::Values(n_trained));
+        builder.plan.running = builder.keep("running statistics", Content::Values(n_running));
+        builder
+    }
+
+    /// A buffer that lives from the first to the last step that touches it.
+    pub fn buffer(&mut self, name: impl Into<String>, content: Content) -> BufferId {
+        let bytes = self.storage.bytes(&content, self.options.batch);
+        self.plan.buffers.push(Buffer {
+            name: name.into(),
+            content,
+            bytes,
+            offset: 0,
+        });
+        BufferId(self.plan.buffers.len() - 1)
+    }
+
+    /// A buffer of images.
+    pub fn images(&mut self, name: impl Into<String>, shape: &Shape) -> BufferId {
+        self.buffer(name, Content::Images(shape.clone()))
+    }
+
+    /// A buffer of `per_image` values for every image of the batch.
+    pub fn values(&mut self, name: impl Into<String>, per_image: usize) -> BufferId {
+        self.buffer(name, Content::Values(per_image * self.options.batch))
+    }
+
+    /// A buffer that keeps its contents.
+    pub fn keep(&mut self, name: impl Into<String>, content: Content) -> BufferId {
+        let id = self.buffer(name, content);
+        self.kept.push(id);
+        id
+    }
+
+    /// A convolution of `sources`; makes its buffers. The steps are the caller's.
+    pub fn conv(
+        &mut self,
+        name: &str,
+        sources: Vec<Source>,
+        filter: [usize; 2],
+        stride: [usize; 2],
+        output: &Shape,
+        weight: Span,
+    ) -> ConvId {
+        let shapes: Vec<&Shape> = sources.iter().map(|s| &s.shape).collect();
+        let input = Shape::concat(&shapes);
+        let y = self.images(format!("{name} y"), output);
+        let moments = self.values(format!("{name} moments"), 2 * 8 * output.planes());
+        let mut conv = Conv {
+            sources,
+            input,
+            output: output.clone(),
+            filter,
+            stride,
+            weight,
+            y,
+            packed: y,
+            moments,
+        };
+        let packed = Content::Bytes(self.storage.packed_bytes(&conv, self.options.batch));
+        conv.packed = self.keep(format!("{name} packed weights"), packed);
+        self.plan.convs.push(conv);
+        ConvId(self.plan.convs.len() - 1)
+    }
+
+    /// A batch normalisation of `x`; makes its buffers. For a convolution's result, `x` takes the
+    /// gradient in its own place.
+    pub fn norm(&mut self, name: &str, x: NormInput, shape: &Shape, places: NormPlaces) -> NormId {
+        let width = 8 * shape.planes();
+        let out = self.images(format!("{name} output"), shape);
+        let dz = self.images(format!("{name} dz"), shape);
+        let (x, moments, relu, dx) = match x {
+            NormInput::Conv(conv) => {
+                let conv = self.plan.conv(conv);
+                (conv.y, conv.moments, true, conv.y)
+            }
+            NormInput::Tensor(x) => (
+                x,
+                self.values(format!("{name} moments"), 2 * width),
+                false,
+                dz,
+            ),
+        };
+        let coefficients = Content::Values(COEFFICIENT_ROWS * width);
+        let coefficients = self.buffer(format!("{name} coefficients"), coefficients);
+        let dz_sums = self.values(format!("{name} dz sums"), 2 * width);
+        let NormPlaces {
+            scale,
+            shift,
+            running_mean,
+            running_var,
+        } = places;
+        self.plan.norms.push(Norm {
+            x,
+            out,
+            shape: shape.clone(),
+            relu,
+            scale,
+            shift,
+            running_mean,
+            running_var,
+            moments,
+            coefficients,
+            dz,
+            dz_sums,
+            dx,
+        });
+        NormId(self.plan.norms.len() - 1)
+    }
+
+    /// The plan so far: its convolutions and normalisations, and the step lists to fill.
+    pub fn plan(&mut self) -> &mut Plan {
+        &mut self.plan
+    }
+
+    /// Places every buffer.
+    pub fn finish(mut self) -> Plan {
+        let batch = self.options.batch;
+        let scratch = self
+            .plan
+            .convs
+            .iter()
+            .map(|c| self.storage.scratch_bytes(c, batch));
+        let scratch = Content::Bytes(scratch.max().unwrap_or(0));
+        self.plan.scratch = self.keep("scratch", scratch);
+        let mut lives = vec![None; self.plan.buffers.len()];
+        for (time, step) in self.plan.train.iter().enumerate() {
+            touched(&self.plan, step, |id| {
+                let life = lives[id.0].get_or_insert((time, time));
+                life.1 = time;
+            });
+        }
+        if self.options.reuse {
+            self.kept
+                .iter()
+                .for_each(|id| lives[id.0] = Some((0, usize::MAX)));
+        } else {
+            lives.fill(Some((0, usize::MAX)));
+        }
+        let requests: Vec<Request> = (self.plan.buffers.iter().zip(lives))
+            .map(|(buffer, live)| Request {
+                // A buffer that training never touches takes no memory.
+                bytes: if live.is_some() { buffer.bytes } else { 0 },
+                live: live.unwrap_or((0, 0)),
+            })
+            .collect();
+        let (offsets, total) = memory::place(&requests, self.options.guard);
+        for (buffer, offset) in self.plan.buffers.iter_mut().zip(offsets) {
+            buffer.offset = offset;
+        }
+        self.plan.arena_bytes = total;
+        self.plan
+    }
+}
+
+/// What a batch normalisation reads.
+#[derive(Clone, Copy, Debug)]
+pub enum NormInput {
+    /// The result of a convolution, which gathers the moments; ReLU follows.
+    Conv(ConvId),
+    /// Any tensor; no ReLU.
+    Tensor(BufferId),
+}
+
+/// Where the vectors of a batch normalisation lie in the flat vectors.
+#[derive(Clone, Copy, Debug)]
+pub struct NormPlaces {
+    /// Scale in the vectors of weights and gradients.
+    pub scale: Span,
+    /// Shift in the same.
+    pub shift: Span,
+    /// Running mean in the vector of running statistics.
+    pub running_mean: Span,
+    /// Running variance in the same.
+    pub running_var: Span,
+}
+
+/// Calls `visit` with every buffer that `step` reads or writes.
+pub fn touched(plan: &Plan, step: &Step, mut visit: impl FnMut(BufferId)) {
+    let mut all = |ids: &[BufferId]| ids.iter().copied().for_each(&mut visit);
+    match step {
+        Step::LoadBatch { images } => all(&[*images]),
+        Step::Conv(id) => {
+            let conv = plan.conv(*id);
+            conv.sources.iter().for_each(|s| all(&[s.buffer]));
+            all(&[conv.y, conv.packed, conv.moments, plan.scratch]);
+        }
+        Step::ConvFilterGrad(id) => {
+            let conv = plan.conv(*id);
+            conv.sources.iter().for_each(|s| all(&[s.buffer]));
+            all(&[conv.y, plan.gradients, plan.scratch]);
+        }
+        Step::Pack(id) => all(&[plan.conv(*id).packed, plan.weights]),
+        Step::Moments(id) => all(&[plan.norm(*id).x, plan.norm(*id).moments]),
+        Step::Norm(id) | Step::NormRunning(id) => {
+            let norm = plan.norm(*id);
+            all(&[
+                norm.x,
+                norm.out,
+                norm.moments,
+                norm.coefficients,
+                plan.weights,
+                plan.running,
+            ]);
+        }
+        Step::NormGrad(id) => {
+            let norm = plan.norm(*id);
+            all(&[norm.x, norm.dz, norm.dx, norm.dz_sums, norm.coefficients]);
+            all(&[plan.weights, plan.gradients]);
+        }
+        Step::Pool(pool) => all(&[pool.x, pool.out]),
+        Step::Lcn { x, out, .. } => all(&[*x, *out]),
+        Step::Concat { sources, out, .. } => {
+            sources.iter().for_each(|s| all(&[s.buffer]));
+            all(&[*out]);
+        }
+        Step::GlobalAveragePool {
+            sources, features, ..
+        } => {
+            sources.iter().for_each(|s| all(&[s.buffer]));
+            all(&[*features]);
+        }
+        Step::Classifier(c) => all(&[c.features, c.logits, plan.weights]),
+        Step::SoftmaxXent {
+            logits, dlogits, ..
+        } => all(&[*logits, *dlogits]),
+        Step::ClassifierGrad(c) => {
+            all(&[
+                c.features,
+                c.dfeatures,
+                c.dlogits,
+                plan.weights,
+                plan.gradients,
+            ]);
+        }
+        Step::Gather {
+            out,
+            contributions,
+            norm,
+            ..
+        } => {
+            all(&[*out, plan.scratch]);
+            if let Some(norm) = norm.map(|id| plan.norm(id)) {
+                all(&[norm.x, norm.out, norm.coefficients, norm.dz_sums]);
+            }
+            for contribution in contributions {
+                match contribution {
+                    Contribution::Conv { conv, .. } => {
+                        all(&[plan.conv(*conv).y, plan.conv(*conv).packed]);
+                    }
+                    Contribution::Copy { dout, .. } => all(&[*dout]),
+                    Contribution::GlobalAveragePool { dfeatures, .. } => all(&[*dfeatures]),
+                    Contribution::Pool { pool, dout } => all(&[pool.x, pool.out, *dout]),
+                    Contribution::Lcn { x, dout } => all(&[*x, *dout]),
+                }
+            }
+        }
+        Step::Update => all(&[plan.weights, plan.gradients, plan.momentum]),
+        Step::Advance => {}
+    }
+}

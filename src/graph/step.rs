@@ -1,0 +1,333 @@
+//! The steps of a plan: operations on buffers, complete before a device sees them.
+//!
+//! Devices know nothing of architectures; all they run is this. Letters: n images of the batch,
+//! c channels, h w height and width, f filters, kh kw filter height and width.
+
+use super::Shape;
+
+/// Position of a buffer in [`Plan::buffers`](super::Plan::buffers).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BufferId(pub usize);
+
+/// Position of a convolution in [`Plan::convs`](super::Plan::convs).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvId(pub usize);
+
+/// Position of a batch normalisation in [`Plan::norms`](super::Plan::norms).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NormId(pub usize);
+
+/// What a buffer holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// Images of this shape, one for each image of the batch: activations and their gradients.
+    Images(Shape),
+    /// This many f32 values: parameters, statistics, features, logits.
+    Values(usize),
+    /// Packed weights and other memory of the device's own, in bytes.
+    Bytes(usize),
+}
+
+/// A place in the arena.
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    /// For messages, such as `layer 3 output`.
+    pub name: String,
+    /// What it holds.
+    pub content: Content,
+    /// Size in bytes on the device that the plan was made for.
+    pub bytes: usize,
+    /// First byte in the arena, a multiple of 64.
+    pub offset: usize,
+}
+
+/// A tensor that is read in place as a part of a concatenation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    /// The tensor.
+    pub buffer: BufferId,
+    /// Its own shape; the concatenation pads it with zeros at the bottom and right.
+    pub shape: Shape,
+    /// Its first channel in the concatenation.
+    pub first_channel: usize,
+}
+
+/// A range of one of the flat vectors (weights, gradients, momentum or running statistics).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// First value.
+    pub start: usize,
+    /// Number of values.
+    pub len: usize,
+}
+
+impl Span {
+    /// The same as a range of indices.
+    pub fn range(self) -> std::ops::Range<usize> {
+        self.start..self.start + self.len
+    }
+}
+
+/// A convolution: y[n,f,i,j] = sum over c, u, v of w[f,c,u,v] x[n,c, i s - kh/2 + u, j t - kw/2 + v].
+#[derive(Clone, Debug)]
+pub struct Conv {
+    /// The parts of x in order.
+    pub sources: Vec<Source>,
+    /// The concatenation x.
+    pub input: Shape,
+    /// Result y.
+    pub output: Shape,
+    /// Filter height and width, odd.
+    pub filter: [usize; 2],
+    /// Stride along height and width.
+    pub stride: [usize; 2],
+    /// Weights `[f][c][kh][kw]` in the vectors of weights and of gradients.
+    pub weight: Span,
+    /// y after the forward pass; the gradient of the loss to y in the backward pass.
+    pub y: BufferId,
+    /// The device's packed weights.
+    pub packed: BufferId,
+    /// Statistics of y as [`Step::Moments`] writes them.
+    pub moments: BufferId,
+}
+
+/// Batch normalisation, with or without ReLU: out = scale (x - mean) / sqrt(var + eps) + shift.
+#[derive(Clone, Debug)]
+pub struct Norm {
+    /// Input x.
+    pub x: BufferId,
+    /// Result.
+    pub out: BufferId,
+    /// Shape of both.
+    pub shape: Shape,
+    /// Whether max(0, ·) follows.
+    pub relu: bool,
+    /// Scale and shift in the vectors of weights and of gradients.
+    pub scale: Span,
+    /// As `scale`.
+    pub shift: Span,
+    /// Running mean and variance in the vector of running statistics.
+    pub running_mean: Span,
+    /// As `running_mean`.
+    pub running_var: Span,
+    /// Statistics of x, `[n][2][8 planes]`: mean over h and w of each image's channel, and the sum
+    /// of squared differences from it.
+    pub moments: BufferId,
+    /// A row of `[7][8 planes]` each: mean; 1 / sqrt(var + eps); factor and summand of
+    /// out = factor x + summand; and of the gradient, dx = row 4 dz + row 5 x + row 6.
+    pub coefficients: BufferId,
+    /// Gradient of the loss to the result, masked by the ReLU.
+    pub dz: BufferId,
+    /// Sums over h and w of dz and of dz (x - mean) / sqrt(var + eps), `[n][2][8 planes]`.
+    pub dz_sums: BufferId,
+    /// Gradient to x: the buffer of x itself for a convolution's result, else that of dz.
+    pub dx: BufferId,
+}
+
+/// Which pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolKind {
+    /// The largest value; the first one in row order takes the gradient.
+    Max,
+    /// The mean of the window.
+    Avg,
+}
+
+/// A pool without padding.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Which.
+    pub kind: PoolKind,
+    /// Height and width of the window.
+    pub window: [usize; 2],
+    /// Stride along height and width.
+    pub stride: [usize; 2],
+    /// Input and its shape.
+    pub x: BufferId,
+    /// Shape of the input.
+    pub input: Shape,
+    /// Result.
+    pub out: BufferId,
+    /// Shape of the result.
+    pub output: Shape,
+}
+
+/// What one consumer adds to the gradient of a tensor.
+#[derive(Clone, Debug)]
+pub enum Contribution {
+    /// A convolution that reads the tensor as source number `source`; its `y` holds dy.
+    Conv {
+        /// The consumer.
+        conv: ConvId,
+        /// Which of its sources the tensor is.
+        source: usize,
+    },
+    /// A copy into a padded concat (or an identity): the gradient's planes from `first_plane`,
+    /// cropped to the tensor's height and width.
+    Copy {
+        /// Gradient to the concat.
+        dout: BufferId,
+        /// Its shape.
+        shape: Shape,
+        /// The tensor's first plane of 8 channels in it.
+        first_plane: usize,
+    },
+    /// Global average pooling: dfeatures / (h w) at every pixel.
+    GlobalAveragePool {
+        /// Gradient to the features, `[n][features]`.
+        dfeatures: BufferId,
+        /// The tensor's first feature.
+        first_feature: usize,
+        /// Features of an image.
+        features: usize,
+        /// h w of the padded concatenation.
+        pixels: usize,
+    },
+    /// A pool.
+    Pool {
+        /// The pool; its `x` is the tensor.
+        pool: Pool,
+        /// Gradient to its result.
+        dout: BufferId,
+    },
+    /// Local contrast normalisation.
+    Lcn {
+        /// The tensor itself.
+        x: BufferId,
+        /// Gradient to the result.
+        dout: BufferId,
+    },
+}
+
+/// One operation.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Writes the views of the batch's records, and their labels.
+    LoadBatch {
+        /// Images `[n][3][32][32]`.
+        images: BufferId,
+    },
+    /// y of a convolution and its moments.
+    Conv(ConvId),
+    /// Moments of x, for a normalisation whose x no convolution of its own has written.
+    Moments(NormId),
+    /// Normalises by the batch's statistics and moves the running ones.
+    Norm(NormId),
+    /// Normalises by the running statistics.
+    NormRunning(NormId),
+    /// A pool.
+    Pool(Pool),
+    /// Local contrast normalisation of `x` into `out`.
+    Lcn {
+        /// Input.
+        x: BufferId,
+        /// Result.
+        out: BufferId,
+        /// Shape of both.
+        shape: Shape,
+    },
+    /// Copies sources into one zero-padded tensor.
+    Concat {
+        /// What is copied.
+        sources: Vec<Source>,
+        /// Result.
+        out: BufferId,
+        /// Its shape.
+        shape: Shape,
+    },
+    /// features[n,c] = sum over h, w of the sources / `pixels`.
+    GlobalAveragePool {
+        /// The parts of the concatenation.
+        sources: Vec<Source>,
+        /// h w of the padded concatenation.
+        pixels: usize,
+        /// Result `[n][features]`.
+        features: BufferId,
+    },
+    /// logits = features W^T + bias.
+    Classifier(Classifier),
+    /// Loss and number of correct images of the batch; dlogits = (softmax - one-hot) / n.
+    SoftmaxXent {
+        /// Input `[n][classes]`.
+        logits: BufferId,
+        /// Gradient `[n][classes]`.
+        dlogits: BufferId,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// Gradients to features, weights and bias of the classifier.
+    ClassifierGrad(Classifier),
+    /// The gradient of a tensor: gathers from all its consumers and writes once. With `norm`, it
+    /// is that normalisation's result: the ReLU's mask is applied and `dz_sums` written.
+    Gather {
+        /// The gradient.
+        out: BufferId,
+        /// Its shape.
+        shape: Shape,
+        /// What the consumers add, in order.
+        contributions: Vec<Contribution>,
+        /// The normalisation whose result the tensor is.
+        norm: Option<NormId>,
+    },
+    /// dx, and the gradients of scale and shift, from dz and its sums.
+    NormGrad(NormId),
+    /// Gradient to a convolution's weights, from its sources and dy.
+    ConvFilterGrad(ConvId),
+    /// Nesterov momentum over all parameters; notes a value that is not finite; then the counters
+    /// go on: step number and batch offset.
+    Update,
+    /// The device's packed copy of a convolution's weights.
+    Pack(ConvId),
+    /// The counters go on without an update (evaluation).
+    Advance,
+}
+
+/// The last layer.
+#[derive(Clone, Debug)]
+pub struct Classifier {
+    /// Input `[n][features]`.
+    pub features: BufferId,
+    /// Its gradient.
+    pub dfeatures: BufferId,
+    /// Result `[n][classes]`.
+    pub logits: BufferId,
+    /// Its gradient.
+    pub dlogits: BufferId,
+    /// Number of features.
+    pub n_features: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// Weights `[classes][features]`.
+    pub weight: Span,
+    /// Bias `[classes]`.
+    pub bias: Span,
+}
+
+/// Rows of [`Norm::coefficients`].
+pub const COEFFICIENT_ROWS: usize = 7;
+
+impl Step {
+    /// A short name for messages and timings.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Step::LoadBatch { .. } => "load_batch",
+            Step::Conv(_) => "conv_fwd",
+            Step::Moments(_) => "batchnorm_moments",
+            Step::Norm(_) => "batchnorm_fwd",
+            Step::NormRunning(_) => "batchnorm_running",
+            Step::Pool(_) => "pool_fwd",
+            Step::Lcn { .. } => "lcn_fwd",
+            Step::Concat { .. } => "concat_pad_fwd",
+            Step::GlobalAveragePool { .. } => "global_average_pool_fwd",
+            Step::Classifier(_) => "classifier_fwd",
+            Step::SoftmaxXent { .. } => "softmax_xent",
+            Step::ClassifierGrad(_) => "classifier_bwd",
+            Step::Gather { .. } => "gather",
+            Step::NormGrad(_) => "batchnorm_bwd",
+            Step::ConvFilterGrad(_) => "conv_bwd_filter",
+            Step::Update => "update",
+            Step::Pack(_) => "conv_pack",
+            Step::Advance => "advance",
+        }
+    }
+}
