@@ -1,0 +1,284 @@
+//! Weights in files: safetensors with the metadata of formats.md, section 3.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use safetensors::{Dtype, SafeTensors};
+use serde_json::{Map, Value, json};
+
+use crate::data::Augment;
+use crate::graph::Params;
+use crate::graph::params::{Param, Weights};
+use crate::space::Architecture;
+
+/// What a weights file says of itself.
+#[derive(Clone, Debug)]
+pub struct Metadata {
+    /// The child.
+    pub architecture: Architecture,
+    /// Seed it was trained with.
+    pub seed: u64,
+    /// Seed of the split between training and validation.
+    pub split_seed: u64,
+    /// Whether the split was drawn; else validation is the last records. `true` where not said.
+    pub shuffle: bool,
+    /// Views it was trained on.
+    pub augment: Augment,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// Digest of the data set.
+    pub data_sha256: String,
+    /// Epochs trained.
+    pub epochs: usize,
+    /// After the last of them.
+    pub validation_accuracy: f64,
+}
+
+/// Why a weights file cannot be used or written.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}; check the path")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// The file cannot be written.
+    #[error("cannot write {path}: {source}; choose another place")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// Not a safetensors file.
+    #[error("{path} is not a whole safetensors file: {reason}; save the weights again")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The metadata lacks something or says something impossible.
+    #[error("{path}: metadata '{key}' {reason}; use a file written by `train --save`")]
+    Metadata {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The tensors are not those of the architecture.
+    #[error("{path} does not fit the architecture: {reason}; use weights of this architecture")]
+    Misfit {
+        /// The file.
+        path: PathBuf,
+        /// Which tensor, and how.
+        reason: String,
+    },
+}
+
+/// Writes weights and metadata; the file appears whole or not at all.
+///
+/// # Errors
+/// Where the file cannot be written.
+pub fn save(
+    path: &Path,
+    params: &Params,
+    weights: &Weights,
+    metadata: &Metadata,
+) -> Result<(), WeightsError> {
+    let failed = |source| WeightsError::Write {
+        path: path.to_path_buf(),
+        source,
+    };
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    let (header, tensors) = layout(params, metadata);
+    let mut write = |bytes: &[u8]| file.write_all(bytes).map_err(failed);
+    write(&(header.len() as u64).to_le_bytes())?;
+    write(header.as_bytes())?;
+    for (param, running) in tensors {
+        let values = if running {
+            &weights.running
+        } else {
+            &weights.trained
+        };
+        write(bytemuck::cast_slice(&values[param.range()]))?;
+    }
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|e| failed(e.error))?;
+    Ok(())
+}
+
+/// The JSON header and the tensors in the order of their bytes; true for running statistics.
+///
+/// Written here because the crate keeps metadata in a hash map, which would give the same weights
+/// other bytes on every run.
+fn layout<'a>(params: &'a Params, metadata: &Metadata) -> (String, Vec<(&'a Param, bool)>) {
+    let trained = params.trained.iter().map(|p| (p, false));
+    let tensors: Vec<_> = trained
+        .chain(params.running.iter().map(|p| (p, true)))
+        .collect();
+    let mut header = Map::new();
+    header.insert("__metadata__".to_string(), metadata_json(metadata));
+    let mut offset = 0;
+    for (param, _) in &tensors {
+        let end = offset + 4 * param.len();
+        let info = json!({"dtype": "F32", "shape": param.shape, "data_offsets": [offset, end]});
+        header.insert(param.name.clone(), info);
+        offset = end;
+    }
+    let mut text = Value::Object(header).to_string();
+    text.extend(std::iter::repeat_n(
+        ' ',
+        text.len().next_multiple_of(8) - text.len(),
+    ));
+    (text, tensors)
+}
+
+fn metadata_json(m: &Metadata) -> Value {
+    json!({
+        "format": "nas-engine",
+        "architecture": m.architecture.to_json(),
+        "seed": m.seed.to_string(),
+        "split_seed": m.split_seed.to_string(),
+        "shuffle": m.shuffle.to_string(),
+        "augment": m.augment.to_string(),
+        "classes": json!(m.classes).to_string(),
+        "data_sha256": m.data_sha256,
+        "epochs": m.epochs.to_string(),
+        "validation_accuracy": m.validation_accuracy.to_string(),
+    })
+}
+
+/// A weights file in memory, its format checked.
+pub struct WeightsFile {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    metadata: HashMap<String, String>,
+}
+
+impl WeightsFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Where it cannot be read or is not a whole safetensors file.
+    pub fn read(path: &Path) -> Result<WeightsFile, WeightsError> {
+        let bytes = fs::read(path).map_err(|source| WeightsError::Read {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        let format = |e: safetensors::SafeTensorError| WeightsError::Format {
+            path: path.to_path_buf(),
+            reason: e.to_string(),
+        };
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
+        SafeTensors::deserialize(&bytes).map_err(format)?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        Ok(WeightsFile {
+            path: path.to_path_buf(),
+            bytes,
+            metadata,
+        })
+    }
+
+    /// The metadata that `train --save` writes.
+    ///
+    /// # Errors
+    /// Where a key is missing or cannot be understood.
+    pub fn metadata(&self) -> Result<Metadata, WeightsError> {
+        let architecture = Architecture::from_json(self.get("architecture")?)
+            .map_err(|e| self.bad("architecture", e.to_string()))?;
+        let classes: Vec<String> = serde_json::from_str(self.get("classes")?)
+            .map_err(|e| self.bad("classes", e.to_string()))?;
+        let shuffle = self
+            .metadata
+            .get("shuffle")
+            .is_none_or(|text| text != "false");
+        Ok(Metadata {
+            architecture,
+            seed: self.parse("seed")?,
+            split_seed: self.parse("split_seed")?,
+            shuffle,
+            augment: self.parse("augment")?,
+            classes,
+            data_sha256: self.get("data_sha256")?.to_string(),
+            epochs: self.parse("epochs")?,
+            validation_accuracy: self.parse("validation_accuracy")?,
+        })
+    }
+
+    /// The tensors as the weights of a child.
+    ///
+    /// # Errors
+    /// Where a tensor is missing, of another shape or type, or not one of the child's.
+    pub fn weights(&self, params: &Params) -> Result<Weights, WeightsError> {
+        let file = SafeTensors::deserialize(&self.bytes).expect("checked when it was read");
+        let mut left: BTreeMap<String, _> = file.tensors().into_iter().collect();
+        let mut take = |list: &[Param]| -> Result<Vec<f32>, WeightsError> {
+            let mut values = Vec::with_capacity(list.last().map_or(0, |p| p.range().end));
+            for param in list {
+                let tensor = left
+                    .remove(&param.name)
+                    .ok_or_else(|| self.misfit(format!("tensor '{}' is missing", param.name)))?;
+                if tensor.dtype() != Dtype::F32 || tensor.shape() != param.shape {
+                    return Err(self.misfit(format!(
+                        "tensor '{}' is {:?} {:?} and should be F32 {:?}",
+                        param.name,
+                        tensor.dtype(),
+                        tensor.shape(),
+                        param.shape
+                    )));
+                }
+                let (words, _) = tensor.data().as_chunks::<4>();
+                values.extend(words.iter().map(|&word| f32::from_le_bytes(word)));
+            }
+            Ok(values)
+        };
+        let weights = Weights {
+            trained: take(&params.trained)?,
+            running: take(&params.running)?,
+        };
+        match left.keys().next() {
+            Some(name) => {
+                Err(self.misfit(format!("tensor '{name}' belongs to none of its layers")))
+            }
+            None => Ok(weights),
+        }
+    }
+
+    fn get(&self, key: &'static str) -> Result<&str, WeightsError> {
+        let value = self.metadata.get(key).map(String::as_str);
+        value.ok_or_else(|| self.bad(key, "is missing".to_string()))
+    }
+
+    fn parse<T: std::str::FromStr>(&self, key: &'static str) -> Result<T, WeightsError> {
+        let text = self.get(key)?;
+        text.parse()
+            .map_err(|_| self.bad(key, format!("cannot be '{text}'")))
+    }
+
+    fn bad(&self, key: &'static str, reason: String) -> WeightsError {
+        WeightsError::Metadata {
+            path: self.path.clone(),
+            key,
+            reason,
+        }
+    }
+
+    fn misfit(&self, reason: String) -> WeightsError {
+        WeightsError::Misfit {
+            path: self.path.clone(),
+            reason,
+        }
+    }
+}
