@@ -18,6 +18,13 @@ const CLASSES: usize = 10;
 /// Ten names need not be longer; a larger file is something else and is not read whole.
 const MAX_NAMES_BYTES: u64 = 64 * 1024;
 
+/// By these the pickled version of CIFAR-10 is known.
+const PYTHON_VERSION: [&str; 3] = [
+    "data_batch_1",
+    "cifar-10-batches-py",
+    "cifar-10-python.tar.gz",
+];
+
 /// Name of the `number`-th file of training records, from 1.
 pub(super) fn train_file(number: u64) -> String {
     format!("data_batch_{number}.bin")
@@ -211,7 +218,7 @@ fn advice(dir: &Path, names: &[String]) -> String {
         )
     } else if names
         .iter()
-        .any(|name| name == "data_batch_1" || name == "cifar-10-batches-py")
+        .any(|name| PYTHON_VERSION.contains(&name.as_str()))
     {
         "this is the Python version of CIFAR-10: get the binary version, cifar-10-binary.tar.gz"
             .to_string()

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::{CACHE_DIR_VARIABLE, MIN_LIMIT, RECORD_BYTES};
+
 /// Why a data set could not be opened. The message names the place and the next step.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -39,8 +41,8 @@ pub enum DataError {
     },
     /// A data file ends within a record: fetch it again.
     #[error(
-        "{}: record {record} at byte offset {offset} ends after {left} of 3073 bytes; the file is \
-         cut short or is no CIFAR-10 binary file, copy or download it again",
+        "{}: record {record} at byte offset {offset} ends after {left} of {RECORD_BYTES} bytes; the \
+         file is cut short or is no CIFAR-10 binary file, copy or download it again",
         path.display()
     )]
     CutShort {
@@ -82,8 +84,9 @@ pub enum DataError {
     },
     /// More records than can be numbered: use fewer files.
     #[error(
-        "{} holds {records} records, but a data set has at most 4294967295; remove some of its files",
-        dir.display()
+        "{} holds {records} records, but a data set has at most {}; remove some of its files",
+        dir.display(),
+        u32::MAX
     )]
     TooManyRecords {
         /// The folder.
@@ -92,7 +95,7 @@ pub enum DataError {
         records: u64,
     },
     /// Too few records were asked for: a usage error.
-    #[error("a limit of {limit} leaves nothing to validate on; give --limit 10 or more")]
+    #[error("a limit of {limit} leaves nothing to validate on; give --limit {MIN_LIMIT} or more")]
     Limit {
         /// The limit.
         limit: usize,
@@ -107,13 +110,13 @@ pub enum DataError {
     },
     /// The user has no cache folder for the bundled images.
     #[error(
-        "no cache folder to unpack the bundled images into; set NAS_ENGINE_CACHE_DIR to a folder \
+        "no cache folder to unpack the bundled images into; set {CACHE_DIR_VARIABLE} to a folder \
          that can be written, or give --data"
     )]
     NoCacheFolder,
     /// The bundled images cannot be unpacked.
     #[error(
-        "cannot unpack the bundled images to {}; set NAS_ENGINE_CACHE_DIR to a folder that can be \
+        "cannot unpack the bundled images to {}; set {CACHE_DIR_VARIABLE} to a folder that can be \
          written, or give --data",
         path.display()
     )]

@@ -31,6 +31,9 @@ pub const IMAGE_BYTES: usize = 3 * 32 * 32;
 /// Bytes of a record: a label, then an image.
 pub const RECORD_BYTES: usize = 1 + IMAGE_BYTES;
 
+/// The smallest limit that leaves a record to validate on.
+pub const MIN_LIMIT: usize = 10;
+
 /// Training and test records in the order of their files. Reading needs no lock: share it by `&`.
 #[derive(Debug)]
 pub struct Dataset {
@@ -113,11 +116,11 @@ impl Dataset {
 
     fn limited(mut self, limit: Option<usize>) -> Result<Dataset, DataError> {
         if let Some(limit) = limit {
-            if limit < 10 {
+            if limit < MIN_LIMIT {
                 return Err(DataError::Limit { limit });
             }
             self.n_train = self.n_train.min(limit);
-            self.n_test = self.n_test.min(limit / 5);
+            self.n_test = self.n_test.min(limit / 5); // 2 at least
         }
         Ok(self)
     }

@@ -4,11 +4,12 @@
 //! the CIFAR-10 binary layout, and then mapped like any other data.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::read::GzDecoder;
+use flate2::bufread::GzDecoder;
 
 use super::cifar::{NAMES_FILE, TEST_FILE, train_file};
 use super::idx::{self, Pairs};
@@ -44,11 +45,14 @@ const TEST: Part = Part {
 /// # Errors
 /// If the user has none and [`CACHE_DIR_VARIABLE`] is not set.
 pub(super) fn cache_dir() -> Result<PathBuf, DataError> {
-    match env::var_os(CACHE_DIR_VARIABLE) {
-        Some(dir) if !dir.is_empty() => Ok(dir.into()),
-        _ => Ok(dirs::cache_dir()
-            .ok_or(DataError::NoCacheFolder)?
-            .join("nas-engine")),
+    choose(env::var_os(CACHE_DIR_VARIABLE), dirs::cache_dir()).ok_or(DataError::NoCacheFolder)
+}
+
+/// The folder that was asked for; otherwise one of our own among the user's.
+fn choose(asked: Option<OsString>, users: Option<PathBuf>) -> Option<PathBuf> {
+    match asked {
+        Some(dir) if !dir.is_empty() => Some(dir.into()),
+        _ => Some(users?.join("nas-engine")),
     }
 }
 
@@ -153,4 +157,45 @@ fn replace(
     drop(file);
     temporary.persist(path)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variable_wins_over_the_users_cache() {
+        let users = Some(PathBuf::from("/home/someone/.cache"));
+        let ours = Some(PathBuf::from("/home/someone/.cache/nas-engine"));
+        assert_eq!(
+            choose(Some("here".into()), users.clone()),
+            Some("here".into())
+        );
+        assert_eq!(choose(Some("here".into()), None), Some("here".into()));
+        assert_eq!(choose(Some("".into()), users.clone()), ours);
+        assert_eq!(choose(None, users), ours);
+        assert_eq!(choose(None, None), None);
+    }
+
+    #[test]
+    fn an_image_is_centred_and_repeated() {
+        let record = record(7, &std::array::from_fn(|i| (i % 28) as u8 + 1));
+        assert_eq!(record[0], 7);
+        for plane in record[1..].chunks_exact(1024) {
+            let row: Vec<u8> = [0, 0].into_iter().chain(1..=28).chain([0, 0]).collect();
+            let rows: Vec<&[u8]> = plane.chunks_exact(32).collect();
+            assert!(
+                rows[2..30].iter().all(|found| *found == row),
+                "{:?}",
+                rows[2]
+            );
+            assert!(
+                rows[..2]
+                    .concat()
+                    .iter()
+                    .chain(&rows[30..].concat())
+                    .all(|&byte| byte == 0)
+            );
+        }
+    }
 }

@@ -23,15 +23,15 @@ fn push_image(class: usize, rng: &mut Rng, bytes: &mut Vec<u8>) {
     let (sin, cos) = ((class % 5) as f64 * std::f64::consts::FRAC_PI_8).sin_cos();
     let wave_number = if class < 5 { 0.8 } else { 1.6 }; // radians a pixel
     let phase = rng.uniform_in(0.0, std::f64::consts::TAU);
+    let grating: [f64; 32 * 32] = std::array::from_fn(|pixel| {
+        let along = (pixel % 32) as f64 * cos + (pixel / 32) as f64 * sin;
+        (wave_number * along + phase).sin()
+    });
     for channel in 0..3 {
         let strength = if class % 3 == channel { 70.0 } else { 35.0 };
-        for y in 0..32 {
-            for x in 0..32 {
-                let along = f64::from(x) * cos + f64::from(y) * sin;
-                let grating = strength * (wave_number * along + phase).sin();
-                let noise = rng.uniform_in(-25.0, 25.0);
-                bytes.push((128.0 + grating + noise) as u8);
-            }
+        for value in grating {
+            let noise = f64::from(rng.below(51)) - 25.0;
+            bytes.push((128.0 + strength * value + noise) as u8);
         }
     }
 }
