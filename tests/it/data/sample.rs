@@ -109,14 +109,15 @@ fn a_damaged_copy_is_mended_and_a_good_one_left() {
     let cache = TempDir::new().unwrap();
     let digest = Dataset::bundled_in(cache.path(), None).unwrap().sha256();
     let dir = unpacked(cache.path());
-    let spoil: [(&str, fn(&mut Vec<u8>)); 5] = [
+    type Spoil = fn(&mut Vec<u8>);
+    let damage: [(&str, Spoil); 5] = [
         ("data_batch_1.bin", |bytes| bytes[9_999_999] ^= 1),
         ("data_batch_1.bin", |bytes| bytes.truncate(3_073 * 4_999)),
         ("test_batch.bin", |bytes| bytes.extend([0; 3_073])),
         ("test_batch.bin", Vec::clear),
         ("batches.meta.txt", |bytes| bytes[0] = b'Z'),
     ];
-    for (name, spoil) in spoil {
+    for (name, spoil) in damage {
         let path = dir.join(name);
         let good = fs::read(&path).unwrap();
         let mut bytes = good.clone();
