@@ -1,1 +1,203 @@
-//! (being written)
+//! The controller: samples architectures from an LSTM policy and learns from their rewards.
+
+mod adam;
+mod attention;
+mod lstm;
+mod policy;
+mod products;
+mod reinforce;
+#[doc(hidden)]
+pub mod rigged;
+mod weights;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use policy::{Objective, Policy};
+pub use reinforce::Scored;
+
+use crate::rng::{Purpose, Rng};
+use crate::space::{ConvSpace, Token};
+use adam::Adam;
+use reinforce::Baseline;
+
+/// Settings of the controller; the default is the paper's for CIFAR-10.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ControllerConfig {
+    /// Adam's learning rate.
+    pub learning_rate: f64,
+    /// Share of the baseline that a sample's reward leaves.
+    pub baseline_decay: f64,
+    /// Weight of the entropy in the objective, a sample; 0 turns it off.
+    pub entropy_bonus: f64,
+    /// Units of each of the two LSTM layers, and the width of the embeddings.
+    pub hidden: usize,
+    /// Initial weights are uniform in ± this.
+    pub init_range: f64,
+}
+
+impl Default for ControllerConfig {
+    fn default() -> Self {
+        ControllerConfig {
+            learning_rate: 0.0006,
+            baseline_decay: 0.95,
+            entropy_bonus: 0.0,
+            hidden: 35,
+            init_range: 0.08,
+        }
+    }
+}
+
+/// A setting of the controller breaks a rule.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("`{key}` of the controller is {value}; give {rule}")]
+pub struct ControllerError {
+    /// The setting.
+    pub key: &'static str,
+    /// What it was.
+    pub value: f64,
+    /// What it may be.
+    pub rule: &'static str,
+}
+
+impl ControllerConfig {
+    /// Whether every setting is one that a controller can learn with.
+    pub fn check(&self) -> Result<(), ControllerError> {
+        let hidden = self.hidden as f64;
+        let checks = [
+            (
+                "learning_rate",
+                self.learning_rate,
+                0.0..f64::MAX,
+                "a number of at least 0",
+            ),
+            (
+                "baseline_decay",
+                self.baseline_decay,
+                0.0..1.0,
+                "a number from 0, below 1",
+            ),
+            (
+                "entropy_bonus",
+                self.entropy_bonus,
+                0.0..f64::MAX,
+                "a number of at least 0",
+            ),
+            (
+                "hidden",
+                hidden,
+                1.0..1025.0,
+                "a whole number from 1 to 1024",
+            ),
+            (
+                "init_range",
+                self.init_range,
+                0.0..f64::MAX,
+                "a number of at least 0",
+            ),
+        ];
+        for (key, value, range, rule) in checks {
+            if !range.contains(&value) {
+                return Err(ControllerError { key, value, rule });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A policy that learns.
+#[derive(Clone, Debug)]
+pub struct Controller {
+    policy: Policy,
+    adam: Adam,
+    baseline: Baseline,
+    learning_rate: f64,
+    entropy_bonus: f64,
+    seed: u64,
+}
+
+impl Controller {
+    /// A controller that has learned nothing yet; `config` passed [`ControllerConfig::check`].
+    pub fn new(space: ConvSpace, config: &ControllerConfig, seed: u64) -> Self {
+        let policy = Policy::new(space, config.hidden, config.init_range, seed);
+        Controller {
+            adam: Adam::new(policy.weights.len()),
+            policy,
+            baseline: Baseline {
+                value: None,
+                decay: config.baseline_decay,
+            },
+            learning_rate: config.learning_rate,
+            entropy_bonus: config.entropy_bonus,
+            seed,
+        }
+    }
+
+    /// The distribution it samples from.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The tokens of a sample, of the depth that the space's schedule gives it: a function of the
+    /// policy as it is and of (seed, sample).
+    pub fn sample(&self, sample: u64) -> Vec<Token> {
+        let mut rng = Rng::new(self.seed, Purpose::Sample, sample);
+        self.policy
+            .sample(self.policy.space().depth(sample), |log_p| {
+                let mut left = rng.uniform();
+                let falls_here = |log_p: &f64| {
+                    left -= log_p.exp();
+                    left < 0.0
+                };
+                // Rounding may leave the sum of the probabilities below the number drawn.
+                log_p.iter().position(falls_here).unwrap_or(log_p.len() - 1) as Token
+            })
+    }
+
+    /// The logarithm of the probability with which the policy samples these tokens.
+    ///
+    /// # Panics
+    /// If they are not the tokens of an architecture of the space; [`ConvSpace::decode`] tells.
+    pub fn log_probability(&self, tokens: &[Token]) -> f64 {
+        self.policy.evaluate(tokens).0
+    }
+
+    /// One update from the samples of a batch that count, in sample order. Returns the baseline
+    /// that its gradient used; an empty batch changes nothing and returns `None`.
+    ///
+    /// # Panics
+    /// As [`Controller::log_probability`].
+    pub fn learn(&mut self, batch: &[Scored]) -> Option<f64> {
+        if batch.is_empty() {
+            return None;
+        }
+        let baseline = self.baseline.for_batch(batch);
+        let gradient = self.gradient(batch, baseline);
+        self.adam
+            .ascend(&mut self.policy.weights, &gradient, self.learning_rate);
+        self.baseline.learn(batch, baseline);
+        Some(baseline)
+    }
+
+    /// The gradient of a batch, laid out as the policy's weights:
+    /// `(1/m) sum_k (R_k - b) grad log P(tokens_k)`, and that of the entropy bonus.
+    pub fn gradient(&self, batch: &[Scored], baseline: f64) -> Vec<f64> {
+        reinforce::batch_gradient(&self.policy, batch, baseline, self.entropy_bonus)
+    }
+
+    /// SHA-256 of all that decides what it will do: weights, the optimiser's averages and step,
+    /// the baseline. Numbers enter as little-endian bytes; an unset baseline as NaN.
+    pub fn sha256(&self) -> String {
+        let mut hash = Sha256::new();
+        for numbers in [&self.policy.weights, &self.adam.mean, &self.adam.square] {
+            numbers.iter().for_each(|x| hash.update(x.to_le_bytes()));
+        }
+        hash.update(self.adam.step.to_le_bytes());
+        hash.update(self.baseline.value.unwrap_or(f64::NAN).to_le_bytes());
+        hash.finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}

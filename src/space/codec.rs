@@ -20,10 +20,7 @@ impl ConvSpace {
         let mut within_layer = true; // an architecture has at least one
         while within_layer || at < tokens.len() {
             let decision = walk.decision().expect("a walk without a depth has no end");
-            let n = match decision {
-                Decision::Choice { .. } => 1,
-                Decision::Anchor { n_candidates } => n_candidates,
-            };
+            let n = decision.n_tokens();
             let Some(taken) = tokens.get(at..at + n) else {
                 let fault = format!("is missing: the list ends within layer {}", walk.layer());
                 return Err(SpaceError::Tokens {

@@ -155,6 +155,24 @@ impl ConvSpace {
         self.config.depth_of(sample)
     }
 
+    /// Layers (blocks, where they are on) that these tokens decide.
+    ///
+    /// # Panics
+    /// If they are not the tokens of an architecture; [`ConvSpace::decode`] tells.
+    pub fn depth_of_tokens(&self, tokens: &[Token]) -> usize {
+        let mut walk = self.walk(usize::MAX);
+        let mut rest = tokens;
+        loop {
+            let decision = walk.decision().expect("a walk without a depth has no end");
+            let (taken, left) = rest.split_at(decision.n_tokens());
+            walk.take(taken);
+            rest = left;
+            if rest.is_empty() && matches!(decision, Decision::Anchor { .. }) {
+                return walk.layer - 1;
+            }
+        }
+    }
+
     /// The kinds a layer of this type chooses for itself.
     fn own_choices(&self, layer: usize, layer_type: LayerType) -> &[usize] {
         match layer_type {
@@ -170,10 +188,18 @@ impl ConvSpace {
         if self.config.anchors { layer - 1 } else { 0 }
     }
 
-    /// Tokens drawn uniformly, each anchor bit with probability 0.5; a function of (seed, sample).
+    /// The tokens of a sample drawn uniformly, each anchor bit with probability 0.5; a function of
+    /// (seed, sample) alone.
     pub fn random(&self, seed: u64, sample: u64) -> Vec<Token> {
-        let mut rng = Rng::new(seed, Purpose::Sample, sample);
-        let mut walk = self.walk(self.depth(sample));
+        self.draw(
+            self.depth(sample),
+            &mut Rng::new(seed, Purpose::Sample, sample),
+        )
+    }
+
+    /// The tokens of an architecture of this depth drawn uniformly from `rng`.
+    pub fn draw(&self, depth: usize, rng: &mut Rng) -> Vec<Token> {
+        let mut walk = self.walk(depth);
         let mut tokens = Vec::new();
         while let Some(decision) = walk.decision() {
             let drawn = tokens.len();

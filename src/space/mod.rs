@@ -45,3 +45,13 @@ pub enum Decision {
         n_candidates: usize,
     },
 }
+
+impl Decision {
+    /// Tokens that answer it.
+    pub fn n_tokens(&self) -> usize {
+        match *self {
+            Decision::Choice { .. } => 1,
+            Decision::Anchor { n_candidates } => n_candidates,
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 mod json;
 mod refusals;
-mod size;
+pub mod size;
 
 use nas_engine::space::{Architecture, ConvSpace, Decision, LayerOp, SpaceConfig, Token};
 

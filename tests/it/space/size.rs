@@ -18,7 +18,7 @@ fn sample_preset_costs_one_to_two_million_multiply_adds() {
 }
 
 /// Every sequence of tokens of a tiny space, by walking all branches.
-fn enumerate(space: &ConvSpace, depth: usize) -> Vec<Vec<Token>> {
+pub fn enumerate(space: &ConvSpace, depth: usize) -> Vec<Vec<Token>> {
     let mut whole = Vec::new();
     let mut open = vec![(space.walk(depth), Vec::new())];
     while let Some((walk, tokens)) = open.pop() {

@@ -1,0 +1,57 @@
+//! REINFORCE: the moving-average baseline and the gradient of a batch.
+
+use super::policy::{Objective, Policy};
+use crate::space::Token;
+
+/// An architecture that was trained, by the tokens that were sampled for it, and its reward.
+#[derive(Clone, Copy, Debug)]
+pub struct Scored<'a> {
+    /// The recorded tokens, of the policy's space.
+    pub tokens: &'a [Token],
+    /// What it earned.
+    pub reward: f64,
+}
+
+/// The exponential moving average of rewards, unset before the first batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Baseline {
+    pub value: Option<f64>,
+    pub decay: f64,
+}
+
+impl Baseline {
+    /// The baseline for a batch's gradient: what earlier batches left, or the first batch's mean.
+    pub fn for_batch(&self, batch: &[Scored]) -> f64 {
+        let mean = || batch.iter().map(|scored| scored.reward).sum::<f64>() / batch.len() as f64;
+        self.value.unwrap_or_else(mean)
+    }
+
+    /// Moves the baseline, a sample at a time, once the gradient with `used` is formed. The first
+    /// batch sets it and does not move it.
+    pub fn learn(&mut self, batch: &[Scored], used: f64) {
+        let toward = |b: f64, scored: &Scored| self.decay * b + (1.0 - self.decay) * scored.reward;
+        self.value = match self.value {
+            None => Some(used),
+            Some(value) => Some(batch.iter().fold(value, toward)),
+        };
+    }
+}
+
+/// `(1/m) sum_k [(R_k - b) grad log P(tokens_k) + entropy_bonus grad H_k]`, laid out as the weights.
+pub(super) fn batch_gradient(
+    policy: &Policy,
+    batch: &[Scored],
+    baseline: f64,
+    entropy_bonus: f64,
+) -> Vec<f64> {
+    let m = batch.len() as f64;
+    let mut gradient = vec![0.0; policy.weights.len()];
+    for scored in batch {
+        let objective = Objective {
+            log_probability: (scored.reward - baseline) / m,
+            entropy: entropy_bonus / m,
+        };
+        policy.add_gradient(scored.tokens, objective, &mut gradient);
+    }
+    gradient
+}

@@ -1,0 +1,173 @@
+//! What an update does: baseline, gradient of a batch, Adam, and learning a rigged reward.
+
+use nas_engine::controller::rigged::{Rigged, last_quarter_mean};
+use nas_engine::controller::{Controller, ControllerConfig, Objective, Scored};
+use nas_engine::space::Token;
+
+use super::{lively, preset, space};
+
+fn scored<'a>(tokens: &'a [Vec<Token>], rewards: &[f64]) -> Vec<Scored<'a>> {
+    let pairs = tokens.iter().zip(rewards);
+    pairs
+        .map(|(tokens, &reward)| Scored { tokens, reward })
+        .collect()
+}
+
+#[test]
+fn baseline_is_the_first_batchs_mean_and_then_an_average() {
+    let space = space(&preset("sample"));
+    let config = ControllerConfig::default();
+    let mut controller = Controller::new(space.clone(), &config, 20);
+    let tokens: Vec<_> = (0..3).map(|sample| space.random(20, sample)).collect();
+    assert_eq!(controller.learn(&[]), None);
+    let first = controller
+        .learn(&scored(&tokens, &[0.2, 0.3, 0.7]))
+        .unwrap();
+    assert!((first - 0.4).abs() < 1e-15, "{first}");
+    // The first batch does not move it.
+    let second = controller.learn(&scored(&tokens, &[1.0, 0.0])).unwrap();
+    assert_eq!(second, first);
+    assert_eq!(controller.learn(&[]), None);
+    // 0.4 -> 0.43 -> 0.4085: once a sample, in their order.
+    let third = controller.learn(&scored(&tokens, &[0.5])).unwrap();
+    assert!((third - 0.4085).abs() < 1e-15, "{third}");
+}
+
+#[test]
+fn gradient_of_a_batch_is_the_mean_of_credited_tokens() {
+    let space = space(&preset("sample"));
+    for entropy_bonus in [0.0, 0.3] {
+        let config = ControllerConfig {
+            entropy_bonus,
+            ..ControllerConfig::default()
+        };
+        let controller = Controller::new(space.clone(), &config, 21);
+        let tokens: Vec<_> = (0..4).map(|sample| space.random(21, sample)).collect();
+        let rewards = [0.9, 0.1, 0.5, 0.2];
+        let found = controller.gradient(&scored(&tokens, &rewards), 0.3);
+        let mut expected = vec![0.0; found.len()];
+        for (tokens, reward) in tokens.iter().zip(rewards) {
+            let mut one = vec![0.0; found.len()];
+            let objective = Objective {
+                log_probability: 1.0,
+                entropy: 0.0,
+            };
+            controller
+                .policy()
+                .add_gradient(tokens, objective, &mut one);
+            let mut entropy = vec![0.0; found.len()];
+            let objective = Objective {
+                log_probability: 0.0,
+                entropy: 1.0,
+            };
+            controller
+                .policy()
+                .add_gradient(tokens, objective, &mut entropy);
+            for i in 0..found.len() {
+                expected[i] += 0.25 * ((reward - 0.3) * one[i] + entropy_bonus * entropy[i]);
+            }
+        }
+        for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+            assert!(
+                (found - expected).abs() < 1e-13,
+                "weight {i}: {found}, expected {expected}"
+            );
+        }
+    }
+}
+
+/// Three updates against Adam written out a weight at a time.
+#[test]
+fn updates_ascend_by_adam() {
+    let space = space(&preset("sample"));
+    let config = ControllerConfig {
+        learning_rate: 0.02,
+        ..ControllerConfig::default()
+    };
+    let mut controller = Controller::new(space.clone(), &config, 22);
+    let n = controller.policy().weights.len();
+    let (mut m, mut v) = (vec![0.0; n], vec![0.0; n]);
+    let mut expected = controller.policy().weights.clone();
+    for update in 1..=3 {
+        let tokens: Vec<_> = (0..2).map(|sample| space.random(update, sample)).collect();
+        let batch = scored(&tokens, &[0.1 * update as f64, 0.5]);
+        let before = controller.clone();
+        let baseline = controller.learn(&batch).unwrap();
+        let gradient = before.gradient(&batch, baseline);
+        let t = update as i32;
+        for i in 0..n {
+            m[i] = 0.9 * m[i] + 0.1 * gradient[i];
+            v[i] = 0.999 * v[i] + 0.001 * gradient[i] * gradient[i];
+            let (m_hat, v_hat) = (
+                m[i] / (1.0 - 0.9f64.powi(t)),
+                v[i] / (1.0 - 0.999f64.powi(t)),
+            );
+            expected[i] += 0.02 * m_hat / (v_hat.sqrt() + 1e-8);
+            let found = controller.policy().weights[i];
+            assert!(
+                (found - expected[i]).abs() < 1e-12,
+                "update {t}, weight {i}: {found}"
+            );
+        }
+    }
+}
+
+#[test]
+fn credit_raises_the_probability_of_what_was_recorded() {
+    let space = space(&preset("v2"));
+    for reward in [1.0, 0.0] {
+        let mut controller = lively(&space, 12, 23);
+        let tokens: Vec<_> = (0..2).map(|sample| controller.sample(sample)).collect();
+        let before = controller.log_probability(&tokens[0]);
+        controller.learn(&scored(&tokens, &[reward, 0.5]));
+        let after = controller.log_probability(&tokens[0]);
+        assert_eq!(
+            after > before,
+            reward > 0.5,
+            "reward {reward}: {before} to {after}"
+        );
+    }
+}
+
+#[test]
+fn the_same_history_gives_the_same_state() {
+    let space = space(&preset("sample"));
+    let run = |rewards: [f64; 3]| {
+        let mut controller = Controller::new(space.clone(), &ControllerConfig::default(), 24);
+        let mut states = vec![controller.sha256()];
+        for (batch, reward) in rewards.into_iter().enumerate() {
+            let tokens = [controller.sample(batch as u64)];
+            controller.learn(&scored(&tokens, &[reward]));
+            controller.learn(&[]);
+            states.push(controller.sha256());
+        }
+        states
+    };
+    let states = run([0.1, 0.2, 0.3]);
+    assert_eq!(states, run([0.1, 0.2, 0.3]));
+    let other = run([0.1, 0.2, 0.4]);
+    assert_eq!(states[..3], other[..3]);
+    assert_ne!(states[3], other[3]);
+    assert!(states.iter().all(|state| state.len() == 64));
+    assert!((1..4).all(|i| states[i] != states[i - 1]), "{states:?}");
+}
+
+/// The short form of `examples/rigged.rs`, whose table has 20 seeds.
+#[test]
+fn learns_a_rigged_reward() {
+    let space = space(&preset("sample"));
+    let config = ControllerConfig {
+        learning_rate: 0.02,
+        ..ControllerConfig::default()
+    };
+    for seed in 0..3 {
+        let problem = Rigged::new(&space, seed);
+        let policy = last_quarter_mean(&problem.policy_rewards(&config, 8, 600));
+        let random = last_quarter_mean(&problem.random_rewards(600));
+        println!("seed {seed}: policy {policy:.3}, random {random:.3}");
+        assert!(
+            policy - random >= 0.15,
+            "seed {seed}: policy {policy}, random {random}"
+        );
+    }
+}
