@@ -1,0 +1,356 @@
+//! The journal of a run: an append-only file, one line a fact, each with its own check sum.
+//!
+//! What a line means is in `search::history`; here is only how it is written and read back.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::search::evaluator::Status;
+use crate::space::Token;
+
+/// Name of the journal within a run's directory.
+pub const FILE_NAME: &str = "journal.jsonl";
+
+/// One line of the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Entry {
+    /// The search began, or went on.
+    Run(Run),
+    /// A child ended, or was answered from the record.
+    Child(Child),
+    /// The controller learned from a batch.
+    Update(Update),
+    /// A fact of a later version, of no meaning to this one.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The search began, or went on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Version of the program.
+    pub version: String,
+    /// SHA-256 of the settings that decide results.
+    pub config_sha256: String,
+    /// SHA-256 of the data set's files.
+    pub data_sha256: String,
+    /// Total number of samples asked for.
+    pub samples: u64,
+    /// When, and on what.
+    pub timing: RunTiming,
+}
+
+/// When a session of a run began, and on what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunTiming {
+    /// Seconds since 1970.
+    pub at: f64,
+    /// The device, in words.
+    pub device: String,
+    /// Threads that train children.
+    pub threads: usize,
+}
+
+/// A child that ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Child {
+    /// Number of the sample, from 0.
+    pub sample: u64,
+    /// Number of its batch, from 0.
+    pub batch: u64,
+    /// The controller's decisions.
+    pub tokens: Vec<Token>,
+    /// The architecture that the decisions stand for, in canonical form.
+    pub architecture: Value,
+    /// How it ended.
+    pub status: Status,
+    /// Validation accuracy after each epoch.
+    pub accuracies: Vec<f64>,
+    /// What the controller is paid; nothing where a machine was at fault.
+    pub reward: Option<f64>,
+    /// The sample that was trained, where this one repeats it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicate_of: Option<u64>,
+    /// Trainable parameters, where the architecture can be built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<u64>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When it ended and how long it took.
+    pub timing: Timing,
+}
+
+/// A step of the controller.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Update {
+    /// Number of the batch, from 0.
+    pub batch: u64,
+    /// All samples of the batch.
+    pub samples: Vec<u64>,
+    /// The baseline that the gradient used.
+    pub baseline: f64,
+    /// SHA-256 of the controller after the step.
+    pub controller_sha256: String,
+    /// The samples that entered the gradient.
+    pub counted: Vec<u64>,
+    /// When, and how long it took.
+    pub timing: Timing,
+}
+
+/// When something ended and how long it took: all that differs between two runs of one search.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Seconds since 1970 at the end.
+    pub at: f64,
+    /// Seconds that it took.
+    pub seconds: f64,
+    /// Threads that a child was trained with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// Training images a second in the child's last epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images_per_second: Option<f64>,
+}
+
+/// A line as it stands in the file.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// From 1.
+    pub number: usize,
+    /// Byte at which the line begins.
+    pub offset: u64,
+    /// What it says.
+    pub entry: Entry,
+}
+
+/// A journal as read.
+#[derive(Debug)]
+pub struct Contents {
+    /// The whole lines.
+    pub lines: Vec<Line>,
+    /// Byte at which the last whole line ends.
+    pub end: u64,
+    /// Bytes after `end`: a line that was being written when the program was stopped.
+    pub torn: u64,
+}
+
+/// What can be wrong with a journal.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The file cannot be opened, read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The journal.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process writes it.
+    #[error("{}: another nas-engine is working on this run; wait for it to end, or stop it first", path.display())]
+    Locked {
+        /// The journal.
+        path: PathBuf,
+    },
+    /// A line other than the last is not what was written.
+    #[error(
+        "{}: line {line}, byte {offset}: {reason}; restore the file from a copy, or start a new \
+         run with --out", path.display()
+    )]
+    Damaged {
+        /// The journal.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// Byte at which the line begins.
+        offset: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// The one writer of a journal; holds the file's lock.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    /// Length of the whole lines, where a torn line follows them.
+    cut_to: Option<u64>,
+}
+
+impl Journal {
+    /// Creates the journal of a new run. The file must not exist.
+    pub fn create(path: &Path) -> Result<Journal, JournalError> {
+        let io = |source| JournalError::Io { path: path.into(), source };
+        let file = OpenOptions::new().append(true).create_new(true).open(path).map_err(io)?;
+        lock(&file, path)?;
+        // The name of the file must survive a power cut as well as its lines.
+        let folder = path.parent().unwrap_or(Path::new("."));
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
+        Ok(Journal { path: path.into(), file, cut_to: None })
+    }
+
+    /// Opens the journal of an earlier run to go on with it. Nothing is changed before the first
+    /// [`append`](Journal::append), which also cuts off a torn last line.
+    pub fn resume(path: &Path) -> Result<(Journal, Contents), JournalError> {
+        let file = OpenOptions::new()
+            .append(true)
+            .open(path)
+            .map_err(|source| JournalError::Io { path: path.into(), source })?;
+        lock(&file, path)?;
+        let contents = read(path)?;
+        let cut_to = (contents.torn > 0).then_some(contents.end);
+        Ok((Journal { path: path.into(), file, cut_to }, contents))
+    }
+
+    /// Appends a line; when this returns it is on disk.
+    pub fn append(&mut self, entry: &Entry) -> Result<(), JournalError> {
+        let mut write = || {
+            if let Some(length) = self.cut_to.take() {
+                self.file.set_len(length)?;
+            }
+            self.file.write_all(line(entry)?.as_bytes())?;
+            self.file.sync_data()
+        };
+        write().map_err(|source| JournalError::Io { path: self.path.clone(), source })
+    }
+
+    /// Where the journal lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(JournalError::Locked { path: path.into() }),
+        Err(TryLockError::Error(source)) => Err(JournalError::Io { path: path.into(), source }),
+    }
+}
+
+/// The line of an entry, with its check sum and newline.
+fn line(entry: &Entry) -> Result<String, io::Error> {
+    let mut text = serde_json::to_string(entry)?;
+    text.pop(); // the closing brace
+    let sum = crc32fast::hash(text.as_bytes());
+    text.push_str(&format!(",\"crc32\":\"{sum:08x}\"}}\n"));
+    Ok(text)
+}
+
+/// Reads a journal without locking it, so that a run under way can be watched. A last line
+/// without newline or with a wrong check sum is torn, not damaged.
+pub fn read(path: &Path) -> Result<Contents, JournalError> {
+    let bytes =
+        std::fs::read(path).map_err(|source| JournalError::Io { path: path.into(), source })?;
+    let mut contents = Contents { lines: Vec::new(), end: 0, torn: 0 };
+    let mut rest = &bytes[..];
+    while !rest.is_empty() {
+        let (number, offset) = (contents.lines.len() + 1, contents.end);
+        let newline = rest.iter().position(|&byte| byte == b'\n');
+        let length = newline.map_or(rest.len(), |at| at + 1);
+        let parsed = match newline {
+            Some(at) => parse(&rest[..at]),
+            None => Err("the line has no end".into()),
+        };
+        match parsed {
+            Ok(entry) => contents.lines.push(Line { number, offset, entry }),
+            Err(_) if length == rest.len() => {
+                contents.torn = length as u64;
+                break;
+            }
+            Err(reason) => {
+                return Err(JournalError::Damaged { path: path.into(), line: number, offset, reason });
+            }
+        }
+        contents.end += length as u64;
+        rest = &rest[length..];
+    }
+    Ok(contents)
+}
+
+/// Bytes of `,"crc32":"01234567"}`.
+const SUM_LENGTH: usize = 20;
+
+/// The entry on a line without its newline, or what is wrong with the line.
+fn parse(line: &[u8]) -> Result<Entry, String> {
+    let (body, sum) = line
+        .split_at_checked(line.len().saturating_sub(SUM_LENGTH))
+        .filter(|(body, _)| !body.is_empty())
+        .ok_or("too short to be a line of a journal")?;
+    if format!(",\"crc32\":\"{:08x}\"}}", crc32fast::hash(body)).as_bytes() != sum {
+        return Err("the line does not match its crc32".into());
+    }
+    serde_json::from_slice(line).map_err(|error| format!("not a line of a journal: {error}"))
+}
+
+/// The facts of a journal without what measures time: two journals are of the same search when
+/// these are equal. The bytes of the child and update lines, sorted by kind and number.
+pub fn facts(path: &Path) -> Result<Vec<String>, JournalError> {
+    let lines = read(path)?.lines;
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| JournalError::Io { path: path.into(), source })?;
+    let mut facts = Vec::new();
+    for (line, text) in lines.iter().zip(text.lines()) {
+        let key = match &line.entry {
+            Entry::Child(child) => ("child", child.sample),
+            Entry::Update(update) => ("update", update.batch),
+            Entry::Run(_) | Entry::Unknown => continue,
+        };
+        // `timing` stands last but for the check sum, and no string can hold a bare quote.
+        let end = text.rfind(",\"timing\":").unwrap_or(text.len());
+        facts.push((key, text[..end].to_owned()));
+    }
+    facts.sort();
+    Ok(facts.into_iter().map(|(_, text)| text).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_starts_with_its_event_and_ends_with_its_sum() {
+        let entry = Entry::Update(Update {
+            batch: 2,
+            samples: vec![16, 17],
+            baseline: 0.25,
+            controller_sha256: "00".into(),
+            counted: vec![17],
+            timing: Timing { at: 1.5, seconds: 0.5, ..Timing::default() },
+        });
+        let text = line(&entry).unwrap();
+        // The sum is zlib's crc32 of the bytes before it, computed elsewhere.
+        assert_eq!(
+            text,
+            "{\"event\":\"update\",\"batch\":2,\"samples\":[16,17],\"baseline\":0.25,\
+             \"controller_sha256\":\"00\",\"counted\":[17],\
+             \"timing\":{\"at\":1.5,\"seconds\":0.5},\"crc32\":\"f813f5e0\"}\n"
+        );
+        assert_eq!(parse(text.trim_end().as_bytes()), Ok(entry));
+    }
+
+    #[test]
+    fn any_changed_byte_is_noticed() {
+        let run = Entry::Run(Run {
+            version: "0".into(),
+            config_sha256: "1".into(),
+            data_sha256: "2".into(),
+            samples: 3,
+            timing: RunTiming { at: 0.0, device: "cpu".into(), threads: 1 },
+        });
+        let good = line(&run).unwrap().trim_end().as_bytes().to_vec();
+        assert_eq!(parse(&good), Ok(run));
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            assert!(parse(&bad).is_err(), "byte {at} changed unnoticed");
+            assert!(parse(&good[..at]).is_err(), "cut at byte {at} unnoticed");
+        }
+    }
+}
