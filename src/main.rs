@@ -1,3 +1,7 @@
-//! The `nas-engine` program: parse, run, print the error, choose the exit code.
+//! The `nas-engine` program: everything is in the library's `cli`, which chooses the exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    nas_engine::cli::main()
+}

@@ -1,1 +1,129 @@
-//! (being written)
+//! What people and programs are shown of a search: read from its facts, never from the search.
+
+pub mod notation;
+pub mod table;
+pub mod text;
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::search::evaluator::Status;
+use crate::search::history::History;
+use crate::search::journal::Child;
+use crate::space::Architecture;
+use crate::train::metrics;
+use table::{Align, aligned};
+
+/// Architectures in the table of the best.
+const ROWS: usize = 5;
+
+/// What a search has achieved.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// Samples that ended.
+    pub samples: u64,
+    /// Samples that were trained, well or not; the others are repeats or could not be.
+    pub trained: u64,
+    /// Samples answered from the record.
+    pub repeats: u64,
+    /// Every architecture that was trained to the end, once, by reward, then the lower sample.
+    pub best: Vec<Best>,
+    /// Mean reward of all samples that have one.
+    pub mean_reward: Option<f64>,
+    /// Mean reward of the first quarter of the samples, rounded down, at least one.
+    pub mean_reward_first_quarter: Option<f64>,
+    /// Mean reward of the last quarter.
+    pub mean_reward_last_quarter: Option<f64>,
+    /// Failures by how the child ended.
+    pub failures: BTreeMap<&'static str, u64>,
+    /// Seconds that the search ran, without the time between sessions.
+    pub seconds: f64,
+}
+
+/// An architecture that was trained to the end.
+#[derive(Clone, Debug, Serialize)]
+pub struct Best {
+    /// The sample that was trained.
+    pub sample: u64,
+    /// What was trained.
+    pub architecture: Value,
+    /// Best validation accuracy of the last five epochs.
+    pub accuracy: f64,
+    /// What the controller was paid.
+    pub reward: f64,
+    /// Trainable parameters.
+    pub parameters: Option<u64>,
+}
+
+impl Summary {
+    /// What the facts of a search add up to.
+    pub fn new(history: &History) -> Summary {
+        let children: Vec<&Child> = history.children.values().collect();
+        let quarter = (children.len() / 4).max(1).min(children.len());
+        let count = |holds: fn(&&&Child) -> bool| children.iter().filter(holds).count() as u64;
+        let mut failures = BTreeMap::new();
+        for child in children.iter().filter(|child| child.status != Status::Ok) {
+            *failures.entry(child.status.word()).or_default() += 1;
+        }
+        Summary {
+            samples: children.len() as u64,
+            trained: count(|child| !child.accuracies.is_empty() && child.duplicate_of.is_none()),
+            repeats: count(|child| child.duplicate_of.is_some()),
+            best: best(&children),
+            mean_reward: mean_reward(&children),
+            mean_reward_first_quarter: mean_reward(&children[..quarter]),
+            mean_reward_last_quarter: mean_reward(&children[children.len() - quarter..]),
+            failures,
+            seconds: history.seconds(),
+        }
+    }
+
+    /// The best architectures in a line each.
+    pub fn best_table(&self) -> String {
+        let header = [
+            ("sample", Align::Right),
+            ("accuracy", Align::Right),
+            ("reward", Align::Right),
+            ("parameters", Align::Right),
+            (
+                "architecture: height x width x filters /stride (inputs)",
+                Align::Left,
+            ),
+        ];
+        let rows = self.best.iter().take(ROWS).map(|best| {
+            let json = best.architecture.to_string();
+            vec![
+                best.sample.to_string(),
+                format!("{:.4}", best.accuracy),
+                format!("{:.4}", best.reward),
+                best.parameters.map_or("-".to_owned(), text::count),
+                Architecture::from_json(&json).map_or(json, |parsed| notation::line(&parsed)),
+            ]
+        });
+        aligned(&header, &rows.collect::<Vec<_>>())
+    }
+}
+
+fn mean_reward(children: &[&Child]) -> Option<f64> {
+    let rewards: Vec<f64> = children.iter().filter_map(|child| child.reward).collect();
+    (!rewards.is_empty()).then(|| rewards.iter().sum::<f64>() / rewards.len() as f64)
+}
+
+fn best(children: &[&Child]) -> Vec<Best> {
+    let mut seen = HashSet::new();
+    let ended_well = children.iter().filter(|child| child.status == Status::Ok);
+    let mut best: Vec<Best> = ended_well
+        .filter(|child| seen.insert(child.architecture.to_string()))
+        .map(|child| Best {
+            sample: child.sample,
+            architecture: child.architecture.clone(),
+            accuracy: metrics::best_of_last(&child.accuracies).unwrap_or(0.0),
+            reward: child.reward.unwrap_or(0.0),
+            parameters: child.parameters,
+        })
+        .collect();
+    best.sort_by(|a, b| b.reward.total_cmp(&a.reward).then(a.sample.cmp(&b.sample)));
+    best
+}

@@ -35,7 +35,10 @@ impl Status {
     /// Whether this says something of the architecture; the other endings are faults of a machine.
     /// A verdict has a reward, enters the gradient, and answers for every repeat.
     pub fn is_verdict(self) -> bool {
-        matches!(self, Status::Ok | Status::Diverged | Status::TooLarge | Status::Invalid)
+        matches!(
+            self,
+            Status::Ok | Status::Diverged | Status::TooLarge | Status::Invalid
+        )
     }
 
     /// The word that stands for it in journals and tables.
@@ -114,7 +117,11 @@ impl<F: FnMut(&Job) -> (Status, Vec<f64>)> Stub<F> {
     /// Answers each job with `answer`: how it ended and its accuracies. `order` chooses which of
     /// the waiting jobs ends next.
     pub fn new(order: u64, answer: F) -> Self {
-        Stub { answer, waiting: VecDeque::new(), order: Rng::new(order, Purpose::Test, 0) }
+        Stub {
+            answer,
+            waiting: VecDeque::new(),
+            order: Rng::new(order, Purpose::Test, 0),
+        }
     }
 }
 
@@ -125,7 +132,9 @@ impl<F: FnMut(&Job) -> (Status, Vec<f64>)> Evaluator for Stub<F> {
 
     fn next(&mut self, _patience: Duration) -> Option<News> {
         let n_waiting = u32::try_from(self.waiting.len()).ok().filter(|&n| n > 0)?;
-        let job = self.waiting.swap_remove_back(self.order.below(n_waiting) as usize)?;
+        let job = self
+            .waiting
+            .swap_remove_back(self.order.below(n_waiting) as usize)?;
         let (status, accuracies) = (self.answer)(&job);
         Some(News::Ended(Outcome {
             sample: job.sample,

@@ -25,7 +25,12 @@ impl History {
     /// The facts in a journal.
     pub fn new(path: &Path, contents: Contents) -> Result<History, JournalError> {
         let mut history = History::default();
-        for Line { number, offset, entry } in contents.lines {
+        for Line {
+            number,
+            offset,
+            entry,
+        } in contents.lines
+        {
             history.add(entry).map_err(|reason| JournalError::Damaged {
                 path: path.into(),
                 line: number,
@@ -50,9 +55,14 @@ impl History {
             Entry::Update(update) => {
                 let batch = update.batch;
                 self.last_at = update.timing.at;
-                if let Some(sample) = update.samples.iter().find(|s| !self.children.contains_key(s))
+                if let Some(sample) = update
+                    .samples
+                    .iter()
+                    .find(|s| !self.children.contains_key(s))
                 {
-                    return Err(format!("an update from sample {sample}, which has not ended"));
+                    return Err(format!(
+                        "an update from sample {sample}, which has not ended"
+                    ));
                 }
                 if self.updates.insert(batch, update).is_some() {
                     return Err(format!("batch {batch} had its update before"));
@@ -64,7 +74,7 @@ impl History {
     }
 
     /// Adds the start of a session.
-    fn add_run(&mut self, run: Run) {
+    pub fn add_run(&mut self, run: Run) {
         self.earlier_seconds = self.seconds();
         self.last_at = run.timing.at;
         self.runs.push(run);
@@ -72,16 +82,39 @@ impl History {
 
     /// Seconds that the search has run, without the time between sessions.
     pub fn seconds(&self) -> f64 {
-        let session = self.runs.last().map_or(0.0, |run| self.last_at - run.timing.at);
+        let session = self
+            .runs
+            .last()
+            .map_or(0.0, |run| self.last_at - run.timing.at);
         self.earlier_seconds + session.max(0.0)
+    }
+
+    /// Samples that ended in a second of the last session, where any did.
+    pub fn samples_per_second(&self) -> Option<f64> {
+        let began = self.runs.last()?.timing.at;
+        let n_ended = self
+            .children
+            .values()
+            .filter(|child| child.timing.at >= began)
+            .count();
+        let seconds = self.last_at - began;
+        (n_ended > 0 && seconds > 0.0).then(|| n_ended as f64 / seconds)
     }
 
     /// The sample after the last of a batch, where the journal shows that the batch is over. (The
     /// last batch of a run that was later given more samples may be a small one.)
     pub fn end_of(&self, batch: u64) -> Option<u64> {
         let over = self.updates.contains_key(&batch)
-            || self.children.values().next_back().is_some_and(|child| child.batch > batch);
-        let last = self.children.values().rev().find(|child| child.batch == batch)?;
+            || self
+                .children
+                .values()
+                .next_back()
+                .is_some_and(|child| child.batch > batch);
+        let last = self
+            .children
+            .values()
+            .rev()
+            .find(|child| child.batch == batch)?;
         over.then_some(last.sample + 1)
     }
 
@@ -97,10 +130,15 @@ impl History {
 
     /// Whether nothing is left to do for a search of `samples` samples.
     pub fn is_finished(&self, samples: u64, learns: bool) -> bool {
-        let Some(last) = self.children.values().next_back() else { return false };
+        let Some(last) = self.children.values().next_back() else {
+            return false;
+        };
         let all_ended = self.children.len() as u64 >= samples && last.sample < samples;
-        let nothing_to_learn =
-            self.children.values().filter(|c| c.batch == last.batch).all(|c| c.reward.is_none());
+        let nothing_to_learn = self
+            .children
+            .values()
+            .filter(|c| c.batch == last.batch)
+            .all(|c| c.reward.is_none());
         all_ended && (!learns || nothing_to_learn || self.updates.contains_key(&last.batch))
     }
 }

@@ -186,13 +186,26 @@ pub struct Journal {
 impl Journal {
     /// Creates the journal of a new run. The file must not exist.
     pub fn create(path: &Path) -> Result<Journal, JournalError> {
-        let io = |source| JournalError::Io { path: path.into(), source };
-        let file = OpenOptions::new().append(true).create_new(true).open(path).map_err(io)?;
+        let io = |source| JournalError::Io {
+            path: path.into(),
+            source,
+        };
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .open(path)
+            .map_err(io)?;
         lock(&file, path)?;
         // The name of the file must survive a power cut as well as its lines.
         let folder = path.parent().unwrap_or(Path::new("."));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
-        Ok(Journal { path: path.into(), file, cut_to: None })
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(io)?;
+        Ok(Journal {
+            path: path.into(),
+            file,
+            cut_to: None,
+        })
     }
 
     /// Opens the journal of an earlier run to go on with it. Nothing is changed before the first
@@ -201,11 +214,21 @@ impl Journal {
         let file = OpenOptions::new()
             .append(true)
             .open(path)
-            .map_err(|source| JournalError::Io { path: path.into(), source })?;
+            .map_err(|source| JournalError::Io {
+                path: path.into(),
+                source,
+            })?;
         lock(&file, path)?;
         let contents = read(path)?;
         let cut_to = (contents.torn > 0).then_some(contents.end);
-        Ok((Journal { path: path.into(), file, cut_to }, contents))
+        Ok((
+            Journal {
+                path: path.into(),
+                file,
+                cut_to,
+            },
+            contents,
+        ))
     }
 
     /// Appends a line; when this returns it is on disk.
@@ -217,7 +240,10 @@ impl Journal {
             self.file.write_all(line(entry)?.as_bytes())?;
             self.file.sync_data()
         };
-        write().map_err(|source| JournalError::Io { path: self.path.clone(), source })
+        write().map_err(|source| JournalError::Io {
+            path: self.path.clone(),
+            source,
+        })
     }
 
     /// Where the journal lies.
@@ -230,7 +256,10 @@ fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
     match file.try_lock() {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(JournalError::Locked { path: path.into() }),
-        Err(TryLockError::Error(source)) => Err(JournalError::Io { path: path.into(), source }),
+        Err(TryLockError::Error(source)) => Err(JournalError::Io {
+            path: path.into(),
+            source,
+        }),
     }
 }
 
@@ -246,9 +275,15 @@ fn line(entry: &Entry) -> Result<String, io::Error> {
 /// Reads a journal without locking it, so that a run under way can be watched. A last line
 /// without newline or with a wrong check sum is torn, not damaged.
 pub fn read(path: &Path) -> Result<Contents, JournalError> {
-    let bytes =
-        std::fs::read(path).map_err(|source| JournalError::Io { path: path.into(), source })?;
-    let mut contents = Contents { lines: Vec::new(), end: 0, torn: 0 };
+    let bytes = std::fs::read(path).map_err(|source| JournalError::Io {
+        path: path.into(),
+        source,
+    })?;
+    let mut contents = Contents {
+        lines: Vec::new(),
+        end: 0,
+        torn: 0,
+    };
     let mut rest = &bytes[..];
     while !rest.is_empty() {
         let (number, offset) = (contents.lines.len() + 1, contents.end);
@@ -259,13 +294,22 @@ pub fn read(path: &Path) -> Result<Contents, JournalError> {
             None => Err("the line has no end".into()),
         };
         match parsed {
-            Ok(entry) => contents.lines.push(Line { number, offset, entry }),
+            Ok(entry) => contents.lines.push(Line {
+                number,
+                offset,
+                entry,
+            }),
             Err(_) if length == rest.len() => {
                 contents.torn = length as u64;
                 break;
             }
             Err(reason) => {
-                return Err(JournalError::Damaged { path: path.into(), line: number, offset, reason });
+                return Err(JournalError::Damaged {
+                    path: path.into(),
+                    line: number,
+                    offset,
+                    reason,
+                });
             }
         }
         contents.end += length as u64;
@@ -293,8 +337,10 @@ fn parse(line: &[u8]) -> Result<Entry, String> {
 /// these are equal. The bytes of the child and update lines, sorted by kind and number.
 pub fn facts(path: &Path) -> Result<Vec<String>, JournalError> {
     let lines = read(path)?.lines;
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| JournalError::Io { path: path.into(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| JournalError::Io {
+        path: path.into(),
+        source,
+    })?;
     let mut facts = Vec::new();
     for (line, text) in lines.iter().zip(text.lines()) {
         let key = match &line.entry {
@@ -322,7 +368,11 @@ mod tests {
             baseline: 0.25,
             controller_sha256: "00".into(),
             counted: vec![17],
-            timing: Timing { at: 1.5, seconds: 0.5, ..Timing::default() },
+            timing: Timing {
+                at: 1.5,
+                seconds: 0.5,
+                ..Timing::default()
+            },
         });
         let text = line(&entry).unwrap();
         // The sum is zlib's crc32 of the bytes before it, computed elsewhere.
@@ -342,7 +392,11 @@ mod tests {
             config_sha256: "1".into(),
             data_sha256: "2".into(),
             samples: 3,
-            timing: RunTiming { at: 0.0, device: "cpu".into(), threads: 1 },
+            timing: RunTiming {
+                at: 0.0,
+                device: "cpu".into(),
+                threads: 1,
+            },
         });
         let good = line(&run).unwrap().trim_end().as_bytes().to_vec();
         assert_eq!(parse(&good), Ok(run));

@@ -7,7 +7,7 @@
 pub mod evaluator;
 pub mod history;
 pub mod journal;
-//pub mod local;
+pub mod local;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
@@ -19,12 +19,10 @@ use crate::search::evaluator::{Evaluator, Job, News, Outcome, Status};
 use crate::search::history::History;
 use crate::search::journal::{Child, Entry, Journal, JournalError, Timing, Update};
 use crate::space::{Architecture, ConvSpace, SpaceError, Token};
+use crate::train;
 
 /// How long the loop waits for news before it looks at the stop flag again.
 const PATIENCE: Duration = Duration::from_millis(50);
-
-/// Epochs at the end of a training whose best accuracy is rewarded.
-const REWARDED_EPOCHS: usize = 5;
 
 /// Where architectures come from.
 pub enum Strategy {
@@ -141,7 +139,10 @@ impl Search<'_> {
             }
             self.learn(batch, first..end)?;
             if self.history.n_facts() > n_facts {
-                watch(Event::Batch { batch, history: &self.history });
+                watch(Event::Batch {
+                    batch,
+                    history: &self.history,
+                });
             }
             (batch, first) = (batch + 1, end);
         }
@@ -159,7 +160,10 @@ impl Search<'_> {
         let mut twins = Twins::new();
         for sample in samples {
             let proposal = self.propose(batch, sample)?;
-            twins.entry(proposal.canonical.clone()).or_default().push_back(proposal);
+            twins
+                .entry(proposal.canonical.clone())
+                .or_default()
+                .push_back(proposal);
         }
         let mut jobs = Vec::new();
         for queue in twins.values_mut() {
@@ -181,7 +185,9 @@ impl Search<'_> {
             };
             under_way -= 1;
             let is_first = |queue: &&mut VecDeque<Proposal>| {
-                queue.front().is_some_and(|first| first.sample == outcome.sample)
+                queue
+                    .front()
+                    .is_some_and(|first| first.sample == outcome.sample)
             };
             let queue = twins
                 .values_mut()
@@ -205,9 +211,13 @@ impl Search<'_> {
         watch: &mut dyn FnMut(Event),
     ) -> Result<Option<Job>, SearchError> {
         while let Some(first) = queue.front() {
-            let Proposal { sample, canonical, .. } = first;
+            let Proposal {
+                sample, canonical, ..
+            } = first;
             let on_record = self.history.children.contains_key(sample);
-            let original = verdicts.get(canonical).map(|sample| &self.history.children[sample]);
+            let original = verdicts
+                .get(canonical)
+                .map(|sample| &self.history.children[sample]);
             match original {
                 _ if on_record => {}
                 Some(original) => {
@@ -216,7 +226,10 @@ impl Search<'_> {
                 }
                 None => {
                     let architecture = first.architecture.clone();
-                    return Ok(Some(Job { sample: *sample, architecture }));
+                    return Ok(Some(Job {
+                        sample: *sample,
+                        architecture,
+                    }));
                 }
             }
             if self.history.children[sample].status.is_verdict() {
@@ -251,7 +264,13 @@ impl Search<'_> {
             return Err(SearchError::OtherSearch { sample });
         }
         let canonical = architecture.to_json();
-        Ok(Proposal { sample, batch, tokens, architecture, canonical })
+        Ok(Proposal {
+            sample,
+            batch,
+            tokens,
+            architecture,
+            canonical,
+        })
     }
 
     /// Lets the controller learn from a batch whose children are all on record.
@@ -261,8 +280,10 @@ impl Search<'_> {
             return Ok(());
         };
         let children = &self.history.children;
-        let counted: Vec<u64> =
-            samples.clone().filter(|sample| children[sample].reward.is_some()).collect();
+        let counted: Vec<u64> = samples
+            .clone()
+            .filter(|sample| children[sample].reward.is_some())
+            .collect();
         let scored: Vec<Scored> = counted
             .iter()
             .filter_map(|sample| {
@@ -292,7 +313,9 @@ impl Search<'_> {
             timing: timing(began),
         });
         self.journal.append(&update)?;
-        self.history.add(update).expect("the loop makes one update of a batch");
+        self.history
+            .add(update)
+            .expect("the loop makes one update of a batch");
         Ok(())
     }
 
@@ -301,26 +324,21 @@ impl Search<'_> {
         let sample = child.sample;
         let entry = Entry::Child(child);
         self.journal.append(&entry)?;
-        self.history.add(entry).expect("the loop ends each sample once");
+        self.history
+            .add(entry)
+            .expect("the loop ends each sample once");
         watch(Event::Ended(&self.history.children[&sample]));
         Ok(())
     }
 }
 
-/// The reward of a child: the cube of its best accuracy in the last epochs.
-// paper P3: (maximum validation accuracy of the last 5 epochs)^3
+/// What the controller is paid for a child; nothing where a machine was at fault.
 pub fn reward(status: Status, accuracies: &[f64]) -> Option<f64> {
     match status {
-        Status::Ok => Some(accuracy(accuracies).powi(3)),
+        Status::Ok => Some(train::reward(accuracies)),
         _ if status.is_verdict() => Some(0.0),
         _ => None,
     }
-}
-
-/// The accuracy that is rewarded: the best of the last 5 epochs, 0 without any.
-pub fn accuracy(accuracies: &[f64]) -> f64 {
-    let rewarded = &accuracies[accuracies.len().saturating_sub(REWARDED_EPOCHS)..];
-    rewarded.iter().copied().fold(0.0, f64::max)
 }
 
 /// The record of a child that was trained.
@@ -336,7 +354,10 @@ fn ended(proposal: &Proposal, outcome: Outcome) -> Child {
         duplicate_of: None,
         parameters: outcome.parameters,
         message: outcome.message,
-        timing: Timing { at: now(), ..outcome.timing },
+        timing: Timing {
+            at: now(),
+            ..outcome.timing
+        },
     }
 }
 
@@ -347,7 +368,10 @@ fn repeated(proposal: &Proposal, original: &Child) -> Child {
         batch: proposal.batch,
         tokens: proposal.tokens.clone(),
         duplicate_of: Some(original.duplicate_of.unwrap_or(original.sample)),
-        timing: Timing { at: now(), ..Timing::default() },
+        timing: Timing {
+            at: now(),
+            ..Timing::default()
+        },
         ..original.clone()
     }
 }
@@ -358,9 +382,15 @@ fn value(json: &str) -> serde_json::Value {
 
 /// Seconds since 1970.
 pub fn now() -> f64 {
-    SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64())
+    SystemTime::UNIX_EPOCH
+        .elapsed()
+        .map_or(0.0, |since| since.as_secs_f64())
 }
 
 fn timing(began: Instant) -> Timing {
-    Timing { at: now(), seconds: began.elapsed().as_secs_f64(), ..Timing::default() }
+    Timing {
+        at: now(),
+        seconds: began.elapsed().as_secs_f64(),
+        ..Timing::default()
+    }
 }

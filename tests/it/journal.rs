@@ -10,13 +10,20 @@ use tempfile::TempDir;
 
 use crate::search::{Case, by_architecture, with_failures};
 
-const SMALL: Case = Case { samples: 7, children_per_update: 3, ..Case::DEFAULT };
+const SMALL: Case = Case {
+    samples: 5,
+    children_per_update: 2,
+    ..Case::DEFAULT
+};
 
 /// The journal of a small search.
 fn written(case: &Case) -> (TempDir, PathBuf, Vec<u8>) {
     // In memory where there is such a place: thousands of searches wait for the disk at each line.
-    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-    case.run(folder.path(), &mut Stub::new(0, with_failures)).unwrap();
+    let folder = tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap();
+    case.run(folder.path(), &mut Stub::new(0, with_failures))
+        .unwrap();
     let path = folder.path().join(FILE_NAME);
     let bytes = fs::read(&path).unwrap();
     (folder, path, bytes)
@@ -41,7 +48,9 @@ fn a_journal_cut_at_any_byte_is_completed_to_the_same_journal() {
 #[test]
 fn resuming_a_finished_search_changes_no_byte() {
     let (folder, path, bytes) = written(&SMALL);
-    SMALL.run(folder.path(), &mut Stub::new(1, by_architecture)).unwrap();
+    SMALL
+        .run(folder.path(), &mut Stub::new(1, by_architecture))
+        .unwrap();
     assert_eq!(fs::read(&path).unwrap(), bytes);
 }
 
@@ -57,8 +66,12 @@ fn damage_before_the_last_line_is_an_error_that_says_where() {
             let mut bad = bytes.clone();
             bad[at] ^= 4;
             fs::write(&path, &bad).unwrap();
-            let error = SMALL.run(folder.path(), &mut Stub::new(0, by_architecture)).unwrap_err();
-            let SearchError::Journal(JournalError::Damaged { line: l, offset: o, .. }) = error
+            let error = SMALL
+                .run(folder.path(), &mut Stub::new(0, by_architecture))
+                .unwrap_err();
+            let SearchError::Journal(JournalError::Damaged {
+                line: l, offset: o, ..
+            }) = error
             else {
                 panic!("byte {at}: {error}");
             };
@@ -75,12 +88,17 @@ fn facts_that_do_not_fit_together_are_damage() {
     let (folder, path, bytes) = written(&SMALL);
     let text = String::from_utf8(bytes).unwrap();
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
-    let update = lines.iter().position(|line| line.contains("\"update\"")).unwrap();
+    let update = lines
+        .iter()
+        .position(|line| line.contains("\"update\""))
+        .unwrap();
     let twice = [&lines[..], &lines[..1]].concat().concat();
     let without_child = [&lines[1..=update], &lines[update + 1..]].concat().concat();
     for (what, text) in [("sample", twice), ("an update from sample", without_child)] {
         fs::write(&path, text).unwrap();
-        let error = SMALL.run(folder.path(), &mut Stub::new(0, by_architecture)).unwrap_err();
+        let error = SMALL
+            .run(folder.path(), &mut Stub::new(0, by_architecture))
+            .unwrap_err();
         assert!(error.to_string().contains(what), "{error}");
     }
 }
@@ -91,7 +109,10 @@ fn one_writer_at_a_time_and_readers_do_not_wait() {
     let (_writer, _) = Journal::resume(&path).unwrap();
     let second = Journal::resume(&path).unwrap_err();
     assert!(matches!(second, JournalError::Locked { .. }), "{second}");
-    assert!(second.to_string().contains("another nas-engine"), "{second}");
+    assert!(
+        second.to_string().contains("another nas-engine"),
+        "{second}"
+    );
     assert_eq!(journal::read(&path).unwrap().torn, 0);
 }
 

@@ -1,0 +1,166 @@
+//! How a command fails: a kind, which decides the exit code, and a message.
+
+use std::error::Error;
+
+use crate::config::ConfigError;
+use crate::data::DataError;
+use crate::device::DeviceError;
+use crate::search::SearchError;
+use crate::search::journal::JournalError;
+use crate::train::TrainError;
+use crate::train::checkpoint::WeightsError;
+
+/// What kind of thing is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The work itself failed.
+    Run,
+    /// Flags that do not fit, or something cannot be written where asked.
+    Usage,
+    /// A setting.
+    Config,
+    /// An architecture.
+    Architecture,
+    /// A data set.
+    Data,
+    /// A weights file.
+    Weights,
+    /// The journal of a run.
+    Journal,
+    /// A device.
+    Device,
+    /// Nothing: the search was told to stop and can be resumed.
+    Stopped,
+}
+
+impl Kind {
+    /// The word for it with `--json`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Run => "run",
+            Kind::Usage => "usage",
+            Kind::Config => "config",
+            Kind::Architecture => "architecture",
+            Kind::Data => "data",
+            Kind::Weights => "weights",
+            Kind::Journal => "journal",
+            Kind::Device => "device",
+            Kind::Stopped => "stopped",
+        }
+    }
+
+    /// The exit code of the program.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Kind::Run => 1,
+            Kind::Usage | Kind::Config | Kind::Architecture => 2,
+            Kind::Data | Kind::Weights | Kind::Journal => 3,
+            Kind::Device => 4,
+            Kind::Stopped => 75, // EX_TEMPFAIL of sysexits.h
+        }
+    }
+}
+
+/// Why a command ends without its result.
+#[derive(Debug)]
+pub struct Failure {
+    /// What kind of thing is wrong.
+    pub kind: Kind,
+    /// What is wrong and what to do about it.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with a message of its own.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Failure {
+        Failure {
+            kind,
+            message: message.into(),
+        }
+    }
+
+    /// A failure whose message is that of an error and of what caused it.
+    pub fn from_error(kind: Kind, error: &dyn Error) -> Failure {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            // Many messages end with that of their cause already.
+            let text = error.to_string();
+            if !message.contains(&text) {
+                message += &format!(": {text}");
+            }
+            cause = error.source();
+        }
+        Failure { kind, message }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        Failure::from_error(Kind::Config, &error)
+    }
+}
+
+impl From<DataError> for Failure {
+    fn from(error: DataError) -> Failure {
+        let kind = match error {
+            DataError::Limit { .. } => Kind::Usage,
+            _ => Kind::Data,
+        };
+        Failure::from_error(kind, &error)
+    }
+}
+
+impl From<DeviceError> for Failure {
+    fn from(error: DeviceError) -> Failure {
+        let kind = match error {
+            DeviceError::Unknown(_) => Kind::Usage,
+            _ => Kind::Device,
+        };
+        Failure::from_error(kind, &error)
+    }
+}
+
+impl From<WeightsError> for Failure {
+    fn from(error: WeightsError) -> Failure {
+        let kind = match error {
+            WeightsError::Write { .. } => Kind::Usage,
+            _ => Kind::Weights,
+        };
+        Failure::from_error(kind, &error)
+    }
+}
+
+impl From<TrainError> for Failure {
+    fn from(error: TrainError) -> Failure {
+        match error {
+            TrainError::Device(error) => error.into(),
+            TrainError::Graph(error) => Failure::from_error(Kind::Architecture, &error),
+            TrainError::SmallSplit { .. } | TrainError::TooLarge { .. } => {
+                Failure::from_error(Kind::Usage, &error)
+            }
+            TrainError::Stopped => Failure::from_error(Kind::Stopped, &error),
+        }
+    }
+}
+
+impl From<JournalError> for Failure {
+    fn from(error: JournalError) -> Failure {
+        let kind = match error {
+            JournalError::Damaged { .. } => Kind::Journal,
+            JournalError::Locked { .. } => Kind::Usage,
+            JournalError::Io { .. } => Kind::Run,
+        };
+        Failure::from_error(kind, &error)
+    }
+}
+
+impl From<SearchError> for Failure {
+    fn from(error: SearchError) -> Failure {
+        match error {
+            SearchError::Journal(error) => error.into(),
+            SearchError::Space { .. } => Failure::from_error(Kind::Run, &error),
+            SearchError::OtherSearch { .. } => Failure::from_error(Kind::Journal, &error),
+        }
+    }
+}

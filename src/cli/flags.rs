@@ -1,0 +1,180 @@
+//! Flags that several commands share, and how they become settings.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use toml::Value;
+
+use super::failure::{Failure, Kind};
+use super::machine;
+use super::output::Output;
+use crate::config::{Config, DataConfig, Setting};
+use crate::data::Dataset;
+use crate::space::Architecture;
+
+/// What runs the work. Whole numbers are read signed, so that a negative one is refused by name.
+#[derive(Args)]
+pub struct DeviceFlags {
+    /// auto, cpu, reference, cuda or cuda:N[,M…]
+    #[arg(long, env = "NAS_ENGINE_DEVICE")]
+    pub device: Option<String>,
+    /// auto: transforms where they are faster; direct: plain sums only
+    #[arg(long, env = "NAS_ENGINE_CONVOLUTION")]
+    pub convolution: Option<String>,
+    /// Threads; every core by default
+    #[arg(
+        long,
+        env = "NAS_ENGINE_THREADS",
+        allow_negative_numbers = true,
+        value_name = "N"
+    )]
+    pub threads: Option<i64>,
+}
+
+/// Where images come from.
+#[derive(Args)]
+pub struct DataFlags {
+    /// Folder in the CIFAR-10 binary layout; the bundled sample by default
+    #[arg(long, env = "NAS_ENGINE_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Use the first N training and N/5 test images only
+    #[arg(
+        long,
+        env = "NAS_ENGINE_LIMIT",
+        allow_negative_numbers = true,
+        value_name = "N"
+    )]
+    pub limit: Option<i64>,
+}
+
+/// Settings that come from a file or are the root of all chance.
+#[derive(Args)]
+pub struct ConfigFlags {
+    /// TOML file of settings; a run's config.toml is one
+    #[arg(long, env = "NAS_ENGINE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Seed of all that is drawn
+    #[arg(
+        long,
+        env = "NAS_ENGINE_SEED",
+        allow_negative_numbers = true,
+        value_name = "S"
+    )]
+    pub seed: Option<i64>,
+}
+
+/// Settings from flags, in the making.
+#[derive(Default)]
+pub struct Settings(pub Vec<Setting>);
+
+impl Settings {
+    /// Adds a setting where its flag was given.
+    pub fn set<T: Into<Value>>(&mut self, key: &'static str, flag: &'static str, value: Option<T>) {
+        let value = value.map(Into::into);
+        self.0
+            .extend(value.map(|value| Setting { key, flag, value }));
+    }
+
+    /// Adds the settings of the device.
+    pub fn device(&mut self, flags: &DeviceFlags) {
+        self.set("device.name", "--device", flags.device.clone());
+        self.set(
+            "device.convolution",
+            "--convolution",
+            flags.convolution.clone(),
+        );
+        self.set("device.threads", "--threads", flags.threads);
+    }
+
+    /// Adds the settings of the data; the folder is kept by its full name, so that it is found
+    /// again from another folder.
+    pub fn data(&mut self, flags: &DataFlags) -> Result<(), Failure> {
+        let full = |path: &PathBuf| {
+            // A folder that does not exist is reported when it is opened.
+            let full = path.canonicalize().unwrap_or(path.clone());
+            full.to_str().map(str::to_owned).ok_or_else(|| {
+                let message = format!("--data {}: give a name in UTF-8", path.display());
+                Failure::new(Kind::Usage, message)
+            })
+        };
+        let path = flags.data.as_ref().map(full).transpose()?;
+        self.set("data.path", "--data", path);
+        self.set("data.limit", "--limit", flags.limit);
+        Ok(())
+    }
+
+    /// Lays these settings over a file and a preset.
+    pub fn resolve(self, flags: &ConfigFlags, preset: &str) -> Result<Config, Failure> {
+        let mut settings = self;
+        settings.set("search.seed", "--seed", flags.seed);
+        Ok(Config::resolve(
+            flags.config.as_deref(),
+            &settings.0,
+            preset,
+        )?)
+    }
+}
+
+/// Opens the data set and says on standard error which it is.
+pub fn open_data(config: &DataConfig, output: &Output) -> Result<Arc<Dataset>, Failure> {
+    let dataset = match &config.path {
+        Some(path) => Dataset::open(path, config.limit)?,
+        None => Dataset::bundled(config.limit)?,
+    };
+    let hint = if config.path.is_none() {
+        " (no --data given)"
+    } else {
+        ""
+    };
+    output.note(&format!("data: {}{hint}", dataset.describe()));
+    Ok(Arc::new(dataset))
+}
+
+/// Threads to use.
+pub fn threads(config: &Config) -> usize {
+    config.device.threads.unwrap_or_else(machine::cores)
+}
+
+/// Largest file that is read as an architecture: 256 layers with every input take far less.
+const LARGEST_ARCHITECTURE: u64 = 4 << 20;
+
+/// Reads the architecture of `--arch`.
+pub fn read_architecture(path: &Path) -> Result<Architecture, Failure> {
+    let wrong = |message: String| {
+        Failure::new(Kind::Architecture, format!("{}: {message}", path.display()))
+    };
+    let size = std::fs::metadata(path).map(|file| file.len());
+    if size.is_ok_and(|size| size > LARGEST_ARCHITECTURE) {
+        return Err(wrong(
+            "too large for an architecture; give a JSON file with --arch".into(),
+        ));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        wrong(format!(
+            "cannot read: {error}; give a JSON file with --arch"
+        ))
+    })?;
+    Architecture::from_json(&text).map_err(|error| wrong(error.to_string()))
+}
+
+/// Checks, before work begins, that a file can be written where asked.
+pub fn check_writable(flag: &str, path: &Path) -> Result<(), Failure> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let wrong = |reason: String| {
+        let message = format!("cannot write {flag} {}: {reason}", path.display());
+        Failure::new(Kind::Usage, message)
+    };
+    if path.is_dir() {
+        return Err(wrong("it is a folder; add the name of a file".into()));
+    }
+    tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(|error| {
+        wrong(format!(
+            "{}; choose a folder that can be written",
+            error.kind()
+        ))
+    })?;
+    Ok(())
+}

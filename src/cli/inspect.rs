@@ -1,0 +1,157 @@
+//! `nas-engine inspect`: layers, parameters, work and memory of an architecture.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::failure::{Failure, Kind};
+use super::flags::{self, ConfigFlags, Settings};
+use super::output::Output;
+use crate::config::{BATCH, DEFAULT_PRESET};
+use crate::device::{self, Convolution};
+use crate::graph::{Costs, Graph, Layer, Options, Params, Plan};
+use crate::report::table::{Align, aligned};
+use crate::report::{notation, text};
+use crate::space::{ConvSpace, Token};
+use crate::train::TrainError;
+
+/// Flags of `inspect`.
+#[derive(Args)]
+pub struct Flags {
+    /// The architecture, a JSON file
+    #[arg(long, env = "NAS_ENGINE_ARCH", value_name = "FILE")]
+    arch: PathBuf,
+    /// Say the architecture in the tokens of this space: v1, v2, v3 or sample
+    #[arg(long, env = "NAS_ENGINE_PRESET", value_name = "PRESET")]
+    preset: Option<String>,
+    /// Images of a batch, for the memory of training
+    #[arg(
+        long,
+        env = "NAS_ENGINE_BATCH",
+        allow_negative_numbers = true,
+        value_name = "N"
+    )]
+    #[arg(default_value = "128")]
+    batch: i64,
+    /// Classes to tell apart
+    #[arg(
+        long,
+        env = "NAS_ENGINE_CLASSES",
+        allow_negative_numbers = true,
+        value_name = "N"
+    )]
+    #[arg(default_value = "10")]
+    classes: i64,
+    #[command(flatten)]
+    config: ConfigFlags,
+}
+
+/// Runs the command.
+pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
+    let batch = in_range("--batch", flags.batch, *BATCH.start(), *BATCH.end())?;
+    let classes = in_range("--classes", flags.classes, 1, 1_000_000)?;
+    let mut settings = Settings::default();
+    settings.set("search.preset", "--preset", flags.preset.clone());
+    let config = settings.resolve(&flags.config, DEFAULT_PRESET)?;
+    let architecture = flags::read_architecture(&flags.arch)?;
+    let graph = Graph::new(&architecture, classes).map_err(TrainError::from)?;
+    let costs = Costs::new(&graph);
+    let device = device::open("cpu", Some(1), Convolution::Auto)?;
+    let plan = Plan::new(&graph, &Params::new(&graph), &*device, Options::new(batch));
+    let tokens: Result<Vec<Token>, String> = ConvSpace::new(&config.space)
+        .and_then(|space| space.encode(&architecture))
+        .map_err(|error| error.to_string());
+    let layers = graph.layers.iter().enumerate().skip(1).zip(&costs.layers);
+    let json_layers = layers.clone().map(|((index, layer), cost)| {
+        json!({
+            "index": index,
+            "output": [layer.output.c(), layer.output.h, layer.output.w],
+            "input_channels": layer.input.c(),
+            "parameters": cost.parameters,
+            "multiply_adds": cost.multiply_adds,
+        })
+    });
+    let json = json!({
+        "layers": json_layers.collect::<Vec<_>>(),
+        "classifier_inputs": graph.classifier_inputs,
+        "classifier_features": graph.features(),
+        "parameters": costs.parameters(),
+        "multiply_adds": costs.multiply_adds(),
+        "training_memory_bytes": plan.arena_bytes,
+        "tokens": tokens.as_ref().ok(),
+        "tokens_reason": tokens.as_ref().err(),
+    });
+    let mut rows: Vec<Vec<String>> = layers
+        .map(|((index, layer), cost)| {
+            let costs = [cost.parameters, cost.multiply_adds].map(text::count);
+            row(index.to_string(), layer, costs)
+        })
+        .collect();
+    rows.push(vec![
+        "out".to_owned(),
+        format!("classifier, {classes} classes"),
+        numbers(&graph.classifier_inputs),
+        graph.features().to_string(),
+        classes.to_string(),
+        text::count(costs.classifier.parameters),
+        text::count(costs.classifier.multiply_adds),
+    ]);
+    let words = format!(
+        "{}\nparameters       {}\nmultiply-adds    {} an image\ntraining memory  {} at batch {batch}\n\
+         tokens           {}\n",
+        aligned(&HEADER, &rows),
+        text::count(costs.parameters()),
+        text::count(costs.multiply_adds()),
+        text::bytes(plan.arena_bytes as u64),
+        match &tokens {
+            Ok(tokens) => tokens
+                .iter()
+                .map(Token::to_string)
+                .collect::<Vec<_>>()
+                .join(" "),
+            Err(reason) => format!("none: {reason}"),
+        },
+    );
+    output.result(&json, &words)
+}
+
+const HEADER: [(&str, Align); 7] = [
+    ("layer", Align::Right),
+    ("operation", Align::Left),
+    ("inputs", Align::Left),
+    ("channels", Align::Right),
+    ("output", Align::Right),
+    ("parameters", Align::Right),
+    ("multiply-adds", Align::Right),
+];
+
+fn row(index: String, layer: &Layer, [parameters, multiply_adds]: [String; 2]) -> Vec<String> {
+    let output = &layer.output;
+    vec![
+        index,
+        layer.op.as_ref().map_or(String::new(), notation::operation),
+        numbers(&layer.inputs),
+        layer.input.c().to_string(),
+        format!("{}x{}x{}", output.c(), output.h, output.w),
+        parameters,
+        multiply_adds,
+    ]
+}
+
+fn numbers(list: &[usize]) -> String {
+    list.iter()
+        .map(usize::to_string)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn in_range(flag: &str, value: i64, low: usize, high: usize) -> Result<usize, Failure> {
+    usize::try_from(value)
+        .ok()
+        .filter(|value| (low..=high).contains(value))
+        .ok_or_else(|| {
+            let message = format!("{flag} is {value}; give a whole number from {low} to {high}");
+            Failure::new(Kind::Usage, message)
+        })
+}

@@ -1,0 +1,154 @@
+//! The command line: commands and flags, what they print, how they end.
+//!
+//! Results go to standard output, as text or with `--json` as one object; everything else goes to
+//! standard error.
+
+mod doctor;
+mod eval;
+mod failure;
+mod flags;
+mod inspect;
+mod machine;
+mod output;
+mod progress;
+mod search;
+mod status;
+mod train;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
+
+use failure::{Failure, Kind};
+use output::Output;
+
+/// Neural architecture search with reinforcement learning.
+///
+/// A controller designs convolutional networks, each is trained on real images, and the controller
+/// learns from what they achieve. Every flag can also be set as NAS_ENGINE_<FLAG>.
+#[derive(Parser)]
+#[command(
+    name = "nas-engine",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: Global,
+}
+
+/// Flags of every command.
+#[derive(Args)]
+struct Global {
+    /// Print one JSON object on standard output, and nothing else there
+    #[arg(long, global = true, env = "NAS_ENGINE_JSON")]
+    json: bool,
+    /// Say more on standard error; twice for even more
+    #[arg(short, long, global = true, env = "NAS_ENGINE_VERBOSE", action = ArgAction::Count)]
+    verbose: u8,
+    /// Say nothing on standard error but errors
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "NAS_ENGINE_QUIET",
+        conflicts_with = "verbose"
+    )]
+    quiet: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Search for architectures: sample, train, learn, repeat
+    Search(search::Flags),
+    /// Train one architecture
+    Train(train::Flags),
+    /// Evaluate saved weights
+    Eval(eval::Flags),
+    /// Show the layers, parameters and memory of an architecture
+    Inspect(inspect::Flags),
+    /// Show how far a search is, also while it runs
+    Status(status::Flags),
+    /// Show what this machine has and can use
+    Doctor,
+    /// Write a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Runs the program with the arguments and the environment of the process.
+pub fn main() -> ExitCode {
+    run(std::env::args_os().collect())
+}
+
+fn run(arguments: Vec<OsString>) -> ExitCode {
+    let matches = match Cli::command().try_get_matches_from(&arguments) {
+        Ok(matches) => matches,
+        Err(error) => return usage(&error, &arguments),
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, &arguments),
+    };
+    let output = Output::new(cli.global.json, cli.global.quiet, cli.global.verbose);
+    match execute(cli.command, &matches, &output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => output.fail(&failure),
+    }
+}
+
+fn execute(command: Command, matches: &ArgMatches, output: &Output) -> Result<(), Failure> {
+    let matches = matches.subcommand().map(|(_, matches)| matches);
+    match command {
+        Command::Search(flags) => search::run(&flags, &typed(matches), output),
+        Command::Train(flags) => train::run(&flags, output),
+        Command::Eval(flags) => eval::run(&flags, output),
+        Command::Inspect(flags) => inspect::run(&flags, output),
+        Command::Status(flags) => status::run(&flags, output),
+        Command::Doctor => doctor::run(output),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "nas-engine", &mut script);
+            output.text(&String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+/// Names of the flags that were typed, as opposed to set in the environment.
+fn typed(matches: Option<&ArgMatches>) -> Vec<String> {
+    let typed = |matches: &ArgMatches, id: &str| {
+        matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine)
+    };
+    let Some(matches) = matches else {
+        return Vec::new();
+    };
+    let ids = matches.ids().map(|id| id.as_str());
+    ids.filter(|id| typed(matches, id))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Ends after arguments that make no command; also after `--help` and `--version`.
+fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    if !error.use_stderr() {
+        // Nothing to be done where standard output is closed.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let json = arguments.iter().any(|argument| argument == "--json")
+        || std::env::var("NAS_ENGINE_JSON").is_ok_and(|value| value == "true" || value == "1");
+    if !json {
+        let _ = error.print();
+        return ExitCode::from(Kind::Usage.exit_code());
+    }
+    let text = error.render().to_string();
+    let message = text.trim().trim_start_matches("error: ").to_owned();
+    Output::new(true, false, 0).fail(&Failure::new(Kind::Usage, message))
+}

@@ -1,0 +1,87 @@
+//! Where a command's words go: results to standard output, notes and errors to standard error.
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::process::{ExitCode, exit};
+
+use serde_json::{Value, json};
+use tracing_subscriber::filter::LevelFilter;
+
+use super::failure::{Failure, Kind};
+
+/// The two streams of a command.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    /// Whether the result is a JSON object.
+    pub json: bool,
+    /// Whether standard error has errors only.
+    pub quiet: bool,
+}
+
+impl Output {
+    /// Sets up both streams.
+    pub fn new(json: bool, quiet: bool, verbose: u8) -> Output {
+        let level = match (quiet, verbose) {
+            (true, _) => LevelFilter::ERROR,
+            (_, 0) => LevelFilter::WARN,
+            (_, 1) => LevelFilter::INFO,
+            _ => LevelFilter::DEBUG,
+        };
+        // A second set-up, in one process, leaves the first as it is.
+        let _ = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+            .with_target(false)
+            .without_time()
+            .try_init();
+        Output { json, quiet }
+    }
+
+    /// The result, in the form that was asked for.
+    pub fn result(&self, json: &Value, text: &str) -> Result<(), Failure> {
+        match self.json {
+            true => self.text(&format!("{json}\n")),
+            false => self.text(text),
+        }
+    }
+
+    /// Text on standard output. Whoever closed it wants no more: the program ends, well.
+    pub fn text(&self, text: &str) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        match stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush())
+        {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => exit(0),
+            Err(error) => {
+                let message = format!("cannot write to standard output: {error}");
+                Err(Failure::new(Kind::Run, message))
+            }
+        }
+    }
+
+    /// A line on standard error, unless quiet.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            // Nobody to tell where standard error is closed.
+            let _ = writeln!(io::stderr(), "{text}");
+        }
+    }
+
+    /// Says why the command failed; its exit code.
+    pub fn fail(&self, failure: &Failure) -> ExitCode {
+        let Failure { kind, message } = failure;
+        let label = if *kind == Kind::Stopped {
+            "stopped"
+        } else {
+            "error"
+        };
+        let _ = writeln!(io::stderr(), "{label}: {message}");
+        if self.json {
+            let error = json!({"error": {"kind": kind.word(), "message": message}});
+            let _ = writeln!(io::stdout(), "{error}");
+        }
+        ExitCode::from(kind.exit_code())
+    }
+}

@@ -1,0 +1,155 @@
+//! How far a search is, on standard error: a bar on a terminal, else a line a batch.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::output::Output;
+use crate::config::Config;
+use crate::report::{Summary, text};
+use crate::search::Event;
+use crate::search::history::History;
+use crate::search::journal::Child;
+use crate::train::metrics;
+
+/// Bar width and what stands beside it.
+const TEMPLATE: &str = "{bar:24} {pos}/{len} {wide_msg}";
+
+/// Watches a search and shows how far it is.
+pub struct Progress {
+    output: Output,
+    bar: Option<ProgressBar>,
+    total: u64,
+    epochs: usize,
+    began: Instant,
+    /// Samples on record when this session began.
+    before: u64,
+    n_ended: u64,
+    rewards: (u64, f64),
+    best: Option<(f64, u64)>,
+    /// Epochs done by each child under way.
+    under_way: BTreeMap<u64, usize>,
+}
+
+impl Progress {
+    /// Begins to watch a search with these facts on record.
+    pub fn new(config: &Config, history: &History, no_bar: bool, output: &Output) -> Progress {
+        let total = config.search.samples;
+        let terminal = io::stderr().is_terminal();
+        let bar = (terminal && !no_bar && !output.quiet).then(|| {
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template(TEMPLATE);
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.enable_steady_tick(Duration::from_millis(500));
+            bar
+        });
+        let mut progress = Progress {
+            output: *output,
+            bar,
+            total,
+            epochs: config.train.epochs,
+            began: Instant::now(),
+            before: history.children.len() as u64,
+            n_ended: 0,
+            rewards: (0, 0.0),
+            best: None,
+            under_way: BTreeMap::new(),
+        };
+        history
+            .children
+            .values()
+            .for_each(|child| progress.count(child));
+        progress.draw();
+        progress
+    }
+
+    /// Shows what just happened.
+    pub fn see(&mut self, event: &Event) {
+        match event {
+            Event::Epoch { sample, epoch } => {
+                self.under_way.insert(*sample, *epoch);
+            }
+            Event::Ended(child) => {
+                self.under_way.remove(&child.sample);
+                self.count(child);
+            }
+            Event::Batch { batch, history } => {
+                if self.bar.is_none() {
+                    let reward = Summary::new(history).mean_reward_last_quarter;
+                    self.output.note(&format!(
+                        "batch {batch}: {} of {} samples{}, last quarter {}{}",
+                        self.n_ended,
+                        self.total,
+                        self.so_far(),
+                        text::share(reward),
+                        self.left(),
+                    ));
+                }
+            }
+        }
+        self.draw();
+    }
+
+    /// Takes the bar away.
+    pub fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn count(&mut self, child: &Child) {
+        self.n_ended += 1;
+        if let Some(reward) = child.reward {
+            self.rewards = (self.rewards.0 + 1, self.rewards.1 + reward);
+        }
+        let accuracy = metrics::best_of_last(&child.accuracies).unwrap_or(0.0);
+        if child.reward.is_some_and(|r| r > 0.0) && self.best.is_none_or(|(b, _)| accuracy > b) {
+            self.best = Some((accuracy, child.sample));
+        }
+    }
+
+    fn draw(&self) {
+        let Some(bar) = &self.bar else { return };
+        bar.set_position(self.n_ended);
+        let children: Vec<String> = self
+            .under_way
+            .iter()
+            .map(|(sample, epoch)| format!("{sample} ({epoch}/{})", self.epochs))
+            .collect();
+        bar.set_message(format!(
+            "{}{}  training {}",
+            self.so_far().trim_start_matches(", "),
+            self.left(),
+            children.join(" ")
+        ));
+    }
+
+    /// Mean reward and best accuracy so far.
+    fn so_far(&self) -> String {
+        let (n, sum) = self.rewards;
+        let mean = (n > 0).then(|| sum / n as f64);
+        let best = self
+            .best
+            .map(|(accuracy, sample)| format!("{accuracy:.4} (sample {sample})"));
+        format!(
+            ", mean reward {}, best {}",
+            text::share(mean),
+            best.unwrap_or("-".into())
+        )
+    }
+
+    /// Time left at the pace of this session.
+    fn left(&self) -> String {
+        let ended = self.n_ended - self.before;
+        if ended == 0 {
+            return String::new();
+        }
+        let pace = self.began.elapsed().as_secs_f64() / ended as f64;
+        format!(
+            ", {} left",
+            text::duration(pace * self.total.saturating_sub(self.n_ended) as f64)
+        )
+    }
+}

@@ -1,0 +1,292 @@
+//! `nas-engine search`: a new run, one that goes on, or what a run would be.
+
+mod dry_run;
+mod finish;
+mod run_directory;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::Args;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::failure::{Failure, Kind};
+use super::flags::{self, ConfigFlags, DataFlags, DeviceFlags, Settings};
+use super::machine;
+use super::output::Output;
+use super::progress::Progress;
+use crate::config::{Config, DEFAULT_PRESET, StrategyKind};
+use crate::controller::Controller;
+use crate::data::{Dataset, Split};
+use crate::search::journal::{Entry, Run, RunTiming};
+use crate::search::local::{self, Local};
+use crate::search::{End, Search, Strategy, now};
+use crate::space::ConvSpace;
+use run_directory::RunDirectory;
+
+/// Flags of `search`.
+#[derive(Args)]
+pub struct Flags {
+    #[command(flatten)]
+    data: DataFlags,
+    /// Directory of the run; runs/<time>-<preset> by default
+    #[arg(long, env = "NAS_ENGINE_OUT", value_name = "RUN")]
+    out: Option<PathBuf>,
+    /// Kind of architectures; conv is the only one yet
+    #[arg(long, env = "NAS_ENGINE_SPACE", value_name = "SPACE")]
+    space: Option<String>,
+    /// Settings to start from: v1, v2, v3 (the paper's) or sample (the default)
+    #[arg(long, env = "NAS_ENGINE_PRESET", value_name = "PRESET")]
+    preset: Option<String>,
+    /// Architectures in all, those of a resumed run counted
+    #[arg(
+        long,
+        env = "NAS_ENGINE_SAMPLES",
+        allow_negative_numbers = true,
+        value_name = "N"
+    )]
+    samples: Option<i64>,
+    /// Epochs of every child
+    #[arg(
+        long,
+        env = "NAS_ENGINE_EPOCHS",
+        allow_negative_numbers = true,
+        value_name = "N"
+    )]
+    epochs: Option<i64>,
+    /// policy: the controller learns; random: uniform draws, nothing learns
+    #[arg(long, env = "NAS_ENGINE_STRATEGY", value_name = "STRATEGY")]
+    strategy: Option<String>,
+    /// Go on with a run that was stopped
+    #[arg(long, env = "NAS_ENGINE_RESUME", value_name = "RUN")]
+    resume: Option<PathBuf>,
+    /// Show the settings, the size of the space and what to expect; run nothing
+    #[arg(long, env = "NAS_ENGINE_DRY_RUN")]
+    dry_run: bool,
+    /// No progress bar
+    #[arg(long, env = "NAS_ENGINE_NO_PROGRESS")]
+    no_progress: bool,
+    #[command(flatten)]
+    device: DeviceFlags,
+    #[command(flatten)]
+    config: ConfigFlags,
+}
+
+/// Flags, by their names here, that go with `--resume`.
+const WITH_RESUME: [&str; 9] = [
+    "resume",
+    "samples",
+    "device",
+    "threads",
+    "json",
+    "verbose",
+    "quiet",
+    "no_progress",
+    "DeviceFlags",
+];
+
+/// Runs the command. `typed` are the names of the flags on the command line.
+pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failure> {
+    match &flags.resume {
+        Some(directory) => resume(flags, directory.clone(), typed, output),
+        None => begin(flags, output),
+    }
+}
+
+/// A new run.
+fn begin(flags: &Flags, output: &Output) -> Result<(), Failure> {
+    if flags.space.as_deref().is_some_and(|space| space != "conv") {
+        let message = "--space: this version searches convolutional networks only; use conv";
+        return Err(Failure::new(Kind::Usage, message));
+    }
+    let mut settings = Settings::default();
+    settings.set("search.preset", "--preset", flags.preset.clone());
+    settings.set("search.samples", "--samples", flags.samples);
+    settings.set("search.strategy", "--strategy", flags.strategy.clone());
+    settings.set("train.epochs", "--epochs", flags.epochs);
+    settings.data(&flags.data)?;
+    settings.device(&flags.device);
+    let mut config = settings.resolve(&flags.config, DEFAULT_PRESET)?;
+    if config.device.memory_bytes.is_none() {
+        config.device.memory_bytes = machine::memory_bytes().map(|bytes| bytes / 4 * 3);
+    }
+    let dataset = flags::open_data(&config.data, output)?;
+    check_split(&config, &dataset)?;
+    if flags.dry_run {
+        return dry_run::run(&config, &dataset, output);
+    }
+    // Opened before anything is written: a run that cannot begin leaves no directory.
+    let local = evaluator(&config, &dataset)?;
+    let directory = RunDirectory::create(flags.out.clone(), &config)?;
+    output.note(&format!("run: {}", directory.path.display()));
+    go_on(&config, &dataset, local, directory, flags, output)
+}
+
+/// A run that was stopped.
+fn resume(
+    flags: &Flags,
+    directory: PathBuf,
+    typed: &[String],
+    output: &Output,
+) -> Result<(), Failure> {
+    if let Some(flag) = typed
+        .iter()
+        .find(|flag| !WITH_RESUME.contains(&flag.as_str()))
+    {
+        let message = format!(
+            "--{} does not go with --resume, which takes all settings from the run; only \
+             --samples, --device and --threads may change: leave it out, or start a new run",
+            flag.replace('_', "-")
+        );
+        return Err(Failure::new(Kind::Usage, message));
+    }
+    let mut settings = Settings::default();
+    settings.set("search.samples", "--samples", flags.samples);
+    settings.set("device.name", "--device", flags.device.device.clone());
+    settings.set("device.threads", "--threads", flags.device.threads);
+    let (config, directory) = RunDirectory::open(directory, &settings.0, output)?;
+    let learns = config.search.strategy == StrategyKind::Policy;
+    if directory.history.is_finished(config.search.samples, learns) {
+        output.note("this run is finished; give --samples a larger number to go on");
+        return finish::show(&config, &directory.path, &directory.history, output);
+    }
+    if directory.history.reach() > config.search.samples {
+        let message = format!(
+            "--samples {} is less than the {} that were begun already; give at least that",
+            config.search.samples,
+            directory.history.reach()
+        );
+        return Err(Failure::new(Kind::Usage, message));
+    }
+    let dataset = flags::open_data(&config.data, output)?;
+    check_split(&config, &dataset)?;
+    directory.check_same(&config, &dataset)?;
+    let local = evaluator(&config, &dataset)?;
+    directory.write_config(&config)?;
+    go_on(&config, &dataset, local, directory, flags, output)
+}
+
+/// Runs a search from where its history ends.
+fn go_on(
+    config: &Config,
+    dataset: &Dataset,
+    mut evaluator: Local,
+    directory: RunDirectory,
+    flags: &Flags,
+    output: &Output,
+) -> Result<(), Failure> {
+    let RunDirectory {
+        path,
+        mut journal,
+        mut history,
+    } = directory;
+    let device = evaluator.describe();
+    if let Some(before) = history
+        .runs
+        .last()
+        .filter(|run| run.timing.device != device)
+    {
+        tracing::warn!(
+            "this run was on {}, and goes on on {device}",
+            before.timing.device
+        );
+    }
+    let run = Run {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        config_sha256: config.sha256(),
+        data_sha256: dataset.sha256(),
+        samples: config.search.samples,
+        timing: RunTiming {
+            at: now(),
+            device,
+            threads: flags::threads(config),
+        },
+    };
+    journal.append(&Entry::Run(run.clone()))?;
+    history.add_run(run);
+    let stop = stop_flag()?;
+    let space = space(config)?;
+    let seed = config.search.seed;
+    let mut search = Search {
+        space: &space,
+        strategy: match config.search.strategy {
+            StrategyKind::Random => Strategy::Random { seed },
+            StrategyKind::Policy => {
+                let controller = Controller::new(space.clone(), &config.controller, seed);
+                Strategy::Policy(Box::new(controller))
+            }
+        },
+        samples: config.search.samples,
+        children_per_update: config.search.children_per_update,
+        evaluator: &mut evaluator,
+        journal,
+        history,
+        stop: &stop,
+    };
+    let mut progress = Progress::new(config, &search.history, flags.no_progress, output);
+    let end = search.run(&mut |event| progress.see(&event));
+    progress.clear();
+    finish::write_best(&path, &search.history)?;
+    match end? {
+        End::Finished => finish::show(config, &path, &search.history, output),
+        End::Stopped => Err(Failure::new(
+            Kind::Stopped,
+            format!(
+                "{} of {} samples are on record; go on with: nas-engine search --resume {}",
+                search.history.children.len(),
+                config.search.samples,
+                path.display()
+            ),
+        )),
+    }
+}
+
+fn evaluator(config: &Config, dataset: &Arc<Dataset>) -> Result<Local, Failure> {
+    Ok(Local::new(local::Settings {
+        dataset: Arc::clone(dataset),
+        train: config.train.clone(),
+        seed: config.search.seed,
+        device: config.device.name.clone(),
+        convolution: config.device.convolution,
+        threads: flags::threads(config),
+        memory: config.device.memory_bytes.unwrap_or(u64::MAX),
+    })?)
+}
+
+fn space(config: &Config) -> Result<ConvSpace, Failure> {
+    ConvSpace::new(&config.space).map_err(|error| Failure::from_error(Kind::Config, &error))
+}
+
+/// The data must hold a batch to train on and an image to validate on.
+fn check_split(config: &Config, dataset: &Dataset) -> Result<(), Failure> {
+    let train = &config.train;
+    let split = Split::new(dataset.n_train(), train.split_seed, train.shuffle);
+    if split.train.len() >= train.batch && !split.validation.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "the training split of {} images is smaller than one batch of {}; use a smaller \
+         `train.batch` or more data",
+        split.train.len(),
+        train.batch
+    );
+    Err(Failure::new(Kind::Usage, message))
+}
+
+/// A flag that Ctrl-C and SIGTERM set; a second one ends the program at once.
+fn stop_flag() -> Result<Arc<AtomicBool>, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let register = |signal| -> io::Result<()> {
+        let code = 128 + signal;
+        signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+        Ok(())
+    };
+    [SIGINT, SIGTERM]
+        .into_iter()
+        .try_for_each(register)
+        .map_err(|error| Failure::new(Kind::Run, format!("cannot listen for signals: {error}")))?;
+    Ok(stop)
+}

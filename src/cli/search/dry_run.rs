@@ -1,0 +1,136 @@
+//! What a search would be: settings, size of the space, what its children take.
+
+use serde_json::json;
+
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::flags;
+use crate::cli::output::Output;
+use crate::config::{Config, StrategyKind};
+use crate::data::Dataset;
+use crate::device;
+use crate::graph::{Costs, Graph, Options, Params, Plan};
+use crate::report::text;
+use crate::space::ConvSpace;
+
+/// Architectures that are drawn to see what the space holds.
+const DRAWS: u64 = 200;
+
+/// Multiply-adds a second and thread that the estimate of time supposes; a processor of 2020 with
+/// AVX2 does 5 to 20 billion in such networks.
+const MULTIPLY_ADDS_PER_SECOND: f64 = 6e9;
+
+/// What drawn children take: least, mean and most.
+struct Range {
+    least: u64,
+    mean: f64,
+    most: u64,
+}
+
+/// Shows what the search would be.
+pub fn run(config: &Config, dataset: &Dataset, output: &Output) -> Result<(), Failure> {
+    let space =
+        ConvSpace::new(&config.space).map_err(|error| Failure::from_error(Kind::Config, &error))?;
+    let drawn = draw(config, &space, dataset)?;
+    let parameters = range(drawn.iter().map(|child| child.parameters));
+    let memory = range(drawn.iter().map(|child| child.memory));
+    let multiply_adds = range(drawn.iter().map(|child| child.multiply_adds));
+    let threads = flags::threads(config);
+    let n_images = dataset.n_train() as f64;
+    // Forward and backward are three times forward; a tenth of the images is validated on.
+    let child = 2.8 * n_images * config.train.epochs as f64 * multiply_adds.mean;
+    let seconds =
+        config.search.samples as f64 * child / (MULTIPLY_ADDS_PER_SECOND * threads as f64);
+    let (first, last) = (
+        space.depth(0),
+        space.depth(config.search.samples.saturating_sub(1)),
+    );
+    let json = json!({
+        "config": config,
+        "policy": config.search.strategy == StrategyKind::Policy,
+        "depth": {"first": first, "last": last},
+        "log10_architectures": {"first": space.log10_size(first), "last": space.log10_size(last)},
+        "draws": DRAWS,
+        "buildable": drawn.len(),
+        "parameters": parameters.json(),
+        "training_memory_bytes": memory.json(),
+        "multiply_adds": multiply_adds.json(),
+        "estimated_seconds": seconds,
+    });
+    let count = |n: f64| text::count(n as u64);
+    let words = format!(
+        "{}\n# {DRAWS} uniform draws, {} of them can be built:\n\
+         #   architectures    10^{:.1} of {first} layers, 10^{:.1} of {last}\n\
+         #   parameters       {} to {}, mean {}\n\
+         #   training memory  {} to {} a child, batch {}\n\
+         #   multiply-adds    {} to {} an image, mean {}\n\
+         # about {} for {} samples on {threads} threads: mean multiply-adds x 2.8 (forward,\n\
+         # backward, validation) x images x epochs, at {:.0} billion a second and thread.\n\
+         # Nothing was run; leave out --dry-run to begin.\n",
+        config.to_toml(),
+        drawn.len(),
+        space.log10_size(first),
+        space.log10_size(last),
+        text::count(parameters.least),
+        text::count(parameters.most),
+        count(parameters.mean),
+        text::bytes(memory.least),
+        text::bytes(memory.most),
+        config.train.batch,
+        text::count(multiply_adds.least),
+        text::count(multiply_adds.most),
+        count(multiply_adds.mean),
+        text::duration(seconds),
+        config.search.samples,
+        MULTIPLY_ADDS_PER_SECOND / 1e9,
+    );
+    output.result(&json, &words)
+}
+
+/// What a child takes.
+struct Drawn {
+    parameters: u64,
+    memory: u64,
+    multiply_adds: u64,
+}
+
+/// Draws architectures over the whole schedule; those that can be built.
+fn draw(config: &Config, space: &ConvSpace, dataset: &Dataset) -> Result<Vec<Drawn>, Failure> {
+    let device = device::open(&config.device.name, Some(1), config.device.convolution)?;
+    let last = config.search.samples.saturating_sub(1);
+    let samples = (0..DRAWS).map(|i| last * i / (DRAWS - 1));
+    let mut drawn = Vec::new();
+    for (i, sample) in samples.enumerate() {
+        let depth = space.depth(sample);
+        let mut rng =
+            crate::rng::Rng::new(config.search.seed, crate::rng::Purpose::Sample, i as u64);
+        let architecture = space
+            .decode(&space.draw(depth, &mut rng))
+            .map_err(|error| Failure::from_error(Kind::Run, &error))?;
+        let Ok(graph) = Graph::new(&architecture, dataset.classes().len()) else {
+            continue;
+        };
+        let options = Options::new(config.train.batch);
+        let costs = Costs::new(&graph);
+        drawn.push(Drawn {
+            parameters: costs.parameters(),
+            memory: Plan::new(&graph, &Params::new(&graph), &*device, options).arena_bytes as u64,
+            multiply_adds: costs.multiply_adds(),
+        });
+    }
+    Ok(drawn)
+}
+
+fn range(values: impl Iterator<Item = u64> + Clone) -> Range {
+    let n = values.clone().count().max(1) as f64;
+    Range {
+        least: values.clone().min().unwrap_or(0),
+        mean: values.clone().map(|value| value as f64).sum::<f64>() / n,
+        most: values.max().unwrap_or(0),
+    }
+}
+
+impl Range {
+    fn json(&self) -> serde_json::Value {
+        json!({"least": self.least, "mean": self.mean, "most": self.most})
+    }
+}

@@ -1,0 +1,85 @@
+//! What a person sees of a search that ended, and what to type next.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::run_directory;
+use crate::cli::failure::Failure;
+use crate::cli::output::Output;
+use crate::config::{self, Config};
+use crate::report::{Summary, text};
+use crate::search::history::History;
+
+/// Name of the best architecture within a run's directory.
+const BEST_FILE_NAME: &str = "best.json";
+
+/// Writes the best architecture into the run's directory, where there is one.
+pub fn write_best(directory: &Path, history: &History) -> Result<(), Failure> {
+    match Summary::new(history).best.first() {
+        Some(best) => run_directory::write(
+            directory,
+            BEST_FILE_NAME,
+            &format!("{}\n", best.architecture),
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Shows what a search achieved.
+pub fn show(
+    config: &Config,
+    directory: &Path,
+    history: &History,
+    output: &Output,
+) -> Result<(), Failure> {
+    let summary = Summary::new(history);
+    let mut json = json!(summary);
+    json["run"] = json!(directory);
+    output.result(&json, &words(config, directory, &summary))
+}
+
+fn words(config: &Config, directory: &Path, summary: &Summary) -> String {
+    let mut words = format!(
+        "\n{} architectures in {}: {} trained, {} repeats, {} failed{}\n\n",
+        summary.samples,
+        text::duration(summary.seconds),
+        summary.trained,
+        summary.repeats,
+        summary.failures.values().sum::<u64>(),
+        failures(summary),
+    );
+    words += &summary.best_table();
+    words += &format!(
+        "\nmean reward  first quarter {}, last quarter {}\nrun          {}\n",
+        text::share(summary.mean_reward_first_quarter),
+        text::share(summary.mean_reward_last_quarter),
+        directory.display(),
+    );
+    if !summary.best.is_empty() {
+        let file = |name: &str| directory.join(name).display().to_string();
+        words += &format!(
+            "\nTrain the best for longer, test it and keep its weights:\n  nas-engine train --config \
+             {} --arch {} \\\n    --epochs {} --test --save {}\n",
+            file(config::FILE_NAME),
+            file(BEST_FILE_NAME),
+            config.train.epochs * 10,
+            file("best.safetensors"),
+        );
+    }
+    words
+}
+
+/// How children failed, in brackets.
+fn failures(summary: &Summary) -> String {
+    let kinds: Vec<String> = summary
+        .failures
+        .iter()
+        .map(|(status, n)| format!("{n} {status}"))
+        .collect();
+    if kinds.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", kinds.join(", "))
+    }
+}

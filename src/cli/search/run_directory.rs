@@ -1,0 +1,209 @@
+//! The directory of a run: made, or opened again, with its journal locked.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::output::Output;
+use crate::config::{self, Config, DEFAULT_PRESET, Setting};
+use crate::data::Dataset;
+use crate::search::history::History;
+use crate::search::journal::{self, Journal};
+use crate::search::now;
+
+/// A run's directory, with the right to write to it.
+pub struct RunDirectory {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its journal, locked.
+    pub journal: Journal,
+    /// What the journal says.
+    pub history: History,
+}
+
+impl RunDirectory {
+    /// Makes the directory of a new run, `out` or one named after the time, and writes its
+    /// settings.
+    pub fn create(out: Option<PathBuf>, config: &Config) -> Result<RunDirectory, Failure> {
+        let path = out.unwrap_or_else(|| default_path(&config.search.preset));
+        if [config::FILE_NAME, journal::FILE_NAME]
+            .iter()
+            .any(|name| path.join(name).exists())
+        {
+            let message = format!(
+                "--out {path} holds a run already; go on with it with: nas-engine search --resume \
+                 {path}; or choose another directory",
+                path = path.display()
+            );
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        fs::create_dir_all(&path).map_err(|error| cannot_write(&path, &error))?;
+        write(&path, config::FILE_NAME, &config.to_toml())?;
+        let journal = Journal::create(&path.join(journal::FILE_NAME))?;
+        Ok(RunDirectory {
+            path,
+            journal,
+            history: History::default(),
+        })
+    }
+
+    /// Opens the directory of an earlier run: its settings with `settings` over them, its journal
+    /// and what that says.
+    pub fn open(
+        path: PathBuf,
+        settings: &[Setting],
+        output: &Output,
+    ) -> Result<(Config, RunDirectory), Failure> {
+        let file = path.join(config::FILE_NAME);
+        if !file.exists() {
+            let message = format!(
+                "--resume {}: there is no run; give the directory that holds its config.toml",
+                path.display()
+            );
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        let config = Config::resolve(Some(&file), settings, DEFAULT_PRESET)?;
+        let file = path.join(journal::FILE_NAME);
+        if !file.exists() {
+            let journal = Journal::create(&file)?;
+            return Ok((
+                config,
+                RunDirectory {
+                    path,
+                    journal,
+                    history: History::default(),
+                },
+            ));
+        }
+        let (journal, contents) = Journal::resume(&file)?;
+        if contents.torn > 0 {
+            output.note(&format!(
+                "{}: the last line, {} bytes, was being written when the run was stopped; it is \
+                 dropped",
+                file.display(),
+                contents.torn
+            ));
+        }
+        let history = History::new(&file, contents)?;
+        Ok((
+            config,
+            RunDirectory {
+                path,
+                journal,
+                history,
+            },
+        ))
+    }
+
+    /// Checks that settings and data are those that the run began with.
+    pub fn check_same(&self, config: &Config, dataset: &Dataset) -> Result<(), Failure> {
+        let Some(begun) = self.history.runs.first() else {
+            return Ok(());
+        };
+        if begun.config_sha256 != config.sha256() {
+            let message = format!(
+                "{} is not what this run began with: settings that decide its results were \
+                 changed; change them back, or start a new run with --config and --out",
+                self.path.join(config::FILE_NAME).display()
+            );
+            return Err(Failure::new(Kind::Config, message));
+        }
+        if begun.data_sha256 != dataset.sha256() {
+            let message = format!(
+                "{} is not the data that this run began with (sha256 {}, then {}); put the same \
+                 files there, or start a new run",
+                dataset.describe(),
+                dataset.sha256(),
+                begun.data_sha256
+            );
+            return Err(Failure::new(Kind::Data, message));
+        }
+        Ok(())
+    }
+
+    /// Writes settings over those in the directory, where they differ.
+    pub fn write_config(&self, config: &Config) -> Result<(), Failure> {
+        let mut kept = config.clone();
+        let file = self.path.join(config::FILE_NAME);
+        let before = Config::resolve(Some(&file), &[], DEFAULT_PRESET)?;
+        // Device and threads are of a session, not of the run.
+        kept.device = before.device.clone();
+        if kept == before {
+            return Ok(());
+        }
+        write(&self.path, config::FILE_NAME, &kept.to_toml())
+    }
+}
+
+/// Writes a file of a run, whole or not at all.
+pub fn write(directory: &Path, name: &str, text: &str) -> Result<(), Failure> {
+    let path = directory.join(name);
+    let write = || {
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(&path).map_err(|error| error.error)
+    };
+    write().map_err(|error| cannot_write(&path, &error))?;
+    Ok(())
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    let message = format!(
+        "cannot write {}: {error}; choose another --out",
+        path.display()
+    );
+    Failure::new(Kind::Usage, message)
+}
+
+/// `runs/<date>-<time>-<preset>`, in universal time, that does not exist yet.
+fn default_path(preset: &str) -> PathBuf {
+    let name = format!("{}-{preset}", timestamp(now() as u64));
+    let numbered = (2..).map(|n| format!("{name}-{n}"));
+    std::iter::once(name.clone())
+        .chain(numbered)
+        .map(|name| Path::new("runs").join(name))
+        .find(|path| !path.exists())
+        .expect("some number is free")
+}
+
+/// Seconds since 1970 as `20261124-113000`.
+fn timestamp(seconds: u64) -> String {
+    let (days, seconds) = (seconds / 86_400, seconds % 86_400);
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    // Howard Hinnant's civil_from_days: years begin in March, eras of 400 years have 146,097 days.
+    let day = days + 719_468;
+    let (era, day_of_era) = (day / 146_097, day % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = year_of_era + 400 * era + u64::from(month <= 2);
+    format!("{year}{month:02}{day_of_month:02}-{hours:02}{minutes:02}{seconds:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_are_those_of_date() {
+        let cases = [
+            (0, "19700101-000000"),
+            (951_782_399, "20000228-235959"),
+            (951_782_400, "20000229-000000"),
+            (1_709_251_199, "20240229-235959"),
+            (4_107_542_400, "21000301-000000"),
+        ];
+        for (seconds, text) in cases {
+            assert_eq!(timestamp(seconds), text, "{seconds}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! `nas-engine status`: how far a search is, read from its directory without disturbing it.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::failure::{Failure, Kind};
+use super::output::Output;
+use crate::config::{self, Config, DEFAULT_PRESET, StrategyKind};
+use crate::report::{Summary, text};
+use crate::search::history::History;
+use crate::search::journal;
+
+/// Flags of `status`.
+#[derive(Args)]
+pub struct Flags {
+    /// Directory of the run
+    run: PathBuf,
+}
+
+/// Runs the command.
+pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
+    let file = flags.run.join(config::FILE_NAME);
+    if !file.exists() {
+        let message = format!(
+            "{}: there is no run; give the directory that holds its config.toml",
+            flags.run.display()
+        );
+        return Err(Failure::new(Kind::Usage, message));
+    }
+    let config = Config::resolve(Some(&file), &[], DEFAULT_PRESET)?;
+    let file = flags.run.join(journal::FILE_NAME);
+    let history = match file.exists() {
+        true => History::new(&file, journal::read(&file)?)?,
+        false => History::default(),
+    };
+    let total = config.search.samples;
+    let learns = config.search.strategy == StrategyKind::Policy;
+    let state = match history.is_finished(total, learns) {
+        true => "finished",
+        false if is_locked(&file) => "running",
+        false => "stopped",
+    };
+    let pace = history.samples_per_second();
+    let left = total.saturating_sub(history.children.len() as u64);
+    let seconds_left = match state {
+        "finished" => Some(0.0),
+        _ => pace.map(|pace| left as f64 / pace),
+    };
+    let summary = Summary::new(&history);
+    let json = json!({
+        "state": state,
+        "samples": summary.samples,
+        "total": total,
+        "best": summary.best,
+        "mean_reward": summary.mean_reward,
+        "mean_reward_first_quarter": summary.mean_reward_first_quarter,
+        "mean_reward_last_quarter": summary.mean_reward_last_quarter,
+        "failures": summary.failures,
+        "children_per_hour": pace.map(|pace| pace * 3600.0),
+        "seconds": summary.seconds,
+        "seconds_left": seconds_left,
+    });
+    let words = format!(
+        "{state}: {} of {total} samples in {}{}{}\nmean reward {}, first quarter {}, last quarter \
+         {}\n\n{}",
+        summary.samples,
+        text::duration(summary.seconds),
+        pace.map_or(String::new(), |pace| format!(
+            ", {:.0} an hour",
+            pace * 3600.0
+        )),
+        match seconds_left {
+            Some(seconds) if state == "running" => {
+                format!(", {} left", text::duration(seconds))
+            }
+            _ => String::new(),
+        },
+        text::share(summary.mean_reward),
+        text::share(summary.mean_reward_first_quarter),
+        text::share(summary.mean_reward_last_quarter),
+        summary.best_table(),
+    );
+    output.result(&json, &words)
+}
+
+/// Whether a process holds the lock of a journal. Asked of the kernel's list, because trying the
+/// lock would disturb the run; elsewhere than on Linux there is none, and so no answer but no.
+fn is_locked(journal: &Path) -> bool {
+    let Ok(file) = fs::metadata(journal) else {
+        return false;
+    };
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    // "1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF": the sixth word ends with the file's inode.
+    locks.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let inode = words.get(5).and_then(|place| place.rsplit(':').next());
+        words.get(1) == Some(&"FLOCK") && inode == Some(&file.ino().to_string())
+    })
+}

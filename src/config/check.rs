@@ -1,0 +1,130 @@
+//! The ranges that settings must lie in.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+use super::Config;
+use crate::controller::ControllerError;
+use crate::space::{ConvSpace, SpaceError};
+
+/// A setting and the rule that it breaks.
+type Broken = (String, String);
+
+/// Images of a batch: more would pass the numbers that index a tensor.
+pub const BATCH: RangeInclusive<usize> = 1..=16_384;
+/// Epochs of a child.
+pub const EPOCHS: RangeInclusive<usize> = 1..=1_000_000;
+/// Training records that are enough to hold one out.
+pub const LIMIT: RangeInclusive<usize> = 10..=u32::MAX as usize;
+/// Threads.
+pub const THREADS: RangeInclusive<usize> = 1..=1024;
+/// Architectures of a search.
+pub const SAMPLES: RangeInclusive<u64> = 1..=1_000_000_000;
+/// Architectures between two updates.
+pub const CHILDREN: RangeInclusive<u64> = 1..=100_000;
+/// Seeds: what TOML can hold.
+pub const SEED: RangeInclusive<u64> = 0..=i64::MAX as u64;
+
+impl Config {
+    /// Checks every setting; the first that breaks a rule.
+    pub(super) fn check(&self) -> Result<(), Broken> {
+        let Config {
+            search,
+            data,
+            device,
+            train,
+            controller,
+            space,
+        } = self;
+        within("search.samples", search.samples, SAMPLES)?;
+        within(
+            "search.children_per_update",
+            search.children_per_update,
+            CHILDREN,
+        )?;
+        within("search.seed", search.seed, SEED)?;
+        within("data.limit", data.limit.unwrap_or(*LIMIT.start()), LIMIT)?;
+        within("device.threads", device.threads.unwrap_or(1), THREADS)?;
+        within(
+            "device.memory_bytes",
+            device.memory_bytes.unwrap_or(1),
+            1..=u64::MAX,
+        )?;
+        if !is_device(&device.name) {
+            return broken("device.name", device_rule(&device.name));
+        }
+        within("train.epochs", train.epochs, EPOCHS)?;
+        within("train.batch", train.batch, BATCH)?;
+        within("train.split_seed", train.split_seed, SEED)?;
+        number(
+            "train.learning_rate",
+            train.learning_rate,
+            |x| x > 0.0,
+            "above 0",
+        )?;
+        number(
+            "train.momentum",
+            train.momentum,
+            |x| (0.0..1.0).contains(&x),
+            "from 0 to below 1",
+        )?;
+        number(
+            "train.weight_decay",
+            train.weight_decay,
+            |x| x >= 0.0,
+            "of 0 or more",
+        )?;
+        if let Err(ControllerError { key, value, rule }) = controller.check() {
+            return broken(
+                &format!("controller.{key}"),
+                format!("is {value}; give {rule}"),
+            );
+        }
+        match ConvSpace::new(space) {
+            Err(SpaceError::Config { key, rule }) => broken(&format!("space.{key}"), rule),
+            Err(other) => broken("space", other.to_string()),
+            Ok(_) => Ok(()),
+        }
+    }
+}
+
+/// Whether a device may have this name; whether this machine has it is another question.
+pub fn is_device(name: &str) -> bool {
+    let numbers = |list: &str| list.split(',').all(|number| number.parse::<u8>().is_ok());
+    matches!(name, "auto" | "cpu" | "reference" | "cuda")
+        || name.strip_prefix("cuda:").is_some_and(numbers)
+}
+
+/// What a device may be called.
+pub fn device_rule(name: &str) -> String {
+    format!("cannot be '{name}'; give auto, cpu, reference, cuda or cuda:N[,M…]")
+}
+
+fn broken(key: &str, rule: String) -> Result<(), Broken> {
+    Err((key.to_owned(), rule))
+}
+
+fn within<T: PartialOrd + Display>(
+    key: &str,
+    value: T,
+    range: RangeInclusive<T>,
+) -> Result<(), Broken> {
+    match range.contains(&value) {
+        true => Ok(()),
+        false => broken(
+            key,
+            format!(
+                "is {value}; give a whole number from {} to {}",
+                range.start(),
+                range.end()
+            ),
+        ),
+    }
+}
+
+fn number(key: &str, x: f64, holds: impl Fn(f64) -> bool, what: &str) -> Result<(), Broken> {
+    match x.is_finite() && holds(x) {
+        true => Ok(()),
+        false => broken(key, format!("is {x}; give a number {what}")),
+    }
+}

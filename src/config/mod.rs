@@ -1,0 +1,166 @@
+//! Settings of a run: one value that holds all of them, valid by construction.
+//!
+//! A setting comes from a flag, else from the environment, else from the file, else from the
+//! preset; [`Config::resolve`] is where they meet.
+
+mod check;
+mod read;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::controller::ControllerConfig;
+use crate::data::Augment;
+use crate::device::Convolution;
+use crate::space::SpaceConfig;
+use crate::train::TrainConfig;
+
+pub use check::BATCH;
+pub use read::{ConfigError, Setting};
+
+/// Name of the resolved configuration within a run's directory.
+pub const FILE_NAME: &str = "config.toml";
+
+/// The preset without a flag or a file that names another.
+pub const DEFAULT_PRESET: &str = "sample";
+
+/// All settings of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// How many architectures, from where.
+    pub search: SearchConfig,
+    /// What children are trained on.
+    pub data: DataConfig,
+    /// What trains them.
+    pub device: DeviceConfig,
+    /// How a child is trained.
+    pub train: TrainConfig,
+    /// How the controller learns.
+    pub controller: ControllerConfig,
+    /// Which architectures there are.
+    pub space: SpaceConfig,
+}
+
+/// How many architectures, from where.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchConfig {
+    /// The preset that the other settings started from.
+    pub preset: String,
+    /// Whether the controller designs architectures or they are drawn uniformly.
+    pub strategy: StrategyKind,
+    /// Architectures in all.
+    pub samples: u64,
+    /// Architectures between two updates of the controller: the paper's m.
+    pub children_per_update: u64,
+    /// Seed of the controller, and of every child's weights, order and augmentation.
+    pub seed: u64,
+}
+
+/// Where architectures come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum StrategyKind {
+    /// The controller, which learns.
+    Policy,
+    /// Uniform draws.
+    Random,
+}
+
+/// What children are trained on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// A folder in the CIFAR-10 binary layout; the bundled sample where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// Use the first so many training records only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+/// What trains children.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceConfig {
+    /// `auto`, `cpu`, `reference`, `cuda`, `cuda:N`.
+    pub name: String,
+    /// Which sums a convolution may use.
+    pub convolution: Convolution,
+    /// Threads of all children together; every core where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// Most bytes that the plans of all children take together: a child that needs more alone is
+    /// `too_large`. Three quarters of the machine's memory where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+}
+
+impl Config {
+    /// The settings of a preset: the paper's `v1`, `v2` and `v3`, or the small `sample`.
+    pub fn preset(name: &str) -> Option<Config> {
+        let paper = TrainConfig {
+            epochs: 50,
+            batch: 128,
+            learning_rate: 0.1,
+            momentum: 0.9,
+            weight_decay: 1e-4,
+            augment: Augment::UpsampleCrop,
+            shuffle: true,
+            split_seed: 0,
+        };
+        let sample = TrainConfig {
+            epochs: 3,
+            batch: 32,
+            learning_rate: 0.05,
+            ..paper.clone()
+        };
+        let (samples, controller_rate, train) = match name {
+            "sample" => (48, 0.02, sample),
+            _ => (12_800, 0.0006, paper),
+        };
+        Some(Config {
+            search: SearchConfig {
+                preset: name.to_owned(),
+                strategy: StrategyKind::Policy,
+                samples,
+                children_per_update: 8,
+                seed: 0,
+            },
+            data: DataConfig::default(),
+            device: DeviceConfig {
+                name: "auto".to_owned(),
+                convolution: Convolution::Auto,
+                threads: None,
+                memory_bytes: None,
+            },
+            train,
+            controller: ControllerConfig {
+                learning_rate: controller_rate,
+                ..ControllerConfig::default()
+            },
+            space: SpaceConfig::preset(name)?,
+        })
+    }
+
+    /// The settings as a file that [`Config::resolve`] reads back to the same settings.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("settings are strings, whole numbers, numbers and lists")
+    }
+
+    /// SHA-256 of what decides the results of a search. How many samples, on which device and
+    /// with how many threads may change when it goes on, and where the data lie; what they are is
+    /// recorded apart.
+    pub fn sha256(&self) -> String {
+        let mut fixed = self.clone();
+        fixed.search.samples = 0;
+        fixed.data.path = None;
+        fixed.device.name = String::new();
+        fixed.device.threads = None;
+        let digest = Sha256::digest(fixed.to_toml());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}

@@ -1,0 +1,235 @@
+//! Settings from flags, environment, file and preset laid over one another, and errors that say
+//! where the wrong one stands.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Table, Value};
+
+use super::Config;
+use crate::space::PRESETS;
+
+/// A setting from the command line or the environment.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Section and name, as in `train.epochs`.
+    pub key: &'static str,
+    /// The flag, as in `--epochs`.
+    pub flag: &'static str,
+    /// Its value.
+    pub value: Value,
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}; check the path given with --config", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The file is no TOML, or a setting is unknown, of another type or out of range.
+    #[error("{place}{what}")]
+    Setting {
+        /// File and line, or the flag, and a colon; empty where neither is known.
+        place: String,
+        /// The setting, what is wrong with it and what to write instead.
+        what: String,
+    },
+}
+
+/// A configuration file as read.
+struct File<'a> {
+    path: &'a Path,
+    text: String,
+}
+
+impl Config {
+    /// The settings that flags and environment (`settings`), the file and the preset give
+    /// together; the preset is the one in `settings`, else in the file, else `preset`.
+    ///
+    /// # Errors
+    /// Names the file and line, or the flag, and the setting.
+    pub fn resolve(
+        file: Option<&Path>,
+        settings: &[Setting],
+        preset: &str,
+    ) -> Result<Config, ConfigError> {
+        let file = file.map(File::read).transpose()?;
+        let given = file
+            .as_ref()
+            .map(File::table)
+            .transpose()?
+            .unwrap_or_default();
+        let from_file = given.get("search").and_then(|search| search.get("preset"));
+        let from_flag = settings
+            .iter()
+            .find(|setting| setting.key == "search.preset");
+        let named = from_flag.map(|setting| &setting.value).or(from_file);
+        let name = named
+            .map_or(Some(preset), Value::as_str)
+            .unwrap_or_default();
+        let wrong = |key: &str, what| ConfigError::Setting {
+            place: place(key, file.as_ref(), settings),
+            what,
+        };
+        let preset = Config::preset(name).ok_or_else(|| {
+            let what = format!("`search.preset` must be one of {}", PRESETS.join(", "));
+            wrong("search.preset", what)
+        })?;
+        let mut table = Table::try_from(preset).expect("settings are a table");
+        lay_over(&mut table, given);
+        for Setting { key, value, .. } in settings {
+            let (section, name) = key.split_once('.').expect("a key has a section and a name");
+            let section = table
+                .entry(section)
+                .or_insert_with(|| Value::Table(Table::new()));
+            if let Value::Table(section) = section {
+                section.insert(name.to_owned(), value.clone());
+            }
+        }
+        let config: Config = table.try_into().map_err(|error| {
+            let (key, what) = explain(&error);
+            wrong(&key, what)
+        })?;
+        config
+            .check()
+            .map_err(|(key, rule)| wrong(&key, format!("`{key}` {rule}")))?;
+        Ok(config)
+    }
+}
+
+impl File<'_> {
+    fn read(path: &Path) -> Result<File<'_>, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.into(),
+            source,
+        })?;
+        Ok(File { path, text })
+    }
+
+    fn table(&self) -> Result<Table, ConfigError> {
+        self.text
+            .parse()
+            .map_err(|error: toml::de::Error| ConfigError::Setting {
+                place: self.place(error.span().map_or(0, |span| span.start)),
+                what: format!("not TOML: {}; mend the line", error.message()),
+            })
+    }
+
+    /// File and line of a byte of the file.
+    fn place(&self, at: usize) -> String {
+        let before = &self.text.as_bytes()[..at.min(self.text.len())];
+        let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
+        format!("{}, line {line}: ", self.path.display())
+    }
+
+    /// The byte where a setting, or else its section, stands.
+    fn find(&self, key: &str) -> Option<usize> {
+        let document = DeTable::parse(&self.text).ok()?.into_inner();
+        let mut table = &document;
+        let mut found = None;
+        for part in key.split('.') {
+            let (name, value) = entry(table, part).or(found)?;
+            found = Some((name, value));
+            match value.get_ref() {
+                DeValue::Table(inner) => table = inner,
+                _ => break,
+            }
+        }
+        found.map(|(name, _)| name.span().start)
+    }
+}
+
+type Entry<'a, 'i> = (
+    &'a Spanned<std::borrow::Cow<'i, str>>,
+    &'a Spanned<DeValue<'i>>,
+);
+
+fn entry<'a, 'i>(table: &'a DeTable<'i>, name: &str) -> Option<Entry<'a, 'i>> {
+    table.iter().find(|(key, _)| key.get_ref() == name)
+}
+
+/// Where a setting was given.
+fn place(key: &str, file: Option<&File>, settings: &[Setting]) -> String {
+    if let Some(setting) = settings.iter().find(|setting| setting.key == key) {
+        return format!("{}: ", setting.flag);
+    }
+    let Some(file) = file else {
+        return String::new();
+    };
+    match file.find(key) {
+        Some(at) => file.place(at),
+        None => format!("{}: ", file.path.display()),
+    }
+}
+
+/// Lays the settings of a file over those of a preset, section by section.
+fn lay_over(table: &mut Table, given: Table) {
+    for (name, value) in given {
+        match (table.get_mut(&name), value) {
+            (Some(Value::Table(section)), Value::Table(given)) => section.extend(given),
+            (_, value) => {
+                table.insert(name, value);
+            }
+        }
+    }
+}
+
+/// The setting that an error of deserialisation is about, and what is wrong with it.
+fn explain(error: &toml::de::Error) -> (String, String) {
+    // The path of the value is in the last line of the error's text: "in `train.epochs`".
+    let text = error.to_string();
+    let path = text
+        .lines()
+        .last()
+        .and_then(|line| line.strip_prefix("in `")?.strip_suffix('`'));
+    let path = path.unwrap_or_default();
+    let message = error.message();
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    match (&quoted[..], message) {
+        ([unknown, known @ ..], _) if message.starts_with("unknown field") => {
+            let key = [path, unknown].into_iter().filter(|part| !part.is_empty());
+            let key = key.collect::<Vec<_>>().join(".");
+            let hint = nearest(unknown, known).map_or_else(
+                || format!("the settings here are {}", known.join(", ")),
+                |name| format!("did you mean `{name}`?"),
+            );
+            (key.clone(), format!("`{key}` is no setting; {hint}"))
+        }
+        ([unknown, known @ ..], _) if message.starts_with("unknown variant") => {
+            let known = known.join(", ");
+            (
+                path.into(),
+                format!("`{path}` cannot be '{unknown}'; give one of {known}"),
+            )
+        }
+        _ => {
+            let message = [("usize", "a whole number"), ("u64", "a whole number")]
+                .into_iter()
+                .chain([("f64", "a number"), ("a sequence", "a list")])
+                .fold(message.to_owned(), |text, (rust, plain)| {
+                    text.replace(&format!("expected {rust}"), &format!("give {plain}"))
+                });
+            let found = message
+                .replace("invalid type: ", "found ")
+                .replace("invalid value: ", "found ");
+            (path.into(), format!("`{path}`: {found}"))
+        }
+    }
+}
+
+/// The known name that is nearest to an unknown one, if any is near.
+fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
+    let similarity = |name: &&&str| (strsim::jaro_winkler(unknown, name) * 1e6) as u64;
+    known
+        .iter()
+        .max_by_key(similarity)
+        .filter(|name| similarity(name) > 750_000)
+        .copied()
+}

@@ -1,0 +1,67 @@
+//! Numbers, durations and sizes as people read them.
+
+/// A whole number with commas.
+pub fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| std::str::from_utf8(group).expect("digits are ASCII"))
+        .collect();
+    groups.join(",")
+}
+
+/// A duration in its two largest units.
+pub fn duration(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    let (days, hours, minutes) = (whole / 86_400, whole / 3_600 % 24, whole / 60 % 60);
+    match (days, hours, minutes) {
+        _ if seconds < 9.95 => format!("{:.1}s", seconds.max(0.0)),
+        (0, 0, 0) => format!("{whole}s"),
+        (0, 0, _) => format!("{minutes}m {:02}s", whole % 60),
+        (0, _, _) => format!("{hours}h {minutes:02}m"),
+        _ => format!("{days}d {hours:02}h"),
+    }
+}
+
+/// A size in memory.
+pub fn bytes(n: u64) -> String {
+    let n = n as f64;
+    match n {
+        _ if n < 1e3 => format!("{n} B"),
+        _ if n < 1e6 => format!("{:.1} kB", n / 1e3),
+        _ if n < 1e9 => format!("{:.1} MB", n / 1e6),
+        _ => format!("{:.2} GB", n / 1e9),
+    }
+}
+
+/// A share or reward, or a dash where there is none.
+pub fn share(x: Option<f64>) -> String {
+    x.map_or("-".to_owned(), |x| format!("{x:.4}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words() {
+        assert_eq!(
+            [0, 999, 1_000, 4_201_630].map(count),
+            ["0", "999", "1,000", "4,201,630"]
+        );
+        let durations = [0.04, 9.96, 59.4, 61.0, 3_599.0, 7_260.0, 90_000.0].map(duration);
+        assert_eq!(
+            durations,
+            [
+                "0.0s", "10s", "59s", "1m 01s", "59m 59s", "2h 01m", "1d 01h"
+            ]
+        );
+        assert_eq!(
+            [12, 1_500, 2_000_000, 3_210_000_000].map(bytes),
+            ["12 B", "1.5 kB", "2.0 MB", "3.21 GB"]
+        );
+        assert_eq!([None, Some(0.25)].map(share), ["-", "0.2500"]);
+    }
+}
