@@ -1,0 +1,221 @@
+//! The gradient to the filter: one sum per fixed chunk of images, added in the order of the chunks.
+
+use std::ops::Range;
+
+use super::pack::unpack;
+use super::plan::{Outputs, Pass, Strip};
+use super::product::FilterProduct;
+use super::stage::OutputRow;
+use crate::device::cpu::simd::Isa;
+use crate::shape::PLANE;
+
+/// Chunks of a batch at most, and images of a chunk at least: sums of a chunk are turned back to
+/// taps, which costs about as much as a third of an image.
+const MAX_CHUNKS: usize = 16;
+const MIN_CHUNK: usize = 8;
+
+/// The plan of the gradient to the filter.
+pub(super) struct FilterPass {
+    pass: Pass,
+    /// dY, in the order of the pass.
+    outputs: Outputs,
+    /// Of each block of planes, the offset of each of its entries.
+    entries: Vec<Vec<u32>>,
+    images: usize,
+    /// Images of a chunk.
+    chunk: usize,
+    /// Filters, input channels and taps.
+    shape: [usize; 3],
+}
+
+impl FilterPass {
+    pub fn new(pass: Pass, outputs: Outputs, images: usize, shape: [usize; 3]) -> FilterPass {
+        let entries = (0..pass.blocks.len())
+            .map(|block| entries(&pass, block))
+            .collect();
+        let chunks = (images / MIN_CHUNK).clamp(1, MAX_CHUNKS);
+        FilterPass {
+            pass,
+            outputs,
+            entries,
+            images,
+            chunk: images.div_ceil(chunks),
+            shape,
+        }
+    }
+
+    /// Floats of scratch for a chunk: V, dM and the packed sums.
+    pub fn scratch_len(&self) -> usize {
+        let [v, m, sums] = self.scratch_parts();
+        v + m + sums
+    }
+
+    /// Floats of the sums of all chunks.
+    pub fn partials_len(&self) -> usize {
+        self.images.div_ceil(self.chunk) * self.partial_len()
+    }
+
+    /// Floats of the sum of a chunk, `[vector][channel][tap][lane]`.
+    pub fn partial_len(&self) -> usize {
+        self.shape[1] * self.shape[2] * self.outputs.width()
+    }
+
+    /// The images of chunk `i`.
+    pub fn chunk(&self, i: usize) -> Range<usize> {
+        i * self.chunk..((i + 1) * self.chunk).min(self.images)
+    }
+
+    fn scratch_parts(&self) -> [usize; 3] {
+        let m = self.pass.points() * self.outputs.m_pitch;
+        [self.pass.v_len(), m, self.outputs.packed_len(&self.pass)]
+    }
+
+    /// The gradient of some images, `partial` overwritten.
+    pub fn run(
+        &self,
+        isa: Isa,
+        sources: &[&[f32]],
+        dy: &[f32],
+        images: Range<usize>,
+        scratch: &mut [f32],
+        partial: &mut [f32],
+    ) {
+        let [v_len, m_len, sums_len] = self.scratch_parts();
+        let (v, rest) = scratch.split_at_mut(v_len);
+        let (m, rest) = rest.split_at_mut(m_len);
+        let sums = &mut rest[..sums_len];
+        for (i, strip) in self.pass.strips(images).enumerate() {
+            self.transform_dy(isa, dy, strip, m);
+            for block in 0..self.pass.blocks.len() {
+                // The first strip runs even on zeros: it sets the sums.
+                if i > 0 && !self.pass.is_active(block, strip) {
+                    continue;
+                }
+                if !self.pass.in_place {
+                    self.pass.stage(isa, sources, block, strip, v);
+                }
+                self.multiply(isa, sources, block, strip, v, m, sums, i > 0);
+            }
+        }
+        unpack(isa, &self.pass, &self.outputs, sums, partial);
+    }
+
+    /// Adds the sums of all chunks, in order, for the filters of one vector: `dw` is their part of
+    /// the canonical gradient.
+    pub fn add_partials(&self, vector: usize, partials: &[f32], dw: &mut [f32]) {
+        let [_, channels, taps] = self.shape;
+        let lanes = self.outputs.lanes;
+        let one = channels * taps * lanes;
+        for row in 0..channels * taps {
+            let mut sum = [0.0; 16];
+            let sum = &mut sum[..lanes];
+            for (i, partial) in partials.chunks_exact(self.partial_len()).enumerate() {
+                let values = &partial[vector * one + row * lanes..][..lanes];
+                for (sum, value) in sum.iter_mut().zip(values) {
+                    *sum = if i == 0 { *value } else { *sum + value };
+                }
+            }
+            for (filter, sum) in dw.chunks_exact_mut(channels * taps).zip(sum) {
+                filter[row] = *sum;
+            }
+        }
+    }
+
+    /// Filters of a vector.
+    pub fn lanes(&self) -> usize {
+        self.outputs.lanes
+    }
+
+    fn transform_dy(&self, isa: Isa, dy: &[f32], strip: Strip, m: &mut [f32]) {
+        let Outputs {
+            planes,
+            h,
+            w,
+            m_pitch,
+            ..
+        } = self.outputs;
+        let [y, x] = self.pass.axes;
+        for image in 0..strip.images {
+            let dy = &dy[(strip.image + image) * self.outputs.image()..][..self.outputs.image()];
+            for row in 0..strip.rows {
+                let tile = (image * strip.rows + row) * x.tiles();
+                let row = OutputRow {
+                    m: m[tile * self.outputs.width()..].as_mut_ptr(),
+                    point_pitch: m_pitch,
+                    width: self.outputs.width(),
+                    n: x.tiles(),
+                    image: dy.as_ptr().cast_mut(),
+                    planes,
+                    h,
+                    w,
+                    y: (strip.row + row) * y.tile,
+                };
+                // SAFETY: M holds the tiles of the strip at every point; `dy` is one image, which is
+                // read alone.
+                unsafe { row.read(isa, [y.points, x.points]) }
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)] // one call; a struct would only repeat the names
+    fn multiply(
+        &self,
+        isa: Isa,
+        sources: &[&[f32]],
+        block: usize,
+        strip: Strip,
+        v: &[f32],
+        m: &[f32],
+        sums: &mut [f32],
+        add: bool,
+    ) {
+        let (pass, outputs) = (&self.pass, &self.outputs);
+        let class = &pass.classes[0];
+        let tiles = &class.tile_at[..pass.tiles(class, strip)];
+        let entries = &self.entries[block];
+        let input = if pass.in_place {
+            let number = pass.planes[pass.blocks[block].start].source;
+            let source = pass.sources[number];
+            let row = strip.row * pass.axes[0].step * source.w * PLANE;
+            &sources[number][strip.image * source.image() + row..]
+        } else {
+            v
+        };
+        for point in 0..pass.points() {
+            let entry = class.entry_at[block] + point * entries.len();
+            for vectors in &outputs.vectors {
+                let dm = &m[point * outputs.m_pitch + vectors.start * outputs.lanes..];
+                let product = FilterProduct {
+                    input: input[point * pass.point_pitch..].as_ptr(),
+                    entries,
+                    tiles,
+                    dm: dm.as_ptr(),
+                    pitch: outputs.width(),
+                    vectors: vectors.len(),
+                    out: sums[outputs.packed_at(pass, vectors, entry)..].as_mut_ptr(),
+                    add,
+                };
+                // SAFETY: the tables hold offsets of this strip's tiles and of this block's entries
+                // in V (or in the source), whose lengths the plan has fixed.
+                unsafe { product.run(isa) }
+            }
+        }
+    }
+}
+
+/// Offsets of the entries of a block, in the order of the packed weights.
+fn entries(pass: &Pass, block: usize) -> Vec<u32> {
+    let mut list = Vec::new();
+    for (i, plane) in pass.planes[pass.blocks[block].clone()].iter().enumerate() {
+        let source = pass.sources[plane.source];
+        let at = match pass.in_place {
+            true => plane.index * source.h * source.w * PLANE,
+            false => i * pass.plane_pitch,
+        };
+        let at = u32::try_from(at).expect("a block has fewer than 2^32 floats");
+        for part in &pass.classes[0].part_at {
+            list.extend((0..plane.channels as u32).map(|c| at + part + c));
+        }
+    }
+    list
+}

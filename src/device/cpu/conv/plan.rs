@@ -1,0 +1,653 @@
+//! What one pass over images does, planned once: geometry, strips, blocks and tables of offsets.
+//!
+//! Every pass (forward, gradient to data, gradient to the filter) has the same shape. Input planes
+//! are brought, a strip of images or rows and a block of planes at a time, to *positions* in a
+//! buffer V, `[plane][point][image][row][column][8]`. Outputs come in *tiles*; a tile reads, for each
+//! *part* of the filter, the position at the tile's own offset plus the part's.
+//!
+//! | scheme | a position is | a part is | a tile is |
+//! |---|---|---|---|
+//! | plain | a pixel, with the zero padding around | a tap | an output pixel |
+//! | plain, gradient of a stride | a pixel of dY | a tap of the phase | a pixel of the phase |
+//! | transform | 6, 7 or 8 inputs, transformed | 1, or 1 of 2 halves of 7 taps | 4 outputs |
+//!
+//! Pixels of a strided layer's input fall into stride² phases by their coordinates modulo the
+//! stride; each phase is a convolution of its own with the taps that meet it: nothing is multiplied
+//! by zeros between the pixels of dY.
+
+use std::ops::Range;
+
+use super::product::{Input, MAX_VECTORS};
+use super::transform::CookToom;
+use crate::device::cpu::simd::Isa;
+use crate::shape::{PLANE, conv_output, planes};
+
+/// Input planes of a block at most: their addresses are gathered on the stack.
+const MAX_BLOCK: usize = 32;
+/// Floats of V that stay in the second-level cache beside weights and sums.
+const V_FLOATS: usize = 80 << 10;
+/// Floats of sums of products (M) of a strip, likewise.
+const M_FLOATS: usize = 64 << 10;
+
+/// One axis of a pass: from input pixels to positions of V to tiles of outputs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Axis {
+    /// Output pixels.
+    pub outputs: usize,
+    /// Neighbouring outputs that a tile computes.
+    pub tile: usize,
+    /// Output pixels from a tile to the next of its phase.
+    pub out_step: usize,
+    /// Points of the transform.
+    pub points: usize,
+    /// Zeros before the first input pixel.
+    pub before: usize,
+    /// Input pixels from a position to the next.
+    pub pixels: usize,
+    /// Positions from a tile to the next.
+    pub step: usize,
+    /// Positions that a tile reads.
+    pub extent: usize,
+}
+
+impl Axis {
+    /// A transform of a filter that keeps the size.
+    fn transform(outputs: usize, scheme: CookToom) -> Axis {
+        Axis {
+            outputs,
+            tile: scheme.tile,
+            out_step: scheme.tile,
+            points: scheme.points,
+            before: scheme.taps / 2,
+            pixels: scheme.tile,
+            step: 1,
+            extent: scheme.parts,
+        }
+    }
+
+    /// Plain sums over `taps`.
+    fn plain(outputs: usize, taps: usize, stride: usize) -> Axis {
+        let before = taps / 2;
+        Axis {
+            outputs,
+            tile: 1,
+            out_step: 1,
+            points: 1,
+            before,
+            pixels: 1,
+            step: stride,
+            extent: taps,
+        }
+    }
+
+    /// The gradient to data by plain sums: outputs are the pixels of x, inputs those of dY.
+    fn gather(outputs: usize, taps: usize, stride: usize) -> Axis {
+        let (before, after) = (taps / 2 / stride, (taps / 2).div_ceil(stride));
+        Axis {
+            before,
+            out_step: stride,
+            extent: before + 1 + after,
+            ..Axis::plain(outputs, taps, 1)
+        }
+    }
+
+    /// Tiles of the first phase, which has the most.
+    pub fn tiles(&self) -> usize {
+        self.outputs.div_ceil(self.out_step)
+    }
+
+    /// Positions that `tiles` neighbouring tiles read.
+    fn positions(&self, tiles: usize) -> usize {
+        (tiles - 1) * self.step + self.extent
+    }
+
+    /// The positions and taps that meet phase `phase` of a gather.
+    fn phase(&self, phase: usize, taps: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (stride, before) = (self.out_step, self.before);
+        // Pixel p of x meets tap t in pixel (p + taps/2 - t) / stride of dY, if that is whole.
+        (0..taps).filter_map(move |tap| {
+            let ahead = phase + taps / 2 + before * stride;
+            let distance = ahead.checked_sub(tap)?;
+            (distance % stride == 0).then_some((distance / stride, tap))
+        })
+    }
+}
+
+/// A part of the filter: its position relative to the tile's, and its tap (plain) or index (transform).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub position: [usize; 2],
+    pub tap: [usize; 2],
+}
+
+/// Outputs that share their parts: all of them, or one phase of the gradient of a strided layer.
+pub(super) struct Class {
+    /// First output row and column.
+    pub phase: [usize; 2],
+    /// Rows and columns of tiles in an image.
+    pub tiles: [usize; 2],
+    pub parts: Vec<Part>,
+    /// Offset of each part in V.
+    pub part_at: Vec<u32>,
+    /// Offset in V of each tile of a strip, by image, row and column.
+    pub tile_at: Vec<u32>,
+    /// Of each block of planes, where its weights begin, counted in entries: input channel of a part.
+    pub entry_at: Vec<usize>,
+}
+
+/// A tensor that a pass reads, with all its planes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Source {
+    pub planes: usize,
+    pub h: usize,
+    pub w: usize,
+}
+
+impl Source {
+    /// Floats of an image.
+    pub fn image(&self) -> usize {
+        self.planes * self.h * self.w * PLANE
+    }
+}
+
+/// A plane of the concatenated input.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plane {
+    pub source: usize,
+    /// Which plane of the source.
+    pub index: usize,
+    /// Its first channel in the concatenation, and how many of its 8 are used.
+    pub channel: usize,
+    pub channels: usize,
+}
+
+/// Images, or rows of tiles of one image, that are worked on together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Strip {
+    pub image: usize,
+    pub images: usize,
+    pub row: usize,
+    pub rows: usize,
+}
+
+/// Which pass of a layer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// From x to y.
+    Forward,
+    /// From x and dY to the gradient of the filter: the geometry of forward.
+    Filter,
+    /// From dY to dx.
+    Data,
+}
+
+/// A layer, as a pass sees it.
+pub(super) struct Layer<'a> {
+    pub kind: Kind,
+    pub sources: &'a [Source],
+    pub planes: Vec<Plane>,
+    /// Height and width of what comes out.
+    pub out: [usize; 2],
+    /// Planes that come out, at most, for one V.
+    pub out_planes: usize,
+    pub filter: [usize; 2],
+    pub stride: [usize; 2],
+    /// Images of a batch.
+    pub images: usize,
+    pub allow_transform: bool,
+}
+
+/// The plan of a pass.
+pub(super) struct Pass {
+    pub transform: Option<[CookToom; 2]>,
+    pub axes: [Axis; 2],
+    pub sources: Vec<Source>,
+    pub planes: Vec<Plane>,
+    /// Ranges of planes that are in V together, of sources of one size.
+    pub blocks: Vec<Range<usize>>,
+    pub classes: Vec<Class>,
+    /// Images and rows of tiles of a full strip; more than one image only with all rows.
+    pub strip: [usize; 2],
+    /// Rows and columns of V for one image of a strip.
+    pub positions: [usize; 2],
+    /// Floats from a point of V to the next, from a plane to the next.
+    pub point_pitch: usize,
+    pub plane_pitch: usize,
+    /// Entries of the packed weights: all channels x parts x points x classes.
+    pub entries: usize,
+    /// V is the source itself (1x1 filters without padding).
+    pub in_place: bool,
+}
+
+impl Pass {
+    pub fn new(layer: Layer) -> Pass {
+        let transform = layer.transform();
+        let axes: [Axis; 2] = std::array::from_fn(|i| match (transform, layer.kind) {
+            (Some(schemes), _) => Axis::transform(layer.out[i], schemes[i]),
+            (None, Kind::Forward | Kind::Filter) => {
+                Axis::plain(layer.out[i], layer.filter[i], layer.stride[i])
+            }
+            (None, Kind::Data) => Axis::gather(layer.out[i], layer.filter[i], layer.stride[i]),
+        });
+        let [rows, cols] = axes.map(|axis| axis.tiles());
+        let points = axes[0].points * axes[1].points;
+        let wanted = match transform {
+            Some(_) => (M_FLOATS / (points * layer.out_planes * PLANE)).clamp(8, 64),
+            None => 128,
+        };
+        let strip = strip(rows, cols, layer.images, wanted);
+        let positions = [axes[0].positions(strip[1]), axes[1].positions(cols)];
+        let point_pitch = odd_lines(strip[0] * positions[0] * positions[1] * PLANE);
+        let mut pass = Pass {
+            transform,
+            axes,
+            sources: layer.sources.to_vec(),
+            blocks: Vec::new(),
+            classes: Vec::new(),
+            strip,
+            positions,
+            point_pitch,
+            plane_pitch: odd_lines(points * point_pitch),
+            entries: 0,
+            in_place: false,
+            planes: layer.planes,
+        };
+        pass.in_place = pass.can_read_in_place(layer.filter);
+        pass.cut_blocks(layer.kind);
+        pass.classes = pass.classes(layer.kind, layer.filter);
+        pass.count_entries();
+        pass
+    }
+
+    pub fn points(&self) -> usize {
+        self.axes[0].points * self.axes[1].points
+    }
+
+    /// Floats of V.
+    pub fn v_len(&self) -> usize {
+        let most = self
+            .blocks
+            .iter()
+            .map(|block| block.len())
+            .max()
+            .unwrap_or(0);
+        if self.in_place {
+            0
+        } else {
+            most * self.plane_pitch
+        }
+    }
+
+    /// Input channels of a block.
+    pub fn block_channels(&self, block: usize) -> usize {
+        self.planes[self.blocks[block].clone()]
+            .iter()
+            .map(|plane| plane.channels)
+            .sum()
+    }
+
+    /// Strips that cover `images`.
+    pub fn strips(&self, images: Range<usize>) -> impl Iterator<Item = Strip> + use<> {
+        let ([n, r], all_rows) = (self.strip, self.axes[0].tiles());
+        images.clone().step_by(n).flat_map(move |image| {
+            (0..all_rows).step_by(r).map(move |row| Strip {
+                image,
+                images: n.min(images.end - image),
+                row,
+                rows: r.min(all_rows - row),
+            })
+        })
+    }
+
+    /// Tiles of `class` in a strip: that many of the class's tables are meant.
+    pub fn tiles(&self, class: &Class, strip: Strip) -> usize {
+        strip.images * class.tiles[0].saturating_sub(strip.row).min(strip.rows) * class.tiles[1]
+    }
+
+    /// The first input row that a strip reads (negative in the padding).
+    pub fn first_input_row(&self, strip: Strip) -> isize {
+        let axis = &self.axes[0];
+        (strip.row * axis.step * axis.pixels) as isize - axis.before as isize
+    }
+
+    /// Whether a block holds anything but zeros in a strip: a small source has no rows at the bottom.
+    pub fn is_active(&self, block: usize, strip: Strip) -> bool {
+        let source = self.sources[self.planes[self.blocks[block].start].source];
+        self.first_input_row(strip) < source.h as isize
+    }
+
+    /// Addresses of a block's planes when V is the source itself.
+    pub fn inputs_in_place<'a>(
+        &self,
+        block: usize,
+        strip: Strip,
+        sources: &[&[f32]],
+        inputs: &'a mut [Input; MAX_BLOCK],
+    ) -> &'a [Input] {
+        let row = strip.row * self.axes[0].step;
+        let range = self.blocks[block].clone();
+        for (input, plane) in inputs.iter_mut().zip(&self.planes[range.clone()]) {
+            let source = self.sources[plane.source];
+            let pixel = (plane.index * source.h + row) * source.w;
+            let at = strip.image * source.image() + pixel * PLANE;
+            *input = Input {
+                at: sources[plane.source][at..].as_ptr(),
+                channels: plane.channels,
+            };
+        }
+        &inputs[..range.len()]
+    }
+
+    /// Addresses of a block's planes in V.
+    pub fn inputs_in_v<'a>(
+        &self,
+        block: usize,
+        v: &[f32],
+        inputs: &'a mut [Input; MAX_BLOCK],
+    ) -> &'a [Input] {
+        let range = self.blocks[block].clone();
+        for (i, plane) in self.planes[range.clone()].iter().enumerate() {
+            let at = v[i * self.plane_pitch..].as_ptr();
+            inputs[i] = Input {
+                at,
+                channels: plane.channels,
+            };
+        }
+        &inputs[..range.len()]
+    }
+
+    /// Room for the addresses of a block's planes.
+    pub fn no_inputs() -> [Input; MAX_BLOCK] {
+        [Input {
+            at: std::ptr::null(),
+            channels: 0,
+        }; MAX_BLOCK]
+    }
+
+    /// Whether positions are pixels of sources without padding, and strips are contiguous.
+    fn can_read_in_place(&self, filter: [usize; 2]) -> bool {
+        let first = self.sources[0];
+        let covered = |axis: &Axis, size| axis.positions(axis.tiles()) <= size;
+        filter == [1, 1]
+            && self
+                .sources
+                .iter()
+                .all(|source| (source.h, source.w) == (first.h, first.w))
+            && (self.strip[0] == 1 || self.sources.len() == 1)
+            && covered(&self.axes[0], first.h)
+            && covered(&self.axes[1], first.w)
+    }
+
+    /// Cuts the planes into blocks of one source size that V has room for; those that are read in
+    /// place by offsets from one address are of one source.
+    fn cut_blocks(&mut self, kind: Kind) {
+        let most = match self.in_place {
+            true => MAX_BLOCK,
+            false => (V_FLOATS / self.plane_pitch).clamp(1, MAX_BLOCK),
+        };
+        let size = |plane: &Plane| (self.sources[plane.source].h, self.sources[plane.source].w);
+        let one_source = self.in_place && kind == Kind::Filter;
+        let together = |a: &Plane, b: &Plane| match one_source {
+            true => a.source == b.source,
+            false => size(a) == size(b),
+        };
+        let mut first = 0;
+        for same in self.planes.chunk_by(together) {
+            let n = same.len().div_ceil(most);
+            let cut = |i: usize| first + i * same.len() / n;
+            self.blocks.extend((0..n).map(|i| cut(i)..cut(i + 1)));
+            first += same.len();
+        }
+    }
+
+    fn classes(&self, kind: Kind, filter: [usize; 2]) -> Vec<Class> {
+        let [y, x] = &self.axes;
+        if self.transform.is_some() || kind != Kind::Data {
+            let parts = grid(y.extent, x.extent).map(|part| Part {
+                position: part,
+                tap: part,
+            });
+            return vec![self.class([0, 0], [y.tiles(), x.tiles()], parts.collect())];
+        }
+        grid(y.out_step.min(y.outputs), x.out_step.min(x.outputs))
+            .map(|phase| {
+                let mut parts = Vec::new();
+                for (row, ky) in y.phase(phase[0], filter[0]) {
+                    let columns = x.phase(phase[1], filter[1]);
+                    parts.extend(columns.map(|(column, kx)| Part {
+                        position: [row, column],
+                        tap: [ky, kx],
+                    }));
+                }
+                let tiles =
+                    |axis: &Axis, phase: usize| (axis.outputs - phase).div_ceil(axis.out_step);
+                self.class(phase, [tiles(y, phase[0]), tiles(x, phase[1])], parts)
+            })
+            .collect()
+    }
+
+    fn class(&self, phase: [usize; 2], tiles: [usize; 2], parts: Vec<Part>) -> Class {
+        let [y, x] = &self.axes;
+        let source = self.sources[0];
+        let (image, width) = match self.in_place {
+            true => (source.image(), source.w),
+            false => (
+                self.positions[0] * self.positions[1] * PLANE,
+                self.positions[1],
+            ),
+        };
+        let at = |row: usize, column: usize| (row * width + column) * PLANE;
+        let mut tile_at = Vec::new();
+        for i in 0..self.strip[0] {
+            tile_at.extend(
+                grid(tiles[0].min(self.strip[1]), tiles[1])
+                    .map(|[r, c]| offset(i * image + at(r * y.step, c * x.step))),
+            );
+        }
+        let part_at = parts
+            .iter()
+            .map(|part| offset(at(part.position[0], part.position[1])));
+        Class {
+            phase,
+            tiles,
+            part_at: part_at.collect(),
+            parts,
+            tile_at,
+            entry_at: Vec::new(),
+        }
+    }
+
+    fn count_entries(&mut self) {
+        let mut at = 0;
+        for block in 0..self.blocks.len() {
+            let channels = self.block_channels(block);
+            let points = self.points();
+            for class in &mut self.classes {
+                class.entry_at.push(at);
+                at += points * channels * class.parts.len();
+            }
+        }
+        self.entries = at;
+    }
+}
+
+impl Layer<'_> {
+    /// The transforms, where they are allowed and save enough to pay for themselves.
+    fn transform(&self) -> Option<[CookToom; 2]> {
+        let schemes = [
+            CookToom::new(self.filter[0])?,
+            CookToom::new(self.filter[1])?,
+        ];
+        let channels: usize = self.planes.iter().map(|plane| plane.channels).sum();
+        let products = |i: usize| {
+            let CookToom {
+                tile,
+                points,
+                parts,
+                ..
+            } = schemes[i];
+            self.out[i].div_ceil(tile) * points * parts
+        };
+        let plain = self.out[0] * self.out[1] * self.filter[0] * self.filter[1];
+        let worth = products(0) * products(1) * 5 <= plain * 4;
+        (self.allow_transform
+            && self.stride == [1, 1]
+            && self.filter != [1, 1]
+            && channels >= 8
+            && worth)
+            .then_some(schemes)
+    }
+}
+
+/// What a pass writes: a tensor, its channels, and the order of its packed weights,
+/// `[block of vectors][block of planes][class][point][plane][part][channel][vectors * lanes]`.
+pub(super) struct Outputs {
+    pub planes: usize,
+    pub h: usize,
+    pub w: usize,
+    /// Of each lane, its channel; none where the last plane of a group is not full.
+    pub channels: Vec<Option<usize>>,
+    /// Blocks of vectors that register tiles span.
+    pub vectors: Vec<Range<usize>>,
+    /// Lanes of a vector.
+    pub lanes: usize,
+    /// Of each class, the offset of each tile of a strip: in the tensor (plain), in M (transform).
+    pub tile_at: Vec<Vec<u32>>,
+    /// Floats from a point of M to the next.
+    pub m_pitch: usize,
+}
+
+impl Outputs {
+    /// The tensor of `groups` of channels, `h x w`, that `pass` writes; channels count from `first`.
+    pub fn new(
+        isa: Isa,
+        pass: &Pass,
+        groups: &[usize],
+        h: usize,
+        w: usize,
+        first: usize,
+    ) -> Outputs {
+        let n_planes: usize = groups.iter().map(|&group| planes(group)).sum();
+        let mut channels = Vec::new();
+        let mut channel = first;
+        for &group in groups {
+            channels.extend((channel..channel + group).map(Some));
+            channels.resize(channels.len().next_multiple_of(PLANE), None);
+            channel += group;
+        }
+        let lanes = isa.lanes();
+        channels.resize(channels.len().next_multiple_of(lanes), None);
+        let n_vectors = channels.len() / lanes;
+        let blocks = n_vectors.div_ceil(MAX_VECTORS);
+        let cut = |i: usize| (i * n_vectors).div_ceil(blocks);
+        let vectors = (0..blocks).map(|i| cut(i)..cut(i + 1)).collect();
+        let tiles = pass.classes[0].tile_at.len();
+        let mut outputs = Outputs {
+            planes: n_planes,
+            h,
+            w,
+            m_pitch: odd_lines(tiles * channels.len()),
+            channels,
+            vectors,
+            lanes,
+            tile_at: Vec::new(),
+        };
+        outputs.tile_at = pass
+            .classes
+            .iter()
+            .map(|class| outputs.tiles(pass, class))
+            .collect();
+        outputs
+    }
+
+    /// Floats of an image.
+    pub fn image(&self) -> usize {
+        self.planes * self.h * self.w * PLANE
+    }
+
+    /// Lanes of all vectors.
+    pub fn width(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Floats of the packed weights.
+    pub fn packed_len(&self, pass: &Pass) -> usize {
+        pass.entries * self.width()
+    }
+
+    /// Where the weights of `entry` begin for a block of vectors.
+    pub fn packed_at(&self, pass: &Pass, vectors: &Range<usize>, entry: usize) -> usize {
+        (pass.entries * vectors.start + entry * vectors.len()) * self.lanes
+    }
+
+    fn tiles(&self, pass: &Pass, class: &Class) -> Vec<u32> {
+        if pass.transform.is_some() {
+            return (0..class.tile_at.len())
+                .map(|tile| offset(tile * self.width()))
+                .collect();
+        }
+        let [y, x] = &pass.axes;
+        let mut at = Vec::new();
+        for i in 0..pass.strip[0] {
+            at.extend(
+                grid(class.tiles[0].min(pass.strip[1]), class.tiles[1]).map(|[r, c]| {
+                    let row = class.phase[0] + r * y.out_step;
+                    let column = class.phase[1] + c * x.out_step;
+                    offset(i * self.image() + (row * self.w + column) * PLANE)
+                }),
+            );
+        }
+        at
+    }
+}
+
+/// Planes of a concatenation, in order.
+pub(super) fn concat<'a>(tensors: impl Iterator<Item = &'a [usize]>) -> Vec<Plane> {
+    let mut list = Vec::new();
+    let mut channel = 0;
+    for (source, groups) in tensors.enumerate() {
+        let mut index = 0;
+        for &group in groups {
+            for first in (0..group).step_by(PLANE) {
+                let channels = PLANE.min(group - first);
+                list.push(Plane {
+                    source,
+                    index,
+                    channel: channel + first,
+                    channels,
+                });
+                index += 1;
+            }
+            channel += group;
+        }
+    }
+    list
+}
+
+/// Height and width of the output.
+pub(super) fn output_size(target: [usize; 2], stride: [usize; 2]) -> [usize; 2] {
+    std::array::from_fn(|i| conv_output(target[i], stride[i]))
+}
+
+/// Images and rows of a strip of about `wanted` tiles: rows of one image, or whole images.
+fn strip(rows: usize, cols: usize, images: usize, wanted: usize) -> [usize; 2] {
+    let even = |n: usize, most: usize| n.div_ceil(n.div_ceil(most.clamp(1, n)));
+    match wanted / (rows * cols) {
+        0 | 1 => [1, even(rows, wanted / cols)],
+        most => [even(images, most), rows],
+    }
+}
+
+/// Floats rounded up to an odd number of cache lines, so that neighbours fall into different sets.
+fn odd_lines(floats: usize) -> usize {
+    (floats.div_ceil(16) | 1) * 16
+}
+
+/// All pairs below `rows`, `cols`, by row.
+fn grid(rows: usize, cols: usize) -> impl Iterator<Item = [usize; 2]> {
+    (0..rows).flat_map(move |row| (0..cols).map(move |col| [row, col]))
+}
+
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).expect("a strip has fewer than 2^32 floats")
+}

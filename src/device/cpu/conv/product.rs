@@ -1,0 +1,268 @@
+//! Register tiles: the two products that all of a convolution's time goes into.
+//!
+//! Both hold `N x NZ` vectors of sums in registers, N tiles (or input channels) times NZ vectors of
+//! outputs, and need NZ loads and N broadcasts for N * NZ multiply-adds.
+
+use crate::device::cpu::simd::{Isa, Kernel, Simd};
+
+/// Vectors of outputs that one register tile spans at most.
+pub(super) const MAX_VECTORS: usize = 3;
+/// Tiles or input channels of a register tile at most.
+const MAX_ROWS: usize = 8;
+
+/// Rows (tiles or channels) that fill the registers beside `vectors` vectors of outputs.
+pub(super) fn rows(isa: Isa, vectors: usize) -> usize {
+    (isa.accumulators() / vectors).min(MAX_ROWS)
+}
+
+/// Cuts `n` into the fewest pieces of at most `most`, as equal as can be: how many of which length,
+/// the longer ones first. Short pieces leave multipliers idle, so 8 is 4 + 4, not 6 + 2.
+fn cut(n: usize, most: usize) -> [(usize, usize); 2] {
+    let pieces = n.div_ceil(most).max(1);
+    let longer = n % pieces;
+    [(longer, n / pieces + 1), (pieces - longer, n / pieces)]
+}
+
+/// An input plane of 8 channels as it lies in memory, and how many of them are used.
+#[derive(Clone, Copy)]
+pub(super) struct Input {
+    pub at: *const f32,
+    pub channels: usize,
+}
+
+/// For every tile, `out[tile][z] (+)= Σ input[plane][tile + part][channel] * weights[..][z]` over planes,
+/// parts and channels.
+#[derive(Clone, Copy)]
+pub(super) struct Product<'a> {
+    /// Input planes; `skip` floats are added to each address.
+    pub inputs: &'a [Input],
+    pub skip: usize,
+    /// Offset of each part.
+    pub parts: &'a [u32],
+    /// Offset of each tile in an input plane, and in `out`.
+    pub tiles: &'a [u32],
+    pub out_tiles: &'a [u32],
+    /// `[plane][part][channel][vectors * LANES]`
+    pub weights: *const f32,
+    /// The first vector of the first tile.
+    pub out: *mut f32,
+    pub vectors: usize,
+    /// Floats from a plane of 8 outputs to the next.
+    pub out_plane: usize,
+    /// Planes of 8 outputs to write.
+    pub out_planes: usize,
+    /// Whether to add to `out`, or to set it.
+    pub add: bool,
+}
+
+impl Product<'_> {
+    /// # Safety
+    /// All addresses that the offsets make are readable, those of `out` writable, and the vector
+    /// count is 1 to [`MAX_VECTORS`].
+    pub unsafe fn run(self, isa: Isa) {
+        let mut first = 0;
+        for (pieces, rows) in cut(self.tiles.len(), rows(isa, self.vectors)) {
+            let range = first..first + pieces * rows;
+            first = range.end;
+            let piece = Product {
+                tiles: &self.tiles[range.clone()],
+                out_tiles: &self.out_tiles[range],
+                ..self
+            };
+            if pieces > 0 && rows > 0 {
+                // SAFETY: the caller's promise, for some of its tiles.
+                unsafe { dispatch(isa, self.vectors, rows, piece) }
+            }
+        }
+    }
+}
+
+/// For every entry (input channel of a part of a plane), `out[entry][z] (+)= Σ input[tile + entry] *
+/// dm[tile][z]` over the tiles.
+#[derive(Clone, Copy)]
+pub(super) struct FilterProduct<'a> {
+    /// The offset of an entry plus that of a tile, from here, is an input.
+    pub input: *const f32,
+    pub entries: &'a [u32],
+    pub tiles: &'a [u32],
+    /// `[tile][..]`, `pitch` floats from a tile to the next.
+    pub dm: *const f32,
+    pub pitch: usize,
+    pub vectors: usize,
+    /// `[entry][vectors * LANES]`
+    pub out: *mut f32,
+    /// Whether to add to `out`, or to set it.
+    pub add: bool,
+}
+
+impl FilterProduct<'_> {
+    /// # Safety
+    /// All addresses that the offsets make are readable, those of `out` writable, and the vector
+    /// count is 1 to [`MAX_VECTORS`].
+    pub unsafe fn run(self, isa: Isa) {
+        let mut first = 0;
+        for (pieces, rows) in cut(self.entries.len(), rows(isa, self.vectors)) {
+            let range = first..first + pieces * rows;
+            let piece = FilterProduct {
+                entries: &self.entries[range.clone()],
+                out: self.out.wrapping_add(first * self.vectors * isa.lanes()),
+                ..self
+            };
+            first = range.end;
+            if pieces > 0 && rows > 0 {
+                // SAFETY: the caller's promise, for some of its entries.
+                unsafe { dispatch(isa, self.vectors, rows, piece) }
+            }
+        }
+    }
+}
+
+/// Arguments whose kernel is compiled for every shape of register tile.
+trait Tiled: Copy {
+    unsafe fn tile<S: Simd, const NZ: usize, const N: usize>(self);
+}
+
+/// The shape of a register tile as types.
+struct Shaped<T, const NZ: usize, const N: usize>(T);
+
+impl<T: Tiled, const NZ: usize, const N: usize> Kernel for Shaped<T, NZ, N> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // Tiles that no instruction set with these lanes uses are not compiled.
+        if NZ * N <= if S::LANES == 8 { 12 } else { 24 } {
+            // SAFETY: the caller's promise.
+            unsafe { self.0.tile::<S, NZ, N>() }
+        } else {
+            unreachable!("register tiles fit the registers")
+        }
+    }
+}
+
+/// Enters the kernel for `vectors` x `rows`.
+unsafe fn dispatch<T: Tiled>(isa: Isa, vectors: usize, rows: usize, args: T) {
+    macro_rules! shapes {
+        ($nz:literal: $($n:literal)*) => {
+            match rows {
+                // SAFETY: the caller's promise.
+                $($n => unsafe { isa.run(Shaped::<T, $nz, $n>(args)) },)*
+                _ => unreachable!("at most {MAX_ROWS} rows"),
+            }
+        };
+    }
+    match vectors {
+        1 => shapes!(1: 1 2 3 4 5 6 7 8),
+        2 => shapes!(2: 1 2 3 4 5 6 7 8),
+        3 => shapes!(3: 1 2 3 4 5 6 7 8),
+        _ => unreachable!("at most {MAX_VECTORS} vectors"),
+    }
+}
+
+impl Tiled for Product<'_> {
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const NZ: usize, const N: usize>(self) {
+        let (tiles, _) = self.tiles.as_chunks::<N>();
+        let (out_tiles, _) = self.out_tiles.as_chunks::<N>();
+        for (tile, out_tile) in tiles.iter().zip(out_tiles) {
+            let tile = tile.map(|offset| offset as usize);
+            // SAFETY: the caller's promise, here and below.
+            let mut sums = [[unsafe { S::splat(0.0) }; NZ]; N];
+            let mut weights = self.weights;
+            for input in self.inputs {
+                for &part in self.parts {
+                    let mut x = input.at.wrapping_add(self.skip + part as usize);
+                    for _ in 0..input.channels {
+                        unsafe {
+                            let w: [S; NZ] =
+                                std::array::from_fn(|z| S::load(weights.add(z * S::LANES)));
+                            for (sums, offset) in sums.iter_mut().zip(tile) {
+                                let x = S::splat(*x.add(offset));
+                                for (sum, &w) in sums.iter_mut().zip(&w) {
+                                    *sum = x.mul_add(w, *sum);
+                                }
+                            }
+                            weights = weights.add(NZ * S::LANES);
+                            x = x.add(1);
+                        }
+                    }
+                }
+            }
+            for (sums, &offset) in sums.iter().zip(out_tile) {
+                for (z, &sum) in sums.iter().enumerate() {
+                    let plane = z * S::HALVES;
+                    let halves = (self.out_planes - plane).min(S::HALVES);
+                    unsafe { self.write(sum, offset as usize + plane * self.out_plane, halves) }
+                }
+            }
+        }
+    }
+}
+
+impl Product<'_> {
+    #[inline(always)]
+    unsafe fn write<S: Simd>(&self, sum: S, offset: usize, halves: usize) {
+        // SAFETY: the planes that exist are the caller's promise; a half that does not exist is
+        // read from the one before it and not written.
+        unsafe {
+            let out = self.out.add(offset);
+            let sum = if self.add {
+                sum + S::load_halves(|half| out.add(half.min(halves - 1) * self.out_plane))
+            } else {
+                sum
+            };
+            sum.store_halves(out, self.out_plane, halves);
+        }
+    }
+}
+
+impl Tiled for FilterProduct<'_> {
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const NZ: usize, const N: usize>(self) {
+        let mut out = self.out;
+        let (entries, _) = self.entries.as_chunks::<N>();
+        for entry in entries {
+            let inputs = entry.map(|offset| self.input.wrapping_add(offset as usize));
+            // SAFETY: the caller's promise, here and below.
+            let mut sums = [[unsafe { S::splat(0.0) }; NZ]; N];
+            let mut dm = self.dm;
+            for &tile in self.tiles {
+                unsafe {
+                    let dy: [S; NZ] = std::array::from_fn(|z| S::load(dm.add(z * S::LANES)));
+                    for (sums, x) in sums.iter_mut().zip(inputs) {
+                        let x = S::splat(*x.add(tile as usize));
+                        for (sum, &dy) in sums.iter_mut().zip(&dy) {
+                            *sum = x.mul_add(dy, *sum);
+                        }
+                    }
+                    dm = dm.add(self.pitch);
+                }
+            }
+            for sum in sums.iter().flatten() {
+                unsafe {
+                    let sum = if self.add { *sum + S::load(out) } else { *sum };
+                    sum.store(out);
+                    out = out.add(S::LANES);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_few_and_nearly_equal() {
+        for most in 1..=8 {
+            for n in 0..40 {
+                let [(a, longer), (b, shorter)] = cut(n, most);
+                assert_eq!(a * longer + b * shorter, n);
+                assert!(
+                    shorter <= most && (a == 0 || longer <= most),
+                    "{n} by {most}"
+                );
+                assert_eq!(a + b, n.div_ceil(most).max(1), "{n} by {most}");
+            }
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! Vectors of floats for kernels that are written once and compiled for every instruction set.
+//!
+//! A kernel is a value that implements [`Kernel`]; [`Isa::run`] compiles its `run` once per
+//! instruction set and enters the one that the CPU has. Everything `run` calls must be
+//! `#[inline(always)]`, or it is compiled without the instruction set's features.
+
+use std::ops::{Add, Mul, Sub};
+
+/// An instruction set that this CPU has, with the vector type that uses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Isa(Kind); // private, so that a value proves the CPU has the instructions
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Portable8,
+    #[cfg(test)] // slower than 8 lanes everywhere, and as long to compile
+    Portable16,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Isa {
+    /// The fastest instruction set of this CPU.
+    pub fn detect() -> Isa {
+        *Isa::available()
+            .last()
+            .expect("the portable paths are always there")
+    }
+
+    /// All that run on this CPU, the fastest last. Tests have the portable one in 16 lanes too, so
+    /// that their logic is tested on every machine.
+    pub fn available() -> Vec<Isa> {
+        let mut all = vec![Isa(Kind::Portable8)];
+        #[cfg(test)]
+        all.insert(0, Isa(Kind::Portable16));
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                all.push(Isa(Kind::Avx2));
+            }
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
+                all.push(Isa(Kind::Avx512));
+            }
+        }
+        all
+    }
+
+    /// A name for people.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Kind::Portable8 => "portable, 8 lanes",
+            #[cfg(test)]
+            Kind::Portable16 => "portable, 16 lanes",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => "AVX2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => "AVX-512",
+        }
+    }
+
+    /// Floats in a vector.
+    pub fn lanes(self) -> usize {
+        match self.0 {
+            Kind::Portable8 => Portable::<8>::LANES,
+            #[cfg(test)]
+            Kind::Portable16 => Portable::<16>::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => Avx2::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => Avx512::LANES,
+        }
+    }
+
+    /// Vectors that a register tile accumulates without spilling.
+    pub fn accumulators(self) -> usize {
+        if self.lanes() == 8 { 12 } else { 24 }
+    }
+
+    /// Runs a kernel.
+    ///
+    /// # Safety
+    /// What the kernel itself asks for.
+    #[inline(always)]
+    pub unsafe fn run<K: Kernel>(self, kernel: K) {
+        // SAFETY: a value of `Isa` exists only where the CPU has the instructions; the rest is the
+        // caller's promise to the kernel.
+        unsafe {
+            match self.0 {
+                Kind::Portable8 => kernel.run::<Portable<8>>(),
+                #[cfg(test)]
+                Kind::Portable16 => kernel.run::<Portable<16>>(),
+                #[cfg(target_arch = "x86_64")]
+                Kind::Avx2 => run_avx2(kernel),
+                #[cfg(target_arch = "x86_64")]
+                Kind::Avx512 => run_avx512(kernel),
+            }
+        }
+    }
+}
+
+/// Work on vectors: the arguments of a kernel as a value.
+pub trait Kernel {
+    /// Does the work; implementations are `#[inline(always)]`.
+    ///
+    /// # Safety
+    /// The CPU has the instructions of `S`, and the pointers of `self` are what the kernel says.
+    unsafe fn run<S: Simd>(self);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn run_avx2<K: Kernel>(kernel: K) {
+    // SAFETY: the caller's promises are the kernel's.
+    unsafe { kernel.run::<Avx2>() }
+}
+
+/// Without `avx512vl` the compiler keeps accumulators out of registers 16 to 31 and spills.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,fma")]
+unsafe fn run_avx512<K: Kernel>(kernel: K) {
+    // SAFETY: the caller's promises are the kernel's.
+    unsafe { kernel.run::<Avx512>() }
+}
+
+/// A vector of `LANES` floats, 8 or 16: one or two pixels of a plane, or a pixel of one or two
+/// planes. A value exists only where the CPU has the instructions: making one is unsafe, arithmetic
+/// is not.
+pub trait Simd: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> {
+    /// Floats in a vector.
+    const LANES: usize;
+    /// Groups of 8 floats in a vector.
+    const HALVES: usize = Self::LANES / 8;
+
+    /// Every lane `x`.
+    ///
+    /// # Safety
+    /// The CPU has the instructions.
+    unsafe fn splat(x: f32) -> Self;
+
+    /// `LANES` floats from `p`.
+    ///
+    /// # Safety
+    /// The CPU has the instructions; the floats are readable.
+    unsafe fn load(p: *const f32) -> Self;
+
+    /// Writes `LANES` floats.
+    ///
+    /// # Safety
+    /// The floats are writable.
+    unsafe fn store(self, p: *mut f32);
+
+    /// Half `i` from the 8 floats at `at(i)`.
+    ///
+    /// # Safety
+    /// The CPU has the instructions; the floats are readable.
+    unsafe fn load_halves(at: impl Fn(usize) -> *const f32) -> Self;
+
+    /// The first `halves` (1 or more) halves to `p`, `p + stride`.
+    ///
+    /// # Safety
+    /// The floats are writable.
+    unsafe fn store_halves(self, p: *mut f32, stride: usize, halves: usize);
+
+    /// `self * b + c`.
+    fn mul_add(self, b: Self, c: Self) -> Self;
+
+    /// The larger of each lane.
+    fn max(self, other: Self) -> Self;
+}
+
+/// Plain arrays, for the compiler to vectorise; no fused multiplication, which may be a call.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Portable<const L: usize>([f32; L]);
+
+impl<const L: usize> Portable<L> {
+    #[inline(always)]
+    fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        Portable(std::array::from_fn(|i| f(self.0[i], other.0[i])))
+    }
+}
+
+impl<const L: usize> Add for Portable<L> {
+    type Output = Self;
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        self.zip(other, |a, b| a + b)
+    }
+}
+
+impl<const L: usize> Sub for Portable<L> {
+    type Output = Self;
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        self.zip(other, |a, b| a - b)
+    }
+}
+
+impl<const L: usize> Mul for Portable<L> {
+    type Output = Self;
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        self.zip(other, |a, b| a * b)
+    }
+}
+
+impl<const L: usize> Simd for Portable<L> {
+    const LANES: usize = L;
+
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self {
+        Portable([x; L])
+    }
+
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self {
+        // SAFETY: the caller promises L readable floats; arrays of floats need the alignment of one.
+        Portable(unsafe { *p.cast() })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32) {
+        // SAFETY: the caller promises L writable floats.
+        unsafe { *p.cast() = self.0 }
+    }
+
+    #[inline(always)]
+    unsafe fn load_halves(at: impl Fn(usize) -> *const f32) -> Self {
+        // SAFETY: the caller promises 8 readable floats at each half.
+        Portable(std::array::from_fn(|i| unsafe { *at(i / 8).add(i % 8) }))
+    }
+
+    #[inline(always)]
+    unsafe fn store_halves(self, p: *mut f32, stride: usize, halves: usize) {
+        for (i, &x) in self.0.iter().take(halves * 8).enumerate() {
+            // SAFETY: the caller promises 8 writable floats at each half.
+            unsafe { *p.add(i / 8 * stride + i % 8) = x }
+        }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, b: Self, c: Self) -> Self {
+        self * b + c
+    }
+
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        self.zip(other, f32::max)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+    use std::ops::{Add, Mul, Sub};
+
+    use super::Simd;
+
+    /// AVX2 with fused multiplication: 8 lanes, 16 registers.
+    #[derive(Clone, Copy)]
+    #[repr(transparent)]
+    pub struct Avx2(__m256);
+
+    /// AVX-512: 16 lanes, 32 registers.
+    #[derive(Clone, Copy)]
+    #[repr(transparent)]
+    pub struct Avx512(__m512);
+
+    /// Lane-wise operators by intrinsics of two arguments.
+    macro_rules! operators {
+        ($vector:ident: $($operator:ident $method:ident $intrinsic:ident),*) => { $(
+            impl $operator for $vector {
+                type Output = Self;
+                #[inline(always)]
+                fn $method(self, other: Self) -> Self {
+                    // SAFETY: `self` exists, so the CPU has the instruction.
+                    $vector(unsafe { $intrinsic(self.0, other.0) })
+                }
+            }
+        )* };
+    }
+    operators!(Avx2: Add add _mm256_add_ps, Sub sub _mm256_sub_ps, Mul mul _mm256_mul_ps);
+    operators!(Avx512: Add add _mm512_add_ps, Sub sub _mm512_sub_ps, Mul mul _mm512_mul_ps);
+
+    // SAFETY of every block below: the caller promises the memory, and either promises the
+    // instructions or holds a vector, which exists only where they do.
+    impl Simd for Avx2 {
+        const LANES: usize = 8;
+
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            // SAFETY: as above.
+            Avx2(unsafe { _mm256_set1_ps(x) })
+        }
+
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            // SAFETY: as above.
+            Avx2(unsafe { _mm256_loadu_ps(p) })
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            // SAFETY: as above.
+            unsafe { _mm256_storeu_ps(p, self.0) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_halves(at: impl Fn(usize) -> *const f32) -> Self {
+            // SAFETY: as above.
+            unsafe { Self::load(at(0)) }
+        }
+
+        #[inline(always)]
+        unsafe fn store_halves(self, p: *mut f32, _stride: usize, _halves: usize) {
+            // SAFETY: as above.
+            unsafe { self.store(p) }
+        }
+
+        #[inline(always)]
+        fn mul_add(self, b: Self, c: Self) -> Self {
+            // SAFETY: as above.
+            Avx2(unsafe { _mm256_fmadd_ps(self.0, b.0, c.0) })
+        }
+
+        #[inline(always)]
+        fn max(self, other: Self) -> Self {
+            // SAFETY: as above.
+            Avx2(unsafe { _mm256_max_ps(self.0, other.0) })
+        }
+    }
+
+    impl Simd for Avx512 {
+        const LANES: usize = 16;
+
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            // SAFETY: as above.
+            Avx512(unsafe { _mm512_set1_ps(x) })
+        }
+
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            // SAFETY: as above.
+            Avx512(unsafe { _mm512_loadu_ps(p) })
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            // SAFETY: as above.
+            unsafe { _mm512_storeu_ps(p, self.0) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_halves(at: impl Fn(usize) -> *const f32) -> Self {
+            // SAFETY: as above.
+            unsafe {
+                let low = _mm512_castps_pd(_mm512_castps256_ps512(_mm256_loadu_ps(at(0))));
+                let high = _mm256_castps_pd(_mm256_loadu_ps(at(1)));
+                Avx512(_mm512_castpd_ps(_mm512_insertf64x4::<1>(low, high)))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn store_halves(self, p: *mut f32, stride: usize, halves: usize) {
+            // SAFETY: as above.
+            unsafe {
+                _mm256_storeu_ps(p, _mm512_castps512_ps256(self.0));
+                if halves > 1 {
+                    let high = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(self.0));
+                    _mm256_storeu_ps(p.add(stride), _mm256_castpd_ps(high));
+                }
+            }
+        }
+
+        #[inline(always)]
+        fn mul_add(self, b: Self, c: Self) -> Self {
+            // SAFETY: as above.
+            Avx512(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
+        }
+
+        #[inline(always)]
+        fn max(self, other: Self) -> Self {
+            // SAFETY: as above.
+            Avx512(unsafe { _mm512_max_ps(self.0, other.0) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs every operation and leaves the results in `out`, 32 floats a result.
+    struct Everything<'a> {
+        a: &'a [f32; 32],
+        b: &'a [f32; 32],
+        out: &'a mut [f32; 192],
+    }
+
+    impl Kernel for Everything<'_> {
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) {
+            let (a, b, out) = (self.a.as_ptr(), self.b.as_ptr(), self.out.as_mut_ptr());
+            for i in (0..32).step_by(S::LANES) {
+                // SAFETY: LANES divides 32, and `out` holds six times 32 floats.
+                unsafe {
+                    let (x, y) = (S::load(a.add(i)), S::load(b.add(i)));
+                    (x + y).store(out.add(i));
+                    (x - y).store(out.add(32 + i));
+                    x.mul_add(y, S::splat(0.5)).store(out.add(64 + i));
+                    x.max(y).store(out.add(96 + i));
+                    (x * y).store(out.add(128 + i));
+                    S::load_halves(|h| a.add(i + 8 * h)).store_halves(
+                        out.add(160 + i),
+                        8,
+                        S::HALVES,
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_operation_on_every_instruction_set() {
+        let a: [f32; 32] = std::array::from_fn(|i| i as f32 - 11.0);
+        let b: [f32; 32] = std::array::from_fn(|i| (i * 7 % 13) as f32);
+        for isa in Isa::available() {
+            let mut out = [f32::NAN; 192];
+            // SAFETY: the kernel's arrays have the sizes that it asks for.
+            unsafe {
+                isa.run(Everything {
+                    a: &a,
+                    b: &b,
+                    out: &mut out,
+                })
+            }
+            for i in 0..32 {
+                let want = [
+                    a[i] + b[i],
+                    a[i] - b[i],
+                    a[i] * b[i] + 0.5,
+                    a[i].max(b[i]),
+                    a[i] * b[i],
+                    a[i],
+                ];
+                let got: [f32; 6] = std::array::from_fn(|k| out[k * 32 + i]);
+                assert_eq!(got, want, "{}, lane {i}", isa.name());
+            }
+        }
+    }
+}
