@@ -1,4 +1,7 @@
 //! stub
+pub mod conv;
+pub mod simd;
+
 use super::*;
 use crate::graph::step::*;
 pub struct Cpu;

@@ -73,9 +73,10 @@ impl Isa {
         }
     }
 
-    /// Vectors that a register tile accumulates without spilling.
-    pub fn accumulators(self) -> usize {
-        if self.lanes() == 8 { 12 } else { 24 }
+    /// Rows and columns of vectors that a product sums in registers, with a register for each
+    /// column and one more: 6 x 2 of 16, 8 x 3 of 32.
+    pub fn register_tile(self) -> (usize, usize) {
+        if self.lanes() == 8 { (6, 2) } else { (8, 3) }
     }
 
     /// Runs a kernel.
@@ -151,11 +152,11 @@ pub trait Simd: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Se
     /// The floats are writable.
     unsafe fn store(self, p: *mut f32);
 
-    /// Half `i` from the 8 floats at `at(i)`.
+    /// 8 floats from `low`, and 8 from `high` where there is room for them.
     ///
     /// # Safety
     /// The CPU has the instructions; the floats are readable.
-    unsafe fn load_halves(at: impl Fn(usize) -> *const f32) -> Self;
+    unsafe fn load_halves(low: *const f32, high: *const f32) -> Self;
 
     /// The first `halves` (1 or more) halves to `p`, `p + stride`.
     ///
@@ -227,9 +228,10 @@ impl<const L: usize> Simd for Portable<L> {
     }
 
     #[inline(always)]
-    unsafe fn load_halves(at: impl Fn(usize) -> *const f32) -> Self {
-        // SAFETY: the caller promises 8 readable floats at each half.
-        Portable(std::array::from_fn(|i| unsafe { *at(i / 8).add(i % 8) }))
+    unsafe fn load_halves(low: *const f32, high: *const f32) -> Self {
+        let half = |i| if i < 8 { low } else { high };
+        // SAFETY: the caller promises 8 readable floats in each half.
+        Portable(std::array::from_fn(|i| unsafe { *half(i).add(i % 8) }))
     }
 
     #[inline(always)]
@@ -311,9 +313,9 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn load_halves(at: impl Fn(usize) -> *const f32) -> Self {
+        unsafe fn load_halves(low: *const f32, _high: *const f32) -> Self {
             // SAFETY: as above.
-            unsafe { Self::load(at(0)) }
+            unsafe { Self::load(low) }
         }
 
         #[inline(always)]
@@ -357,11 +359,11 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn load_halves(at: impl Fn(usize) -> *const f32) -> Self {
+        unsafe fn load_halves(low: *const f32, high: *const f32) -> Self {
             // SAFETY: as above.
             unsafe {
-                let low = _mm512_castps_pd(_mm512_castps256_ps512(_mm256_loadu_ps(at(0))));
-                let high = _mm256_castps_pd(_mm256_loadu_ps(at(1)));
+                let low = _mm512_castps_pd(_mm512_castps256_ps512(_mm256_loadu_ps(low)));
+                let high = _mm256_castps_pd(_mm256_loadu_ps(high));
                 Avx512(_mm512_castpd_ps(_mm512_insertf64x4::<1>(low, high)))
             }
         }
@@ -416,11 +418,8 @@ mod tests {
                     x.mul_add(y, S::splat(0.5)).store(out.add(64 + i));
                     x.max(y).store(out.add(96 + i));
                     (x * y).store(out.add(128 + i));
-                    S::load_halves(|h| a.add(i + 8 * h)).store_halves(
-                        out.add(160 + i),
-                        8,
-                        S::HALVES,
-                    );
+                    let halves = S::load_halves(a.add(i), a.add(i + 8 * (S::HALVES - 1)));
+                    halves.store_halves(out.add(160 + i), 8, S::HALVES);
                 }
             }
         }

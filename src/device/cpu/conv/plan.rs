@@ -17,7 +17,7 @@
 
 use std::ops::Range;
 
-use super::product::{Input, MAX_VECTORS};
+use super::product::Input;
 use super::transform::CookToom;
 use crate::device::cpu::simd::Isa;
 use crate::shape::{PLANE, conv_output, planes};
@@ -538,7 +538,7 @@ impl Outputs {
         let lanes = isa.lanes();
         channels.resize(channels.len().next_multiple_of(lanes), None);
         let n_vectors = channels.len() / lanes;
-        let blocks = n_vectors.div_ceil(MAX_VECTORS);
+        let blocks = n_vectors.div_ceil(isa.register_tile().1);
         let cut = |i: usize| (i * n_vectors).div_ceil(blocks);
         let vectors = (0..blocks).map(|i| cut(i)..cut(i + 1)).collect();
         let tiles = pass.classes[0].tile_at.len();

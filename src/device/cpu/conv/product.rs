@@ -5,14 +5,14 @@
 
 use crate::device::cpu::simd::{Isa, Kernel, Simd};
 
-/// Vectors of outputs that one register tile spans at most.
-pub(super) const MAX_VECTORS: usize = 3;
-/// Tiles or input channels of a register tile at most.
+/// Rows (tiles or channels) and columns (vectors of outputs) of any register tile at most.
 const MAX_ROWS: usize = 8;
+const MAX_VECTORS: usize = 3;
 
-/// Rows (tiles or channels) that fill the registers beside `vectors` vectors of outputs.
-pub(super) fn rows(isa: Isa, vectors: usize) -> usize {
-    (isa.accumulators() / vectors).min(MAX_ROWS)
+/// Rows that fill the registers beside `vectors` vectors of outputs.
+fn rows(isa: Isa, vectors: usize) -> usize {
+    let (rows, columns) = isa.register_tile();
+    (rows * columns / vectors).min(MAX_ROWS)
 }
 
 /// Cuts `n` into the fewest pieces of at most `most`, as equal as can be: how many of which length,
@@ -58,7 +58,7 @@ pub(super) struct Product<'a> {
 impl Product<'_> {
     /// # Safety
     /// All addresses that the offsets make are readable, those of `out` writable, and the vector
-    /// count is 1 to [`MAX_VECTORS`].
+    /// count is 1 to that of the instruction set's register tile.
     pub unsafe fn run(self, isa: Isa) {
         let mut first = 0;
         for (pieces, rows) in cut(self.tiles.len(), rows(isa, self.vectors)) {
@@ -98,7 +98,7 @@ pub(super) struct FilterProduct<'a> {
 impl FilterProduct<'_> {
     /// # Safety
     /// All addresses that the offsets make are readable, those of `out` writable, and the vector
-    /// count is 1 to [`MAX_VECTORS`].
+    /// count is 1 to that of the instruction set's register tile.
     pub unsafe fn run(self, isa: Isa) {
         let mut first = 0;
         for (pieces, rows) in cut(self.entries.len(), rows(isa, self.vectors)) {
@@ -164,33 +164,24 @@ impl Tiled for Product<'_> {
         let (out_tiles, _) = self.out_tiles.as_chunks::<N>();
         for (tile, out_tile) in tiles.iter().zip(out_tiles) {
             let tile = tile.map(|offset| offset as usize);
-            // SAFETY: the caller's promise, here and below.
-            let mut sums = [[unsafe { S::splat(0.0) }; NZ]; N];
-            let mut weights = self.weights;
-            for input in self.inputs {
-                for &part in self.parts {
-                    let mut x = input.at.wrapping_add(self.skip + part as usize);
-                    for _ in 0..input.channels {
-                        unsafe {
-                            let w: [S; NZ] =
-                                std::array::from_fn(|z| S::load(weights.add(z * S::LANES)));
-                            for (sums, offset) in sums.iter_mut().zip(tile) {
-                                let x = S::splat(*x.add(offset));
-                                for (sum, &w) in sums.iter_mut().zip(&w) {
-                                    *sum = x.mul_add(w, *sum);
-                                }
-                            }
+            // SAFETY: the caller promises the instructions and every address that offsets make.
+            unsafe {
+                let mut sums = [[S::splat(0.0); NZ]; N];
+                let mut weights = self.weights;
+                for input in self.inputs {
+                    for &part in self.parts {
+                        let x = input.at.add(self.skip + part as usize);
+                        for channel in 0..input.channels {
+                            let x = tile.map(|offset| x.add(offset + channel));
+                            multiply_add(&mut sums, x, weights);
                             weights = weights.add(NZ * S::LANES);
-                            x = x.add(1);
                         }
                     }
                 }
-            }
-            for (sums, &offset) in sums.iter().zip(out_tile) {
-                for (z, &sum) in sums.iter().enumerate() {
-                    let plane = z * S::HALVES;
-                    let halves = (self.out_planes - plane).min(S::HALVES);
-                    unsafe { self.write(sum, offset as usize + plane * self.out_plane, halves) }
+                for (sums, &offset) in sums.iter().zip(out_tile) {
+                    for (z, &sum) in sums.iter().enumerate() {
+                        self.write(sum, offset as usize, z * S::HALVES);
+                    }
                 }
             }
         }
@@ -198,17 +189,17 @@ impl Tiled for Product<'_> {
 }
 
 impl Product<'_> {
+    /// Writes a vector of sums to the output planes from `plane`.
     #[inline(always)]
-    unsafe fn write<S: Simd>(&self, sum: S, offset: usize, halves: usize) {
-        // SAFETY: the planes that exist are the caller's promise; a half that does not exist is
-        // read from the one before it and not written.
+    unsafe fn write<S: Simd>(&self, mut sum: S, offset: usize, plane: usize) {
+        let halves = (self.out_planes - plane).min(S::HALVES);
+        // SAFETY: the caller promises the planes that exist; a half that does not exist is read
+        // from the one before it and not written.
         unsafe {
-            let out = self.out.add(offset);
-            let sum = if self.add {
-                sum + S::load_halves(|half| out.add(half.min(halves - 1) * self.out_plane))
-            } else {
-                sum
-            };
+            let out = self.out.add(offset + plane * self.out_plane);
+            if self.add {
+                sum = sum + S::load_halves(out, out.add((halves - 1) * self.out_plane));
+            }
             sum.store_halves(out, self.out_plane, halves);
         }
     }
@@ -220,28 +211,45 @@ impl Tiled for FilterProduct<'_> {
         let mut out = self.out;
         let (entries, _) = self.entries.as_chunks::<N>();
         for entry in entries {
-            let inputs = entry.map(|offset| self.input.wrapping_add(offset as usize));
-            // SAFETY: the caller's promise, here and below.
-            let mut sums = [[unsafe { S::splat(0.0) }; NZ]; N];
-            let mut dm = self.dm;
-            for &tile in self.tiles {
-                unsafe {
-                    let dy: [S; NZ] = std::array::from_fn(|z| S::load(dm.add(z * S::LANES)));
-                    for (sums, x) in sums.iter_mut().zip(inputs) {
-                        let x = S::splat(*x.add(tile as usize));
-                        for (sum, &dy) in sums.iter_mut().zip(&dy) {
-                            *sum = x.mul_add(dy, *sum);
-                        }
-                    }
+            // SAFETY: the caller promises the instructions and every address that offsets make.
+            unsafe {
+                let inputs = entry.map(|offset| self.input.add(offset as usize));
+                let mut sums = [[S::splat(0.0); NZ]; N];
+                let mut dm = self.dm;
+                for &tile in self.tiles {
+                    multiply_add(&mut sums, inputs.map(|input| input.add(tile as usize)), dm);
                     dm = dm.add(self.pitch);
                 }
-            }
-            for sum in sums.iter().flatten() {
-                unsafe {
+                for sum in sums.iter().flatten() {
                     let sum = if self.add { *sum + S::load(out) } else { *sum };
                     sum.store(out);
                     out = out.add(S::LANES);
                 }
+            }
+        }
+    }
+}
+
+/// `sums[n][z] += x[n] * y[z]`
+///
+/// # Safety
+/// The floats and NZ vectors are readable.
+#[inline(always)]
+unsafe fn multiply_add<S: Simd, const NZ: usize, const N: usize>(
+    sums: &mut [[S; NZ]; N],
+    x: [*const f32; N],
+    y: *const f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut columns = [S::splat(0.0); NZ];
+        for (z, column) in columns.iter_mut().enumerate() {
+            *column = S::load(y.add(z * S::LANES));
+        }
+        for (sums, x) in sums.iter_mut().zip(x) {
+            let x = S::splat(*x);
+            for (sum, &column) in sums.iter_mut().zip(&columns) {
+                *sum = x.mul_add(column, *sum);
             }
         }
     }

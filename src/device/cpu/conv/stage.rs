@@ -1,5 +1,7 @@
 //! Between planes and products: planes to positions of V, M to planes of outputs, dY to dM.
 
+use std::mem::MaybeUninit;
+
 use super::transform;
 use crate::device::cpu::simd::{Isa, Kernel, Simd};
 use crate::shape::PLANE;
@@ -124,6 +126,33 @@ unsafe fn dispatch<T: Tiled>(isa: Isa, points: [usize; 2], args: T) {
     }
 }
 
+/// A grid of vectors on the stack: the lines of a tile between its two transforms.
+struct Grid<S, const Y: usize, const X: usize>(MaybeUninit<[[S; X]; Y]>);
+
+impl<S: Simd, const Y: usize, const X: usize> Grid<S, Y, X> {
+    #[inline(always)]
+    fn new() -> Self {
+        Grid(MaybeUninit::uninit()) // filling it with zeros would take as long as a transform
+    }
+
+    /// Writes column `x`.
+    #[inline(always)]
+    fn set_column(&mut self, x: usize, column: [S; Y]) {
+        for (y, value) in column.into_iter().enumerate() {
+            // SAFETY: (y, x) is inside of the grid: `x` is below X wherever this is called.
+            unsafe { (&raw mut (*self.0.as_mut_ptr())[y][x]).write(value) }
+        }
+    }
+
+    /// # Safety
+    /// All columns have been written.
+    #[inline(always)]
+    unsafe fn row(&self, y: usize) -> [S; X] {
+        // SAFETY: the caller's promise.
+        unsafe { (*self.0.as_ptr())[y] }
+    }
+}
+
 impl Tiled for InputRow {
     #[inline(always)]
     unsafe fn tiles<S: Simd, const AY: usize, const AX: usize, const MY: usize, const MX: usize>(
@@ -131,31 +160,17 @@ impl Tiled for InputRow {
     ) {
         let rows_inside = self.y >= 0 && self.y as usize + AY <= self.h;
         for first in (0..self.n).step_by(S::HALVES) {
-            let halves = S::HALVES.min(self.n - first); // positions, one in each half of a vector
+            // Each half of a vector is a position; without a second one, it repeats the first.
+            let halves = S::HALVES.min(self.n - first);
             let left = self.x + (first * self.step) as isize;
             let right = left + ((halves - 1) * self.step + AX) as isize;
             let v = self.v.wrapping_add(first * PLANE);
-            // SAFETY: all inputs are inside of the image, or checked one by one; the caller
-            // promises the rest.
+            // SAFETY: all inputs are inside of the image, or checked one by one.
             unsafe {
                 if rows_inside && left >= 0 && right <= self.w as isize {
-                    let corner = self
-                        .plane
-                        .add((self.y as usize * self.w + left as usize) * PLANE);
-                    self.transform::<S, AY, AX>(v, halves, |y, x, half| {
-                        corner.add((y * self.w + x + half * self.step) * PLANE)
-                    });
+                    self.transform::<S, AY, AX, true>(left, halves, v);
                 } else {
-                    self.transform::<S, AY, AX>(v, halves, |y, x, half| {
-                        let y = self.y + y as isize;
-                        let x = left + (x + half * self.step) as isize;
-                        // Negative ones are huge as unsigned numbers.
-                        if (y as usize) < self.h && (x as usize) < self.w {
-                            self.plane.add((y as usize * self.w + x as usize) * PLANE)
-                        } else {
-                            ZEROS.as_ptr()
-                        }
-                    });
+                    self.transform::<S, AY, AX, false>(left, halves, v);
                 }
             }
         }
@@ -163,31 +178,50 @@ impl Tiled for InputRow {
 }
 
 impl InputRow {
-    /// Transforms the inputs at `pixel(y, x, half)` to `halves` positions at `v`.
+    /// Transforms `halves` positions whose inputs begin at column `left`.
+    ///
+    /// # Safety
+    /// Positions at `v` are writable at all points; the inputs are readable if `INSIDE`.
     #[inline(always)]
-    unsafe fn transform<S: Simd, const AY: usize, const AX: usize>(
+    unsafe fn transform<S: Simd, const AY: usize, const AX: usize, const INSIDE: bool>(
         &self,
-        v: *mut f32,
+        left: isize,
         halves: usize,
-        pixel: impl Fn(usize, usize, usize) -> *const f32,
+        v: *mut f32,
     ) {
-        // SAFETY: the caller promises that all pixels are readable and all points writable.
+        let second = ((halves - 1) * self.step) as isize;
+        // SAFETY: the caller's promise.
         unsafe {
-            let mut columns = [[S::splat(0.0); AX]; AY];
+            let mut grid = Grid::<S, AY, AX>::new();
             for x in 0..AX {
+                let column = left + x as isize;
                 let mut line = [S::splat(0.0); AY];
                 for (y, d) in line.iter_mut().enumerate() {
-                    *d = S::load_halves(|half| pixel(y, x, half.min(halves - 1)));
+                    let row = self.y + y as isize;
+                    *d = S::load_halves(
+                        self.pixel::<INSIDE>(row, column),
+                        self.pixel::<INSIDE>(row, column + second),
+                    );
                 }
-                for (column, d) in columns.iter_mut().zip(transform::input(line)) {
-                    column[x] = d;
-                }
+                grid.set_column(x, transform::input(line));
             }
-            for (y, line) in columns.into_iter().enumerate() {
-                for (x, d) in transform::input(line).into_iter().enumerate() {
+            for y in 0..AY {
+                for (x, d) in transform::input(grid.row(y)).into_iter().enumerate() {
                     d.store_halves(v.add((y * AX + x) * self.point_pitch), PLANE, halves);
                 }
             }
+        }
+    }
+
+    /// A pixel of the plane, or zeros if it is not known to be inside and is not.
+    #[inline(always)]
+    fn pixel<const INSIDE: bool>(&self, y: isize, x: isize) -> *const f32 {
+        // Negative coordinates are huge as unsigned numbers.
+        if INSIDE || ((y as usize) < self.h && (x as usize) < self.w) {
+            self.plane
+                .wrapping_offset((y * self.w as isize + x) * PLANE as isize)
+        } else {
+            ZEROS.as_ptr()
         }
     }
 }
@@ -217,31 +251,40 @@ impl Tiled for ToImage {
                 unsafe {
                     let sums = m.add(tile * width + z * S::LANES);
                     let out = image.add(z * S::HALVES * plane + (y * w + tile * MX) * PLANE);
-                    let mut lines = [[S::splat(0.0); AX]; MY];
+                    let mut grid = Grid::<S, MY, AX>::new();
                     for x in 0..AX {
                         let mut line = [S::splat(0.0); AY];
                         for (y, s) in line.iter_mut().enumerate() {
                             *s = S::load(sums.add((y * AX + x) * point_pitch));
                         }
-                        let column: [S; MY] = transform::output(line);
-                        for (line, d) in lines.iter_mut().zip(column) {
-                            line[x] = d;
-                        }
+                        grid.set_column(x, transform::output(line));
                     }
-                    for (y, line) in lines.into_iter().enumerate().take(rows) {
-                        let line: [S; MX] = transform::output(line);
-                        for (x, mut d) in line.into_iter().enumerate().take(cols) {
-                            let out = out.add((y * w + x) * PLANE);
-                            if self.add {
-                                d = d + S::load_halves(|half| {
-                                    out.add(half.min(halves - 1) * plane)
-                                });
+                    for y in 0..rows {
+                        let line: [S; MX] = transform::output(grid.row(y));
+                        for (x, &d) in line.iter().enumerate() {
+                            if x < cols {
+                                let out = out.add((y * w + x) * PLANE);
+                                self.write(d, out, plane, halves);
                             }
-                            d.store_halves(out, plane, halves);
                         }
                     }
                 }
             }
+        }
+    }
+}
+
+impl ToImage {
+    /// # Safety
+    /// The pixel `out` of `halves` planes is writable.
+    #[inline(always)]
+    unsafe fn write<S: Simd>(&self, mut d: S, out: *mut f32, plane: usize, halves: usize) {
+        // SAFETY: the caller's promise; a half that does not exist is not written.
+        unsafe {
+            if self.add {
+                d = d + S::load_halves(out, out.add((halves - 1) * plane));
+            }
+            d.store_halves(out, plane, halves);
         }
     }
 }
@@ -271,22 +314,23 @@ impl Tiled for FromImage {
                 unsafe {
                     let sums = m.add(tile * width + z * S::LANES);
                     let dy = image.add(z * S::HALVES * plane + (y * w + tile * MX) * PLANE);
-                    let mut lines = [[S::splat(0.0); MX]; AY];
-                    for x in 0..cols {
+                    let mut grid = Grid::<S, AY, MX>::new();
+                    for x in 0..MX {
                         let mut line = [S::splat(0.0); MY];
-                        for (y, d) in line.iter_mut().enumerate().take(rows) {
-                            *d = S::load_halves(|half| match half < halves {
-                                true => dy.add(half * plane + (y * w + x) * PLANE),
-                                false => ZEROS.as_ptr(),
-                            });
+                        for (y, d) in line.iter_mut().enumerate() {
+                            let low = dy.wrapping_add((y * w + x) * PLANE);
+                            let high = low.wrapping_add(plane);
+                            if y < rows && x < cols {
+                                *d = S::load_halves(
+                                    low,
+                                    if halves > 1 { high } else { ZEROS.as_ptr() },
+                                );
+                            }
                         }
-                        let column: [S; AY] = transform::output_transposed(line);
-                        for (line, d) in lines.iter_mut().zip(column) {
-                            line[x] = d;
-                        }
+                        grid.set_column(x, transform::output_transposed(line));
                     }
-                    for (y, line) in lines.into_iter().enumerate() {
-                        let line: [S; AX] = transform::output_transposed(line);
+                    for y in 0..AY {
+                        let line: [S; AX] = transform::output_transposed(grid.row(y));
                         for (x, d) in line.into_iter().enumerate() {
                             d.store(sums.add((y * AX + x) * point_pitch));
                         }
