@@ -23,12 +23,12 @@ const BATCH: usize = 128;
 #[derive(Args)]
 pub struct Flags {
     /// Weights that `train --save` wrote
-    #[arg(long, env = "NAS_ENGINE_WEIGHTS", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     weights: PathBuf,
     #[command(flatten)]
     data: DataFlags,
     /// The images to evaluate on
-    #[arg(long, env = "NAS_ENGINE_SPLIT", default_value = "validation")]
+    #[arg(long, default_value = "validation")]
     split: SplitName,
     #[command(flatten)]
     device: DeviceFlags,

@@ -17,18 +17,13 @@ use crate::space::Architecture;
 #[derive(Args)]
 pub struct DeviceFlags {
     /// auto, cpu, reference, cuda or cuda:N[,M…]
-    #[arg(long, env = "NAS_ENGINE_DEVICE")]
+    #[arg(long)]
     pub device: Option<String>,
     /// auto: transforms where they are faster; direct: plain sums only
-    #[arg(long, env = "NAS_ENGINE_CONVOLUTION")]
+    #[arg(long)]
     pub convolution: Option<String>,
     /// Threads; every core by default
-    #[arg(
-        long,
-        env = "NAS_ENGINE_THREADS",
-        allow_negative_numbers = true,
-        value_name = "N"
-    )]
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
     pub threads: Option<i64>,
 }
 
@@ -36,15 +31,10 @@ pub struct DeviceFlags {
 #[derive(Args)]
 pub struct DataFlags {
     /// Folder in the CIFAR-10 binary layout; the bundled sample by default
-    #[arg(long, env = "NAS_ENGINE_DATA", value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Use the first N training and N/5 test images only
-    #[arg(
-        long,
-        env = "NAS_ENGINE_LIMIT",
-        allow_negative_numbers = true,
-        value_name = "N"
-    )]
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
     pub limit: Option<i64>,
 }
 
@@ -52,15 +42,10 @@ pub struct DataFlags {
 #[derive(Args)]
 pub struct ConfigFlags {
     /// TOML file of settings; a run's config.toml is one
-    #[arg(long, env = "NAS_ENGINE_CONFIG", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Seed of all that is drawn
-    #[arg(
-        long,
-        env = "NAS_ENGINE_SEED",
-        allow_negative_numbers = true,
-        value_name = "S"
-    )]
+    #[arg(long, allow_negative_numbers = true, value_name = "S")]
     pub seed: Option<i64>,
 }
 

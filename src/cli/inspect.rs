@@ -20,27 +20,17 @@ use crate::train::TrainError;
 #[derive(Args)]
 pub struct Flags {
     /// The architecture, a JSON file
-    #[arg(long, env = "NAS_ENGINE_ARCH", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     arch: PathBuf,
     /// Say the architecture in the tokens of this space: v1, v2, v3 or sample
-    #[arg(long, env = "NAS_ENGINE_PRESET", value_name = "PRESET")]
+    #[arg(long, value_name = "PRESET")]
     preset: Option<String>,
     /// Images of a batch, for the memory of training
-    #[arg(
-        long,
-        env = "NAS_ENGINE_BATCH",
-        allow_negative_numbers = true,
-        value_name = "N"
-    )]
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
     #[arg(default_value = "128")]
     batch: i64,
     /// Classes to tell apart
-    #[arg(
-        long,
-        env = "NAS_ENGINE_CLASSES",
-        allow_negative_numbers = true,
-        value_name = "N"
-    )]
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
     #[arg(default_value = "10")]
     classes: i64,
     #[command(flatten)]

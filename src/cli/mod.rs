@@ -18,7 +18,8 @@ mod train;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::builder::FalseyValueParser;
+use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 use failure::{Failure, Kind};
@@ -46,19 +47,13 @@ struct Cli {
 #[derive(Args)]
 struct Global {
     /// Print one JSON object on standard output, and nothing else there
-    #[arg(long, global = true, env = "NAS_ENGINE_JSON")]
+    #[arg(long, global = true)]
     json: bool,
     /// Say more on standard error; twice for even more
-    #[arg(short, long, global = true, env = "NAS_ENGINE_VERBOSE", action = ArgAction::Count)]
+    #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
     /// Say nothing on standard error but errors
-    #[arg(
-        short,
-        long,
-        global = true,
-        env = "NAS_ENGINE_QUIET",
-        conflicts_with = "verbose"
-    )]
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
 }
 
@@ -89,7 +84,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Vec<OsString>) -> ExitCode {
-    let matches = match Cli::command().try_get_matches_from(&arguments) {
+    let command = with_environment(Cli::command());
+    let matches = match command.try_get_matches_from(&arguments) {
         Ok(matches) => matches,
         Err(error) => return usage(&error, &arguments),
     };
@@ -121,6 +117,22 @@ fn execute(command: Command, matches: &ArgMatches, output: &Output) -> Result<()
     }
 }
 
+/// Lets every flag of a command also be set as `NAS_ENGINE_<FLAG>`.
+fn with_environment(command: clap::Command) -> clap::Command {
+    let flag = |argument: Arg| {
+        let Some(name) = argument.get_long() else {
+            return argument;
+        };
+        let variable = format!("NAS_ENGINE_{}", name.replace('-', "_").to_uppercase());
+        let argument = argument.env(variable).hide_env(true);
+        match argument.get_action() {
+            ArgAction::SetTrue => argument.value_parser(FalseyValueParser::new()),
+            _ => argument,
+        }
+    };
+    command.mut_args(flag).mut_subcommands(with_environment)
+}
+
 /// Names of the flags that were typed, as opposed to set in the environment.
 fn typed(matches: Option<&ArgMatches>) -> Vec<String> {
     let typed = |matches: &ArgMatches, id: &str| {
@@ -143,7 +155,7 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let json = arguments.iter().any(|argument| argument == "--json")
-        || std::env::var("NAS_ENGINE_JSON").is_ok_and(|value| value == "true" || value == "1");
+        || std::env::var_os("NAS_ENGINE_JSON").is_some_and(|value| !value.is_empty());
     if !json {
         let _ = error.print();
         return ExitCode::from(Kind::Usage.exit_code());

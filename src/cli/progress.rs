@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::Output;
 use crate::config::Config;
-use crate::report::{Summary, text};
+use crate::report::text;
 use crate::search::Event;
 use crate::search::history::History;
 use crate::search::journal::Child;
@@ -77,7 +77,11 @@ impl Progress {
             }
             Event::Batch { batch, history } => {
                 if self.bar.is_none() {
-                    let reward = Summary::new(history).mean_reward_last_quarter;
+                    let n_last = (history.children.len() / 4).max(1);
+                    let last = history.children.values().rev().take(n_last);
+                    let rewards: Vec<f64> = last.filter_map(|child| child.reward).collect();
+                    let sum: f64 = rewards.iter().sum();
+                    let reward = (!rewards.is_empty()).then(|| sum / rewards.len() as f64);
                     self.output.note(&format!(
                         "batch {batch}: {} of {} samples{}, last quarter {}{}",
                         self.n_ended,

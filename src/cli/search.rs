@@ -32,41 +32,31 @@ pub struct Flags {
     #[command(flatten)]
     data: DataFlags,
     /// Directory of the run; runs/<time>-<preset> by default
-    #[arg(long, env = "NAS_ENGINE_OUT", value_name = "RUN")]
+    #[arg(long, value_name = "RUN")]
     out: Option<PathBuf>,
     /// Kind of architectures; conv is the only one yet
-    #[arg(long, env = "NAS_ENGINE_SPACE", value_name = "SPACE")]
+    #[arg(long, value_name = "SPACE")]
     space: Option<String>,
     /// Settings to start from: v1, v2, v3 (the paper's) or sample (the default)
-    #[arg(long, env = "NAS_ENGINE_PRESET", value_name = "PRESET")]
+    #[arg(long, value_name = "PRESET")]
     preset: Option<String>,
     /// Architectures in all, those of a resumed run counted
-    #[arg(
-        long,
-        env = "NAS_ENGINE_SAMPLES",
-        allow_negative_numbers = true,
-        value_name = "N"
-    )]
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
     samples: Option<i64>,
     /// Epochs of every child
-    #[arg(
-        long,
-        env = "NAS_ENGINE_EPOCHS",
-        allow_negative_numbers = true,
-        value_name = "N"
-    )]
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
     epochs: Option<i64>,
     /// policy: the controller learns; random: uniform draws, nothing learns
-    #[arg(long, env = "NAS_ENGINE_STRATEGY", value_name = "STRATEGY")]
+    #[arg(long, value_name = "STRATEGY")]
     strategy: Option<String>,
     /// Go on with a run that was stopped
-    #[arg(long, env = "NAS_ENGINE_RESUME", value_name = "RUN")]
+    #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
     /// Show the settings, the size of the space and what to expect; run nothing
-    #[arg(long, env = "NAS_ENGINE_DRY_RUN")]
+    #[arg(long)]
     dry_run: bool,
     /// No progress bar
-    #[arg(long, env = "NAS_ENGINE_NO_PROGRESS")]
+    #[arg(long)]
     no_progress: bool,
     #[command(flatten)]
     device: DeviceFlags,

@@ -26,51 +26,36 @@ const PRESET: &str = "v1";
 #[derive(Args)]
 pub struct Flags {
     /// The architecture, a JSON file
-    #[arg(long, env = "NAS_ENGINE_ARCH", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     arch: PathBuf,
     #[command(flatten)]
     data: DataFlags,
     /// Passes over the training images
-    #[arg(
-        long,
-        env = "NAS_ENGINE_EPOCHS",
-        allow_negative_numbers = true,
-        value_name = "N"
-    )]
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
     epochs: Option<i64>,
     /// Images of a batch
-    #[arg(
-        long,
-        env = "NAS_ENGINE_BATCH",
-        allow_negative_numbers = true,
-        value_name = "N"
-    )]
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
     batch: Option<i64>,
     /// Initial learning rate, also in place of the architecture's own
-    #[arg(
-        long,
-        env = "NAS_ENGINE_LEARNING_RATE",
-        allow_negative_numbers = true,
-        value_name = "X"
-    )]
+    #[arg(long, allow_negative_numbers = true, value_name = "X")]
     learning_rate: Option<f64>,
     /// Views of an image: upsample-crop, pad-crop or none
-    #[arg(long, env = "NAS_ENGINE_AUGMENT", value_name = "HOW")]
+    #[arg(long, value_name = "HOW")]
     augment: Option<String>,
     /// Take the images in the order of the files, the last tenth for validation
-    #[arg(long, env = "NAS_ENGINE_NO_SHUFFLE")]
+    #[arg(long)]
     no_shuffle: bool,
     /// Evaluate the test images too, once, after the last epoch
-    #[arg(long, env = "NAS_ENGINE_TEST")]
+    #[arg(long)]
     test: bool,
     /// Add the loss of every step to the JSON object
-    #[arg(long, env = "NAS_ENGINE_LOG_STEPS")]
+    #[arg(long)]
     log_steps: bool,
     /// Start from these weights
-    #[arg(long, env = "NAS_ENGINE_INIT", value_name = "FILE.safetensors")]
+    #[arg(long, value_name = "FILE.safetensors")]
     init: Option<PathBuf>,
     /// Keep the last epoch's weights here
-    #[arg(long, env = "NAS_ENGINE_SAVE", value_name = "FILE.safetensors")]
+    #[arg(long, value_name = "FILE.safetensors")]
     save: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceFlags,

@@ -10,6 +10,7 @@ use crate::data::Dataset;
 use crate::device;
 use crate::graph::{Costs, Graph, Options, Params, Plan};
 use crate::report::text;
+use crate::rng::{Purpose, Rng};
 use crate::space::ConvSpace;
 
 /// Architectures that are drawn to see what the space holds.
@@ -101,8 +102,7 @@ fn draw(config: &Config, space: &ConvSpace, dataset: &Dataset) -> Result<Vec<Dra
     let mut drawn = Vec::new();
     for (i, sample) in samples.enumerate() {
         let depth = space.depth(sample);
-        let mut rng =
-            crate::rng::Rng::new(config.search.seed, crate::rng::Purpose::Sample, i as u64);
+        let mut rng = Rng::new(config.search.seed, Purpose::Sample, i as u64);
         let architecture = space
             .decode(&space.draw(depth, &mut rng))
             .map_err(|error| Failure::from_error(Kind::Run, &error))?;
