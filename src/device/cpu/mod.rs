@@ -1,39 +1,119 @@
-//! stub
-pub mod conv;
-pub mod simd;
+//! The fast CPU device: f32 in planes of 8 channels, all cores, the instruction set that the CPU has.
+//!
+//! One file per operation; most work on one image, and [`steps`] shares the images among threads.
+//! What is summed over images is summed in their order, so results do not depend on the number of
+//! threads.
 
-use super::*;
-use crate::graph::step::*;
-pub struct Cpu;
+mod batchnorm;
+mod classifier;
+mod concat_pad;
+pub mod conv;
+mod gather;
+mod global_average_pool;
+mod layout;
+mod lcn;
+mod load_batch;
+mod loops;
+mod optim;
+mod pool;
+mod session;
+pub mod simd;
+mod softmax_xent;
+mod steps;
+mod timings;
+mod workers;
+
+use super::{Convolution, Device, DeviceError, Input, Session};
+use crate::graph::plan::{Plan, Storage};
+use crate::graph::step::{self, Content};
+use conv::{Conv, ConvShape, SourceShape};
+use session::CpuSession;
+use simd::Isa;
+
+/// The CPU.
+pub struct Cpu {
+    isa: Isa,
+    pool: rayon::ThreadPool,
+    convolution: Convolution,
+}
+
 impl Cpu {
-    pub fn new(_t: Option<usize>, _c: Convolution) -> Result<Self, DeviceError> {
-        Ok(Cpu)
+    /// The CPU with a pool of `threads` threads of its own; all cores by default.
+    ///
+    /// # Errors
+    /// Where the threads cannot be started.
+    pub fn new(threads: Option<usize>, convolution: Convolution) -> Result<Cpu, DeviceError> {
+        let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let threads = threads.unwrap_or_else(cores).max(1);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(|e| DeviceError::Threads {
+            threads,
+            reason: e.to_string(),
+        })?;
+        Ok(Cpu {
+            isa: Isa::detect(),
+            pool,
+            convolution,
+        })
+    }
+
+    fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
+    /// The kernels of a convolution.
+    fn conv(&self, conv: &step::Conv, batch: usize) -> Conv {
+        let sources = conv.sources.iter().map(|source| SourceShape {
+            groups: source.shape.groups.clone(),
+            h: source.shape.h,
+            w: source.shape.w,
+        });
+        let shape = ConvShape {
+            n: batch,
+            h: conv.input.h,
+            w: conv.input.w,
+            sources: sources.collect(),
+            filters: conv.output.c(),
+            filter: conv.filter,
+            stride: conv.stride,
+        };
+        Conv::new(shape, self.isa, self.convolution == Convolution::Auto)
     }
 }
+
 impl Storage for Cpu {
-    fn bytes(&self, c: &Content, batch: usize) -> usize {
-        match c {
-            Content::Images(s) => s.planes() * 8 * s.h * s.w * 4 * batch,
-            Content::Values(n) => n * 4,
+    fn bytes(&self, content: &Content, batch: usize) -> usize {
+        match content {
+            Content::Images(shape) => 4 * batch * layout::image_len(shape),
+            Content::Values(n) => 4 * n,
             Content::Bytes(n) => *n,
         }
     }
-    fn packed_bytes(&self, _c: &Conv, _b: usize) -> usize {
-        0
+
+    fn packed_bytes(&self, conv: &step::Conv, batch: usize) -> usize {
+        4 * self.conv(conv, batch).packed_len(true)
     }
-    fn scratch_bytes(&self, _c: &Conv, _b: usize) -> usize {
-        0
+
+    fn scratch_bytes(&self, conv: &step::Conv, batch: usize) -> usize {
+        let conv = self.conv(conv, batch);
+        // Pieces for the threads begin with a cache line.
+        let piece = conv.scratch_len().next_multiple_of(16);
+        4 * (conv.partials_len() + self.threads() * piece)
     }
 }
+
 impl Device for Cpu {
     fn describe(&self) -> String {
-        "cpu".into()
+        let (isa, threads) = (self.isa.name(), self.threads());
+        let plural = if threads == 1 { "" } else { "s" };
+        format!("cpu ({isa}, {threads} thread{plural})")
     }
+
     fn load<'a>(
         &'a self,
-        _p: &'a Plan,
-        _i: Option<Input<'a>>,
+        plan: &'a Plan,
+        input: Option<Input<'a>>,
     ) -> Result<Box<dyn Session + 'a>, DeviceError> {
-        todo!()
+        Ok(Box::new(CpuSession::new(self, plan, input)?))
     }
 }

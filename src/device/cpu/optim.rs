@@ -1,0 +1,135 @@
+//! Nesterov momentum with weight decay.
+
+use super::loops::{self, Loop};
+use super::simd::Isa;
+use super::workers::each;
+use crate::device::Control;
+
+/// Parameters of a task.
+const CHUNK: usize = 16 << 10;
+
+/// g = gradient + decay w; v = momentum v + g; w = w - rate (g + momentum v). Returns whether every
+/// new parameter is finite.
+pub fn nesterov(
+    isa: Isa,
+    control: &Control,
+    weights: &mut [f32],
+    gradients: &[f32],
+    velocities: &mut [f32],
+) -> bool {
+    let finite = std::sync::atomic::AtomicBool::new(true);
+    let tasks = (weights.chunks_mut(CHUNK))
+        .zip(gradients.chunks(CHUNK))
+        .zip(velocities.chunks_mut(CHUNK));
+    each(tasks, |((weights, gradients), velocities)| {
+        let mut check = 0.0;
+        let check_mut = &mut check;
+        loops::run(
+            isa,
+            Nesterov {
+                control,
+                weights,
+                gradients,
+                velocities,
+                check: check_mut,
+            },
+        );
+        if check != 0.0 {
+            finite.store(false, std::sync::atomic::Ordering::Relaxed);
+        }
+    });
+    finite.into_inner()
+}
+
+struct Nesterov<'a> {
+    control: &'a Control,
+    weights: &'a mut [f32],
+    gradients: &'a [f32],
+    velocities: &'a mut [f32],
+    /// 0, or not a number where a parameter is not finite.
+    check: &'a mut f32,
+}
+
+impl Loop for Nesterov<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let Control {
+            learning_rate,
+            momentum,
+            weight_decay,
+            ..
+        } = *self.control;
+        let step = |w: &mut f32, g: f32, v: &mut f32| {
+            let g = g + weight_decay * *w;
+            *v = momentum * *v + g;
+            *w -= learning_rate * (g + momentum * *v);
+            *w * 0.0
+        };
+        let (weights, last_weights) = self.weights.as_chunks_mut::<8>();
+        let (gradients, last_gradients) = self.gradients.as_chunks::<8>();
+        let (velocities, last_velocities) = self.velocities.as_chunks_mut::<8>();
+        let mut check = [0.0; 8];
+        for ((w, g), v) in weights.iter_mut().zip(gradients).zip(velocities) {
+            for i in 0..8 {
+                check[i] += step(&mut w[i], g[i], &mut v[i]);
+            }
+        }
+        let last = last_weights
+            .iter_mut()
+            .zip(last_gradients)
+            .zip(last_velocities);
+        for ((w, &g), v) in last {
+            check[0] += step(w, g, v);
+        }
+        *self.check = check.iter().sum();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTROL: Control = Control {
+        learning_rate: 0.5,
+        momentum: 0.5,
+        weight_decay: 0.25,
+        epoch: None,
+    };
+
+    #[test]
+    fn a_step_by_hand() {
+        let (mut weights, mut velocities) = ([4.0; 9], [2.0; 9]);
+        // g = 1 + 0.25 · 4 = 2; v = 0.5 · 2 + 2 = 3; w = 4 - 0.5 (2 + 0.5 · 3) = 2.25
+        assert!(nesterov(
+            Isa::detect(),
+            &CONTROL,
+            &mut weights,
+            &[1.0; 9],
+            &mut velocities
+        ));
+        assert_eq!((weights, velocities), ([2.25; 9], [3.0; 9]));
+    }
+
+    #[test]
+    fn a_value_that_is_not_finite_is_noticed_anywhere() {
+        for at in 0..19 {
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX] {
+                let (mut weights, mut velocities) = ([1.0; 19], [0.0; 19]);
+                let mut gradients = [0.0; 19];
+                gradients[at] = bad;
+                let control = Control {
+                    momentum: 2.0,
+                    ..CONTROL
+                };
+                let finite = nesterov(
+                    Isa::detect(),
+                    &control,
+                    &mut weights,
+                    &gradients,
+                    &mut velocities,
+                );
+                assert!(!finite, "{bad} at {at}");
+            }
+        }
+    }
+}

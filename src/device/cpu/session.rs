@@ -1,0 +1,289 @@
+//! A plan on the CPU: its memory, the epoch's counters, and what an epoch leaves.
+
+use std::ops::Range;
+
+use super::conv::Conv;
+use super::layout::{from_planes, to_planes};
+use super::steps::{Batch, floats};
+use super::timings::Timings;
+use super::workers::each;
+use super::{Cpu, lcn, load_batch, optim, softmax_xent};
+use crate::device::arena::Arena;
+use crate::device::{Control, DeviceError, Input, List, Results, Session};
+use crate::graph::plan::Plan;
+use crate::graph::step::{Buffer, BufferId, Content, Contribution, Step};
+
+/// A plan with all that it needs to run.
+pub struct CpuSession<'a> {
+    cpu: &'a Cpu,
+    plan: &'a Plan,
+    input: Option<Input<'a>>,
+    arena: Arena,
+    /// By [`ConvId`](crate::graph::step::ConvId).
+    convs: Vec<Conv>,
+    /// For local contrast normalisation, of which the planner's scratch memory knows nothing: in
+    /// place of that where it is smaller.
+    scratch: Option<Arena>,
+    /// Guard bands in floats, each with the number of the buffer before it.
+    guards: Vec<(usize, Range<usize>)>,
+    control: Control,
+    /// Records of the epoch.
+    order: Vec<u32>,
+    /// Batches of the epoch that have been run.
+    batch_idx: usize,
+    /// Images of the current batch.
+    images: usize,
+    /// Their labels.
+    labels: Vec<u8>,
+    results: Results,
+    timings: Timings,
+}
+
+impl<'a> CpuSession<'a> {
+    pub fn new(
+        cpu: &'a Cpu,
+        plan: &'a Plan,
+        input: Option<Input<'a>>,
+    ) -> Result<CpuSession<'a>, DeviceError> {
+        let arena = |bytes| {
+            let device = "cpu".to_string();
+            Arena::new(bytes).ok_or(DeviceError::OutOfMemory { device, bytes })
+        };
+        let planned = floats(plan, plan.scratch).len();
+        let scratch = cpu.threads() * lcn_workspace(plan);
+        let mut session = CpuSession {
+            arena: arena(plan.arena_bytes)?,
+            convs: plan
+                .convs
+                .iter()
+                .map(|conv| cpu.conv(conv, plan.batch))
+                .collect(),
+            scratch: (scratch > planned)
+                .then(|| arena(4 * scratch))
+                .transpose()?,
+            guards: guard_bands(plan),
+            control: Control {
+                learning_rate: 0.0,
+                momentum: 0.0,
+                weight_decay: 0.0,
+                epoch: None,
+            },
+            order: vec![],
+            batch_idx: 0,
+            images: plan.batch,
+            labels: vec![0; plan.batch],
+            results: Results {
+                finite: true,
+                ..Results::default()
+            },
+            timings: Timings::default(),
+            cpu,
+            plan,
+            input,
+        };
+        for (_, band) in &session.guards {
+            session.arena.guard(band.clone());
+        }
+        Ok(session)
+    }
+
+    fn batch(&self) -> Batch<'_> {
+        Batch {
+            isa: self.cpu.isa,
+            threads: self.cpu.threads(),
+            plan: self.plan,
+            convs: &self.convs,
+            images: self.images,
+            arena: &self.arena,
+            scratch: self.scratch.as_ref(),
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::LoadBatch { images } => self.load_batch(*images),
+            Step::SoftmaxXent {
+                logits,
+                dlogits,
+                classes,
+            } => {
+                self.softmax_xent(*logits, *dlogits, *classes);
+            }
+            Step::Update => {
+                self.update();
+                self.batch_idx += 1;
+            }
+            Step::Advance => self.batch_idx += 1,
+            _ => self.batch().run(step),
+        }
+    }
+
+    fn load_batch(&mut self, images: BufferId) {
+        let first = self.batch_idx * self.plan.batch;
+        self.images = self.plan.batch.min(self.order.len().saturating_sub(first));
+        assert!(
+            self.images > 0,
+            "an epoch has records for every batch that is run"
+        );
+        let input = self
+            .input
+            .expect("a session that loads batches was given a data set");
+        let epoch = self.control.epoch;
+        // SAFETY: no other view of the buffer lives: steps take views anew, and one runs at a time.
+        let images = unsafe { self.arena.view_mut(floats(self.plan, images)) };
+        let images = images.chunks_exact_mut(load_batch::IMAGE_LEN);
+        let records = &self.order[first..first + self.images];
+        each(
+            records.iter().zip(images).zip(&mut self.labels),
+            |((&record, image), label)| {
+                *label = load_batch::load(&input, record, epoch, image);
+            },
+        );
+    }
+
+    fn softmax_xent(&mut self, logits: BufferId, dlogits: BufferId, classes: usize) {
+        let batch = self.batch();
+        // SAFETY: the planner keeps the two apart, and steps take views anew.
+        let (logits, dlogits) = unsafe { (batch.get(logits), batch.get_mut(dlogits)) };
+        let labels = &self.labels[..self.images];
+        let loss = softmax_xent::softmax_xent(logits, labels, classes, dlogits);
+        self.results.loss_sums.push(loss.sum);
+        self.results.correct += loss.correct;
+        self.results.finite &= loss.sum.is_finite();
+    }
+
+    fn update(&mut self) {
+        let (batch, plan) = (self.batch(), self.plan);
+        // SAFETY: the planner keeps the three apart, and steps take views anew.
+        let (weights, gradients, velocities) = unsafe {
+            let (weights, velocities) = (batch.get_mut(plan.weights), batch.get_mut(plan.momentum));
+            (weights, batch.get(plan.gradients), velocities)
+        };
+        let (isa, control) = (self.cpu.isa, &self.control);
+        self.results.finite &= optim::nesterov(isa, control, weights, gradients, velocities);
+    }
+
+    /// The buffer as floats, while no step runs.
+    fn buffer_mut(&mut self, id: BufferId) -> &mut [f32] {
+        // SAFETY: `&mut self`, so no step runs and no other view lives.
+        unsafe { self.arena.view_mut(floats(self.plan, id)) }
+    }
+}
+
+impl Session for CpuSession<'_> {
+    fn write(&mut self, buffer: BufferId, values: &[f64]) {
+        let plan = self.plan;
+        let floats = self.buffer_mut(buffer);
+        match &plan.buffer(buffer).content {
+            Content::Images(shape) => to_planes(shape, values, floats),
+            Content::Values(_) | Content::Bytes(_) => {
+                assert_eq!(
+                    values.len(),
+                    floats.len(),
+                    "values of {}",
+                    plan.buffer(buffer).name
+                );
+                floats
+                    .iter_mut()
+                    .zip(values)
+                    .for_each(|(x, &value)| *x = value as f32);
+            }
+        }
+    }
+
+    fn read(&mut self, buffer: BufferId) -> Vec<f64> {
+        let plan = self.plan;
+        let floats = self.buffer_mut(buffer);
+        match &plan.buffer(buffer).content {
+            Content::Images(shape) => from_planes(shape, floats),
+            Content::Values(_) | Content::Bytes(_) => {
+                floats.iter().map(|&x| f64::from(x)).collect()
+            }
+        }
+    }
+
+    fn begin(&mut self, order: &[u32], control: Control) {
+        self.order.clear();
+        self.order.extend_from_slice(order);
+        self.control = control;
+        self.batch_idx = 0;
+        self.results.loss_sums.clear();
+        self.results
+            .loss_sums
+            .reserve(order.len().div_ceil(self.plan.batch));
+        self.results.correct = 0;
+        self.results.finite = true;
+    }
+
+    fn set_labels(&mut self, labels: &[u8]) {
+        self.images = labels.len();
+        self.labels[..labels.len()].copy_from_slice(labels);
+    }
+
+    fn run(&mut self, list: List, times: usize) {
+        let steps = match list {
+            List::Prepare => &self.plan.prepare,
+            List::Train => &self.plan.train,
+            List::Evaluate => &self.plan.evaluate,
+        };
+        // All steps in one go: entering the pool wakes a thread, which costs as much as a step.
+        let pool = &self.cpu.pool;
+        pool.install(|| {
+            for step in std::iter::repeat_n(steps, times).flatten() {
+                let start = self.timings.start();
+                self.step(step);
+                self.timings.stop(step.name(), start);
+            }
+        });
+    }
+
+    fn results(&mut self) -> Results {
+        self.timings.log();
+        self.results.clone()
+    }
+
+    fn broken_guard(&self) -> Option<String> {
+        let broken = self
+            .guards
+            .iter()
+            .find(|(_, band)| !self.arena.is_guard(band.clone()));
+        broken.map(|(buffer, _)| self.plan.buffers[*buffer].name.clone())
+    }
+}
+
+/// Floats that an image's local contrast normalisation works in, at most.
+fn lcn_workspace(plan: &Plan) -> usize {
+    let lists = [&plan.train, &plan.evaluate];
+    let shapes = lists.into_iter().flatten().filter_map(|step| match step {
+        Step::Lcn { shape, .. } => Some(shape),
+        Step::Gather {
+            shape,
+            contributions,
+            ..
+        } => {
+            let lcn = |c: &Contribution| matches!(c, Contribution::Lcn { .. });
+            contributions.iter().any(lcn).then_some(shape)
+        }
+        _ => None,
+    });
+    shapes.map(lcn::workspace_len).max().unwrap_or(0)
+}
+
+/// What the planner left free behind buffers, in floats, with the number of the buffer: up to the
+/// next one, unless a buffer of another time reaches in.
+fn guard_bands(plan: &Plan) -> Vec<(usize, Range<usize>)> {
+    let end = |buffer: &Buffer| buffer.offset + buffer.bytes;
+    let band = |(i, buffer): (usize, &Buffer)| {
+        let start = end(buffer);
+        let next = plan
+            .buffers
+            .iter()
+            .map(|other| other.offset)
+            .filter(|&at| at >= start);
+        let until = next.min().unwrap_or(plan.arena_bytes);
+        let meets = |other: &Buffer| other.offset < start && end(other) > start;
+        let free = start < until && !plan.buffers.iter().any(meets);
+        free.then_some((i, start.div_ceil(4)..until / 4))
+    };
+    plan.buffers.iter().enumerate().filter_map(band).collect()
+}
