@@ -136,6 +136,12 @@ pub enum TrainError {
         /// Images of a batch.
         batch: usize,
     },
+    /// Nothing to validate on.
+    #[error("{n} training records leave none for validation; give at least 10")]
+    NoValidation {
+        /// Training records of the data set.
+        n: usize,
+    },
     /// The plan needs more than is allowed.
     #[error("training takes {bytes} bytes, more than the {limit} allowed; use a smaller --batch")]
     TooLarge {
@@ -165,6 +171,9 @@ pub fn train(job: &Job, on_epoch: &mut dyn FnMut(&EpochReport)) -> Result<Outcom
             train: split.train.len(),
             batch: config.batch,
         });
+    }
+    if split.validation.is_empty() {
+        return Err(TrainError::NoValidation { n: job.dataset.n_train() });
     }
     let plan = plan(job, &graph, &params)?;
     let input = Input {
