@@ -136,9 +136,9 @@ impl From<TrainError> for Failure {
         match error {
             TrainError::Device(error) => error.into(),
             TrainError::Graph(error) => Failure::from_error(Kind::Architecture, &error),
-            TrainError::SmallSplit { .. } | TrainError::TooLarge { .. } => {
-                Failure::from_error(Kind::Usage, &error)
-            }
+            TrainError::SmallSplit { .. }
+            | TrainError::NoValidation { .. }
+            | TrainError::TooLarge { .. } => Failure::from_error(Kind::Usage, &error),
             TrainError::Stopped => Failure::from_error(Kind::Stopped, &error),
         }
     }

@@ -279,9 +279,10 @@ fn status(error: &TrainError) -> Status {
         TrainError::Device(DeviceError::OutOfMemory { .. }) => Status::OutOfMemory,
         TrainError::TooLarge { .. } => Status::TooLarge,
         TrainError::Graph(_) => Status::Invalid,
-        TrainError::Device(_) | TrainError::SmallSplit { .. } | TrainError::Stopped => {
-            Status::Crash
-        }
+        TrainError::Device(_)
+        | TrainError::SmallSplit { .. }
+        | TrainError::NoValidation { .. }
+        | TrainError::Stopped => Status::Crash,
     }
 }
 
