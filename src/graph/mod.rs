@@ -56,6 +56,17 @@ impl Shape {
         self.groups.iter().map(|&c| shape::planes(c)).sum()
     }
 
+    /// Position of every channel among the `8 planes` of a buffer of statistics.
+    pub fn lanes(&self) -> Vec<usize> {
+        let mut lanes = Vec::with_capacity(self.c());
+        let mut first = 0;
+        for &c in &self.groups {
+            lanes.extend(first..first + c);
+            first += shape::PLANE * shape::planes(c);
+        }
+        lanes
+    }
+
     /// Values of one image without padding channels.
     pub fn len(&self) -> usize {
         self.c() * self.h * self.w
@@ -147,7 +158,7 @@ impl Graph {
             let input = Shape::concat(&sources);
             let output = infer(number, &layer.op, &input)?;
             layers.push(Layer {
-                op: Some(layer.op.clone()),
+                op: Some(layer.op),
                 inputs,
                 input,
                 output,

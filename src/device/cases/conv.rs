@@ -1,0 +1,167 @@
+//! Cases of the convolution: forward with moments, gradients to filters and to every source.
+
+use super::{Case, Data, Tolerance};
+use crate::graph::Shape;
+use crate::graph::step::{Contribution, Source, Span, Step};
+use crate::shape;
+
+/// Sums of up to a few thousand products in f32: each rounds by 6e-8 of its size, and what they add
+/// up to may be a tenth of the largest.
+const DIRECT: f64 = 2e-6;
+/// The bound that `--convolution auto` promises.
+const TRANSFORM: f64 = 1e-4;
+
+/// Groups of channels, height and width of a source.
+type Part = (&'static [usize], usize, usize);
+
+struct Row {
+    sources: &'static [Part],
+    filter: [usize; 2],
+    stride: [usize; 2],
+    filters: usize,
+    batch: usize,
+}
+
+const fn row(
+    sources: &'static [Part],
+    filter: [usize; 2],
+    stride: [usize; 2],
+    filters: usize,
+    batch: usize,
+) -> Row {
+    Row {
+        sources,
+        filter,
+        stride,
+        filters,
+        batch,
+    }
+}
+
+/// Three tensors of unequal sizes, none of a multiple of 8 channels.
+const THREE: &[Part] = &[(&[3], 9, 9), (&[10], 5, 7), (&[7], 9, 4)];
+/// A concat that was copied before, so of two groups, beside another tensor.
+const GROUPS: &[Part] = &[(&[3, 9], 6, 6), (&[8, 1], 8, 5)];
+
+const ROWS: &[Row] = &[
+    // Every size of filter, at stride 1 where a transform may serve.
+    row(&[(&[3], 5, 7)], [1, 1], [1, 1], 5, 2),
+    row(&[(&[8], 8, 8)], [3, 3], [1, 1], 16, 4),
+    row(&[(&[13], 9, 11)], [5, 5], [1, 1], 7, 3),
+    row(&[(&[5], 12, 10)], [7, 7], [1, 1], 9, 2),
+    row(&[(&[4], 6, 13)], [1, 7], [1, 1], 11, 2),
+    row(&[(&[4], 13, 6)], [7, 1], [1, 1], 11, 2),
+    row(&[(&[6], 7, 7)], [3, 5], [1, 1], 10, 2),
+    row(&[(&[6], 9, 5)], [5, 3], [1, 1], 8, 3),
+    row(&[(&[3], 10, 10)], [1, 3], [1, 1], 4, 1),
+    row(&[(&[9], 10, 9)], [7, 3], [1, 1], 24, 1),
+    row(&[(&[9], 9, 10)], [5, 7], [1, 1], 17, 1),
+    row(&[(&[3], 11, 9)], [9, 9], [1, 1], 4, 2),
+    row(&[(&[2], 6, 17)], [15, 15], [1, 1], 3, 2),
+    row(&[(&[2], 17, 3)], [15, 1], [1, 1], 3, 1),
+    row(&[(&[16], 32, 32)], [3, 3], [1, 1], 8, 2),
+    row(&[(&[40], 6, 6)], [3, 3], [1, 1], 33, 1),
+    // Images of one pixel, of one row, of one column.
+    row(&[(&[1], 1, 1)], [1, 1], [1, 1], 1, 1),
+    row(&[(&[1], 1, 1)], [3, 3], [1, 1], 2, 3),
+    row(&[(&[9], 1, 13)], [5, 5], [1, 1], 3, 2),
+    row(&[(&[9], 13, 1)], [3, 7], [2, 1], 3, 2),
+    row(&[(&[2], 4, 4)], [3, 3], [1, 1], 3, 17),
+    // Strides.
+    row(&[(&[5], 11, 10)], [3, 3], [2, 2], 6, 3),
+    row(&[(&[5], 11, 10)], [3, 3], [1, 2], 6, 2),
+    row(&[(&[5], 11, 10)], [3, 5], [3, 1], 9, 2),
+    row(&[(&[4], 10, 12)], [5, 7], [2, 3], 8, 2),
+    row(&[(&[12], 9, 8)], [1, 1], [2, 2], 5, 2),
+    row(&[(&[3], 32, 32)], [3, 3], [2, 2], 8, 1),
+    row(&[(&[3], 5, 5)], [3, 3], [8, 8], 2, 2),
+    row(&[(&[3], 13, 14)], [9, 15], [3, 2], 5, 1),
+    // Several sources.
+    row(THREE, [3, 3], [1, 1], 12, 2),
+    row(THREE, [5, 5], [1, 1], 9, 2),
+    row(THREE, [7, 3], [1, 1], 5, 1),
+    row(THREE, [1, 1], [1, 1], 5, 3),
+    row(THREE, [3, 5], [2, 1], 10, 2),
+    row(GROUPS, [3, 3], [1, 1], 6, 2),
+    row(GROUPS, [5, 1], [2, 2], 6, 2),
+];
+
+pub(super) fn cases() -> Vec<Case> {
+    let normal = ROWS.iter().map(|row| case(row, false));
+    normal
+        .chain(ROWS.iter().map(|row| case(row, true)))
+        .collect()
+}
+
+/// Random data, or small whole numbers with which plain sums are exact.
+fn case(row: &'static Row, exact: bool) -> Case {
+    let shapes: Vec<Shape> = row.sources.iter().map(shape_of).collect();
+    let input = Shape::concat(&shapes.iter().collect::<Vec<_>>());
+    let output = Shape::new(
+        row.filters,
+        shape::conv_output(input.h, row.stride[0]),
+        shape::conv_output(input.w, row.stride[1]),
+    );
+    let n_weights = row.filters * input.c() * row.filter[0] * row.filter[1];
+    let kind = if exact { "whole numbers" } else { "normal" };
+    let name = format!(
+        "{:?} to {} filters {:?} stride {:?}, {kind}",
+        row.sources, row.filters, row.filter, row.stride
+    );
+    let direct = if exact { 0.0 } else { DIRECT };
+    let tolerance = Tolerance::new(direct).transform(TRANSFORM);
+    let vectors = [n_weights, 0];
+    Case::new(
+        ("conv", name),
+        row.batch,
+        vectors,
+        tolerance,
+        move |setup| {
+            let data = match exact {
+                true => Data::Integers(3),
+                false => Data::Normal(0.0, 1.0),
+            };
+            setup.weights(data.clone());
+            let sources = setup.sources(&shapes, data);
+            let weight = Span {
+                start: 0,
+                len: n_weights,
+            };
+            let conv = setup.builder.conv(
+                "conv",
+                sources.clone(),
+                row.filter,
+                row.stride,
+                &output,
+                weight,
+            );
+            let (y, moments) = {
+                let conv = setup.builder.plan().conv(conv);
+                (conv.y, conv.moments)
+            };
+            setup.forward(Step::Conv(conv));
+            setup.result(y, y);
+            if !exact {
+                setup.statistics(moments, &output, 0, 2);
+                setup.statistics(moments, &output, 1, 2);
+            }
+            setup.backward(Step::ConvFilterGrad(conv));
+            setup.weight_gradients();
+            for (source, Source { buffer, shape, .. }) in sources.into_iter().enumerate() {
+                let out = setup.builder.images(format!("gradient {source}"), &shape);
+                setup.backward(Step::Gather {
+                    out,
+                    shape,
+                    contributions: vec![Contribution::Conv { conv, source }],
+                    norm: None,
+                });
+                setup.gradient(buffer, out);
+            }
+        },
+    )
+}
+
+fn shape_of(&(groups, h, w): &Part) -> Shape {
+    let groups = groups.to_vec();
+    Shape { groups, h, w }
+}
