@@ -130,6 +130,8 @@ fn with_environment(command: clap::Command) -> clap::Command {
             _ => argument,
         }
     };
+    // A flag that is given twice has its last value.
+    let command = command.args_override_self(true);
     command.mut_args(flag).mut_subcommands(with_environment)
 }
 

@@ -1,0 +1,297 @@
+//! Commands as a user types them, on small synthetic data: what they print and how they end.
+
+mod bad_files;
+mod bad_input;
+mod search;
+mod train;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nas_engine::data::Dataset;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The built program, without settings from the environment.
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nas-engine"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("NAS_ENGINE_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// How a command ended.
+#[derive(Debug)]
+struct Ended {
+    code: i32,
+    stdout: String,
+    stderr: String,
+    took: Duration,
+}
+
+/// Runs a command to its end.
+fn run(command: &mut Command) -> Ended {
+    let began = Instant::now();
+    let output = command.output().unwrap();
+    let ended = Ended {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+        took: began.elapsed(),
+    };
+    assert!(
+        !ended.stderr.contains("panicked"),
+        "{command:?}\n{}",
+        ended.stderr
+    );
+    ended
+}
+
+/// Runs the program with arguments.
+fn nas<S: AsRef<OsStr>>(arguments: &[S]) -> Ended {
+    run(program().args(arguments))
+}
+
+/// Runs the program with arguments and `--json`; the object it prints, which is all it prints.
+fn json<S: AsRef<OsStr>>(arguments: &[S]) -> Value {
+    let ended = run(program().args(arguments).arg("--json"));
+    assert_eq!(ended.code, 0, "{ended:?}");
+    object(&ended)
+}
+
+/// The one JSON object on standard output.
+fn object(ended: &Ended) -> Value {
+    let value: Value =
+        serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error} in {ended:?}"));
+    assert!(value.is_object(), "{ended:?}");
+    value
+}
+
+/// A folder of learnable images in the CIFAR-10 layout.
+fn data_folder(n_train: usize, n_test: usize) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write_data(folder.path(), n_train, n_test, 1);
+    folder
+}
+
+fn write_data(folder: &Path, n_train: usize, n_test: usize, seed: u64) {
+    let dataset = Dataset::synthetic(n_train, n_test, 10, seed);
+    let records = |range: std::ops::Range<usize>| -> Vec<u8> {
+        let record = |index| {
+            let (label, image) = dataset.record(index);
+            [&[label], image.as_slice()].concat()
+        };
+        range.flat_map(record).collect()
+    };
+    fs::write(folder.join("data_batch_1.bin"), records(0..n_train)).unwrap();
+    fs::write(
+        folder.join("test_batch.bin"),
+        records(n_train..n_train + n_test),
+    )
+    .unwrap();
+}
+
+/// A path as an argument.
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+/// Writes a file into a folder; its path as an argument.
+fn file(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> String {
+    let path = folder.join(name);
+    fs::write(&path, content).unwrap();
+    text(&path)
+}
+
+/// An architecture of the repository's examples.
+fn example(name: &str) -> String {
+    text(
+        &Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("examples")
+            .join(name),
+    )
+}
+
+#[test]
+fn doctor_says_what_can_be_used() {
+    let doctor = json(&["doctor"]);
+    assert_eq!(doctor["version"], env!("CARGO_PKG_VERSION"));
+    assert!(doctor["cores"].as_u64().unwrap() > 0);
+    assert!(doctor["cuda"].is_object());
+    let devices = doctor["devices"].as_array().unwrap();
+    let cpu = devices
+        .iter()
+        .find(|device| device["name"] == "cpu")
+        .unwrap();
+    assert_eq!(
+        (cpu["usable"].as_bool(), cpu["kind"].as_str()),
+        (Some(true), Some("cpu"))
+    );
+    assert!(cpu["memory_bytes"].as_u64().unwrap() > 1 << 20);
+    for device in devices {
+        let usable = device["usable"].as_bool().unwrap();
+        assert_eq!(device["reason"].is_null(), usable, "{device}");
+    }
+    assert!(nas(&["doctor"]).stdout.contains("cpu"));
+}
+
+#[test]
+fn completions_are_scripts() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let ended = nas(&["completions", shell]);
+        assert_eq!(ended.code, 0, "{ended:?}");
+        assert!(
+            ended.stdout.contains("nas-engine") && ended.stdout.contains("resume"),
+            "{shell}"
+        );
+    }
+}
+
+#[test]
+fn help_and_version_are_results() {
+    for arguments in [["--help"], ["--version"]] {
+        let ended = nas(&arguments);
+        assert_eq!(
+            (ended.code, ended.stderr.as_str()),
+            (0, ""),
+            "{arguments:?}"
+        );
+        assert!(ended.stdout.contains("nas-engine"));
+    }
+    assert_eq!(nas::<&str>(&[]).code, 2);
+}
+
+#[test]
+fn a_closed_standard_output_ends_a_command_quietly() {
+    let pipe = format!(
+        "{} completions bash | true; exit ${{PIPESTATUS[0]}}",
+        program_path()
+    );
+    for _ in 0..5 {
+        let ended = run(Command::new("bash").args(["-c", &pipe]));
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
+    }
+}
+
+fn program_path() -> &'static str {
+    env!("CARGO_BIN_EXE_nas-engine")
+}
+
+#[test]
+fn inspect_says_the_size_of_an_architecture() {
+    let v1 = json(&["inspect", "--arch", &example("v1.json"), "--preset", "v1"]);
+    assert_eq!(v1["parameters"], 4_201_630);
+    assert_eq!(v1["layers"].as_array().unwrap().len(), 15);
+    let last = &v1["layers"][14];
+    assert_eq!(
+        (&last["index"], &last["output"]),
+        (&15.into(), &serde_json::json!([48, 32, 32]))
+    );
+    assert_eq!(v1["classifier_inputs"], serde_json::json!([15]));
+    assert_eq!(v1["classifier_features"], 48);
+    assert!(v1["tokens"].is_array() && v1["tokens_reason"].is_null());
+    let sum = |key: &str| -> u64 {
+        let layers = v1["layers"].as_array().unwrap();
+        layers
+            .iter()
+            .map(|layer| layer[key].as_u64().unwrap())
+            .sum()
+    };
+    assert_eq!(sum("parameters") + 490, 4_201_630);
+    assert_eq!(
+        sum("multiply_adds") + 480,
+        v1["multiply_adds"].as_u64().unwrap()
+    );
+
+    let small = json(&[
+        "inspect",
+        "--arch",
+        &example("small.json"),
+        "--classes",
+        "7",
+    ]);
+    assert!(small["tokens"].is_null());
+    assert!(
+        small["tokens_reason"].as_str().unwrap().contains("layer"),
+        "{small}"
+    );
+    let memory = |batch: &str| {
+        let arguments = [
+            "inspect",
+            "--arch",
+            &example("small.json"),
+            "--batch",
+            batch,
+        ];
+        json(&arguments)["training_memory_bytes"].as_u64().unwrap()
+    };
+    assert!(memory("128") > 3 * memory("32"));
+    let table = nas(&["inspect", "--arch", &example("small.json")]).stdout;
+    assert!(
+        table.contains("3x3x24/2") && table.contains("classifier"),
+        "{table}"
+    );
+}
+
+#[test]
+fn flags_go_over_environment_over_file_over_preset() {
+    let data = data_folder(60, 12);
+    let file = file(data.path(), "run.toml", "[train]\nepochs = 4\nbatch = 16\n");
+    let config = |flags: &[&str], environment: &[(&str, &str)]| {
+        let mut command = program();
+        command
+            .args(["search", "--dry-run", "--json", "--data"])
+            .arg(data.path())
+            .args(flags);
+        let ended = run(command.envs(environment.iter().copied()));
+        assert_eq!(ended.code, 0, "{ended:?}");
+        object(&ended)["config"].clone()
+    };
+    let epochs = |config: &Value| config["train"]["epochs"].as_u64().unwrap();
+    let set = [
+        ("NAS_ENGINE_EPOCHS", "5"),
+        ("NAS_ENGINE_CONFIG", file.as_str()),
+    ];
+    let all = config(&["--epochs", "6"], &set);
+    assert_eq!(
+        (epochs(&all), all["train"]["batch"].as_u64()),
+        (6, Some(16))
+    );
+    assert_eq!(epochs(&config(&[], &set)), 5);
+    assert_eq!(epochs(&config(&["--config", &file], &[])), 4);
+    assert_eq!(epochs(&config(&[], &[])), 3);
+    assert_eq!(
+        config(&["--preset", "v2", "--config", &file], &[])["search"]["samples"],
+        12_800
+    );
+    assert!(!Path::new("runs").exists(), "a dry run writes nothing");
+}
+
+#[test]
+fn without_data_the_bundled_sample_is_used_and_that_is_said() {
+    let cache = tempfile::tempdir().unwrap();
+    let mut command = program();
+    command
+        .args(["search", "--dry-run"])
+        .env("NAS_ENGINE_CACHE_DIR", cache.path());
+    let ended = run(&mut command);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(
+        ended.stderr.contains("bundled") && ended.stderr.contains("--data"),
+        "{ended:?}"
+    );
+    for words in [
+        "preset = \"sample\"",
+        "parameters",
+        "training memory",
+        "Nothing was run",
+    ] {
+        assert!(ended.stdout.contains(words), "{words} in {ended:?}");
+    }
+}

@@ -1,0 +1,311 @@
+//! Bad input: each gives a message that names the thing and the next step, the right exit code,
+//! no panic, in under a second.
+
+use std::time::Duration;
+
+use super::{data_folder, example, file, nas, object, program, run, text};
+
+/// Runs a command that must be refused, as text and with `--json`.
+pub fn refused(arguments: &[&str], code: i32, kind: &str, words: &[&str]) {
+    let mut ended = nas(arguments);
+    for _ in 0..2 {
+        if ended.took < Duration::from_secs(1) {
+            break; // else the machine is busy, and another try tells more
+        }
+        ended = nas(arguments);
+    }
+    assert!(
+        ended.took < Duration::from_secs(1),
+        "{arguments:?}: {ended:?}"
+    );
+    assert_eq!(ended.code, code, "{arguments:?}: {ended:?}");
+    assert_eq!(ended.stdout, "", "{arguments:?}");
+    for words in words {
+        assert!(
+            ended.stderr.contains(words),
+            "{arguments:?}: no '{words}' in {}",
+            ended.stderr
+        );
+    }
+    let json = run(program().args(arguments).arg("--json"));
+    let error = &object(&json)["error"];
+    assert_eq!(
+        (json.code, error["kind"].as_str()),
+        (code, Some(kind)),
+        "{arguments:?}: {json:?}"
+    );
+    let message = error["message"].as_str().unwrap();
+    for words in words {
+        assert!(
+            message.contains(words),
+            "{arguments:?}: no '{words}' in {message}"
+        );
+    }
+}
+
+/// A layer of an architecture.
+pub fn layers(layers: &str) -> String {
+    format!("{{\"space\":\"conv\",\"layers\":[{layers}]}}")
+}
+
+#[test]
+fn architectures() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = r#"{"filter":[3,3],"filters":8,"inputs":[0]}"#;
+    let with = |layer: &str| layers(&format!("{good},{layer}"));
+    let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+    let cases = [
+        (
+            "forward",
+            with(r#"{"filter":[3,3],"filters":8,"inputs":[3]}"#),
+            "layer 2",
+        ),
+        (
+            "itself",
+            with(r#"{"filter":[3,3],"filters":8,"inputs":[2]}"#),
+            "layer 2",
+        ),
+        (
+            "order",
+            with(r#"{"filter":[3,3],"filters":8,"inputs":[1,0]}"#),
+            "ascending",
+        ),
+        (
+            "twice",
+            with(r#"{"filter":[3,3],"filters":8,"inputs":[1,1]}"#),
+            "ascending",
+        ),
+        (
+            "zero",
+            with(r#"{"filter":[0,3],"filters":8,"inputs":[1]}"#),
+            "filter",
+        ),
+        (
+            "even",
+            with(r#"{"filter":[3,2],"filters":8,"inputs":[1]}"#),
+            "odd",
+        ),
+        (
+            "large",
+            with(r#"{"filter":[3,17],"filters":8,"inputs":[1]}"#),
+            "15",
+        ),
+        (
+            "filters",
+            with(r#"{"filter":[3,3],"filters":4097,"inputs":[1]}"#),
+            "4096",
+        ),
+        (
+            "huge",
+            with(r#"{"filter":[3,3],"filters":1e40,"inputs":[1]}"#),
+            "filters",
+        ),
+        (
+            "minus",
+            with(r#"{"filter":[3,3],"filters":-8,"inputs":[1]}"#),
+            "filters",
+        ),
+        (
+            "stride",
+            with(r#"{"filter":[3,3],"filters":8,"stride":[9,1],"inputs":[1]}"#),
+            "stride",
+        ),
+        (
+            "key",
+            with(r#"{"filter":[3,3],"filters":8,"input":[1]}"#),
+            "input",
+        ),
+        (
+            "other",
+            with(r#"{"type":"lcn","stride":[1,1],"inputs":[1]}"#),
+            "stride",
+        ),
+        (
+            "type",
+            with(r#"{"type":"dropout","inputs":[1]}"#),
+            "dropout",
+        ),
+        (
+            "window",
+            with(r#"{"type":"max_pool","pool":[33,2],"stride":[2,2],"inputs":[1]}"#),
+            "layer 2",
+        ),
+        ("none", layers(""), "layer"),
+        ("cut", with("{\"filter\":[3,")[..60].to_owned(), "JSON"),
+        ("empty", String::new(), "JSON"),
+        ("deep", deep, "JSON"),
+        ("deep layers", layers(&"[".repeat(1000)), "JSON"),
+        (
+            "space",
+            r#"{"space":"tree","layers":[]}"#.to_owned(),
+            "tree",
+        ),
+    ];
+    for (name, json, words) in cases {
+        let path = file(folder.path(), &format!("{name}.json"), json);
+        refused(
+            &["inspect", "--arch", &path],
+            2,
+            "architecture",
+            &[name, words],
+        );
+        let data = data_folder(40, 8);
+        let data = text(data.path());
+        refused(
+            &["train", "--data", &data, "--arch", &path],
+            2,
+            "architecture",
+            &[words],
+        );
+    }
+    let path = text(&folder.path().join("absent.json"));
+    refused(
+        &["inspect", "--arch", &path],
+        2,
+        "architecture",
+        &["absent.json", "--arch"],
+    );
+    let path = file(folder.path(), "bytes.json", [0xff, 0xfe, 0x00]);
+    refused(
+        &["inspect", "--arch", &path],
+        2,
+        "architecture",
+        &["bytes.json"],
+    );
+}
+
+#[test]
+fn configurations() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data_folder(40, 8);
+    let cases = [
+        ("[train]\nepochs = \"three\"\n", "line 2", "`train.epochs`"),
+        ("[train]\n\nepoch = 3\n", "line 3", "did you mean `epochs`"),
+        ("[trian]\nepochs = 3\n", "line 1", "did you mean `train`"),
+        ("[space]\nfilters = []\n", "line 2", "`space.filters`"),
+        (
+            "[space]\nfilter_heights = [3, 4]\n",
+            "line 2",
+            "`space.filter_heights`",
+        ),
+        (
+            "[space]\nfilters = [8, \"x\"]\n",
+            "line 2",
+            "`space.filters`",
+        ),
+        ("[train]\nbatch = 0\n", "line 2", "`train.batch` is 0"),
+        ("[train]\nbatch = 1.5\n", "line 2", "`train.batch`"),
+        ("[train]\nepochs = 0\n", "line 2", "`train.epochs` is 0"),
+        (
+            "[train]\nlearning_rate = nan\n",
+            "line 2",
+            "`train.learning_rate`",
+        ),
+        ("[train]\nmomentum = 1.0\n", "line 2", "`train.momentum`"),
+        ("[train]\naugment = \"zoom\"\n", "line 2", "pad-crop"),
+        ("[search]\nsamples = 0\n", "line 2", "`search.samples` is 0"),
+        (
+            "[search]\nchildren_per_update = 0\n",
+            "line 2",
+            "`search.children_per_update`",
+        ),
+        (
+            "[search]\npreset = \"v4\"\n",
+            "line 2",
+            "v1, v2, v3, sample",
+        ),
+        ("[search]\nstrategy = 3\n", "line 2", "`search.strategy`"),
+        ("[data]\nlimit = 9\n", "line 2", "`data.limit` is 9"),
+        ("[device]\nname = \"gpu\"\n", "line 2", "`device.name`"),
+        (
+            "[controller]\nbaseline_decay = 2.0\n",
+            "line 2",
+            "`controller.baseline_decay`",
+        ),
+        ("train = 3\n", "line 1", "`train`"),
+        ("[train\nepochs = 3\n", "line 1", "TOML"),
+        ("[train]\nepochs = 3\nepochs = 4\n", "line 3", "TOML"),
+    ];
+    for (text, line, words) in cases {
+        let path = file(folder.path(), "run.toml", text);
+        let data = super::text(data.path());
+        let arguments = ["search", "--data", &data, "--dry-run", "--config", &path];
+        refused(&arguments, 2, "config", &["run.toml", line, words]);
+    }
+    refused(
+        &["search", "--config", "absent.toml"],
+        2,
+        "config",
+        &["absent.toml", "--config"],
+    );
+}
+
+#[test]
+fn flags() {
+    let data = data_folder(40, 8);
+    let data = text(data.path());
+    let small = example("small.json");
+    let train = |more: &[&str], words: &[&str]| {
+        let arguments = [&["train", "--arch", &small, "--data", &data], more].concat();
+        refused(&arguments, 2, "config", words);
+    };
+    train(&["--epochs", "0"], &["--epochs", "1"]);
+    train(&["--epochs", "-3"], &["--epochs", "-3"]);
+    train(&["--batch", "0"], &["--batch"]);
+    train(&["--limit", "5"], &["--limit", "10"]);
+    train(
+        &["--learning-rate", "-0.1"],
+        &["--learning-rate", "above 0"],
+    );
+    train(&["--learning-rate", "NaN"], &["--learning-rate"]);
+    train(&["--seed", "-1"], &["--seed"]);
+    train(&["--threads", "0"], &["--threads"]);
+    train(&["--augment", "zoom"], &["--augment", "upsample-crop"]);
+    train(&["--convolution", "fast"], &["--convolution", "direct"]);
+    train(&["--device", "tpu"], &["--device", "cuda:N"]);
+    let usage = |arguments: &[&str], words: &[&str]| refused(arguments, 2, "usage", words);
+    usage(
+        &["train", "--arch", &small, "--data", &data],
+        &["batch of 128", "--batch"],
+    );
+    usage(
+        &["train", "--arch", &small, "--epochs", "many"],
+        &["--epochs", "many"],
+    );
+    usage(
+        &["train", "--arch", &small, "--epoch", "3"],
+        &["--epoch", "--epochs"],
+    );
+    usage(&["train"], &["--arch"]);
+    usage(&["serach"], &["serach", "search"]);
+    let save = [
+        "train",
+        "--arch",
+        &small,
+        "--data",
+        &data,
+        "--save",
+        "/absent/w.safetensors",
+    ];
+    usage(&save, &["--save", "/absent"]);
+    usage(&["search", "--space", "cell"], &["--space", "conv"]);
+    usage(&["search", "--resume", "/absent"], &["--resume", "/absent"]);
+    usage(
+        &["search", "--resume", "/absent", "--epochs", "3"],
+        &["--epochs", "--samples"],
+    );
+    usage(
+        &["search", "--data", &data, "--out", "/proc/absent/run"],
+        &["/proc/absent", "--out"],
+    );
+    usage(&["status", "/absent"], &["/absent"]);
+    usage(&["inspect", "--arch", &small, "--batch", "0"], &["--batch"]);
+    usage(
+        &["inspect", "--arch", &small, "--classes", "-2"],
+        &["--classes"],
+    );
+    let cuda = [
+        "train", "--arch", &small, "--data", &data, "--device", "cuda",
+    ];
+    refused(&cuda, 4, "device", &["cuda", "--device cpu"]);
+}
