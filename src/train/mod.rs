@@ -173,7 +173,9 @@ pub fn train(job: &Job, on_epoch: &mut dyn FnMut(&EpochReport)) -> Result<Outcom
         });
     }
     if split.validation.is_empty() {
-        return Err(TrainError::NoValidation { n: job.dataset.n_train() });
+        return Err(TrainError::NoValidation {
+            n: job.dataset.n_train(),
+        });
     }
     let plan = plan(job, &graph, &params)?;
     let input = Input {

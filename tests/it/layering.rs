@@ -1,0 +1,180 @@
+//! The shape of the source: who may use whom, how long files are, where things may panic.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Modules in dependency order: each uses only itself and those before it.
+const ORDER: [&str; 12] = [
+    "rng",
+    "shape",
+    "data",
+    "space",
+    "graph",
+    "device",
+    "train",
+    "controller",
+    "config",
+    "search",
+    "report",
+    "cli",
+];
+
+/// Lines of a file.
+const LONGEST: usize = 450;
+
+/// Files that are longer, with the lines that they may not pass.
+const LONGER: [(&str, usize); 6] = [
+    ("src/device/cpu/batchnorm.rs", 493),
+    ("src/device/cpu/conv/mod.rs", 462),
+    ("src/device/cpu/conv/plan.rs", 653),
+    ("src/device/cpu/conv/tests.rs", 484),
+    ("src/device/cpu/simd.rs", 457),
+    ("tests/it/ops/literals.rs", 483),
+];
+
+/// Where `unsafe` may stand: mapping files, kernels and the views of an arena.
+const UNSAFE_HOMES: [&str; 2] = ["src/data/mmap.rs", "src/device/"];
+
+struct Source {
+    path: String,
+    text: String,
+}
+
+/// Every Rust file below some folders of the repository.
+fn sources(folders: &[&str]) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut waiting: Vec<PathBuf> = folders.iter().map(|folder| root.join(folder)).collect();
+    let mut sources = Vec::new();
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path)
+                .unwrap()
+                .map(|entry| entry.unwrap().path());
+            waiting.extend(entries);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let path = path
+                .strip_prefix(root)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
+            sources.push(Source { path, text });
+        }
+    }
+    assert!(!sources.is_empty());
+    sources
+}
+
+impl Source {
+    /// The top module that the file belongs to; nothing for `lib.rs` and `main.rs`.
+    fn module(&self) -> Option<&str> {
+        let name = self.path.strip_prefix("src/")?.split('/').next()?;
+        let name = name.strip_suffix(".rs").unwrap_or(name);
+        (name != "lib" && name != "main").then_some(name)
+    }
+
+    /// Numbered lines of code, without comments and the tests at the end.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self
+            .text
+            .lines()
+            .take_while(|line| line.trim() != "#[cfg(test)]");
+        let numbered = lines.enumerate().map(|(i, line)| (i + 1, line));
+        numbered.filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+}
+
+#[test]
+fn a_module_uses_only_those_above_it() {
+    let rank = |module: &str| ORDER.iter().position(|name| *name == module);
+    let mut wrong = Vec::new();
+    for source in sources(&["src"]) {
+        let Some(module) = source.module() else {
+            continue;
+        };
+        let own = rank(module).unwrap_or_else(|| panic!("{}: not in the order", source.path));
+        for (number, line) in source.text.lines().enumerate() {
+            if line.trim_start().starts_with("//") {
+                continue;
+            }
+            for used in line.split("crate::").skip(1) {
+                let end = used.find(|c: char| !c.is_alphanumeric() && c != '_');
+                let used = &used[..end.unwrap_or(used.len())];
+                if rank(used).is_none_or(|used| used > own) {
+                    wrong.push(format!(
+                        "{}:{}: {module} uses {used}",
+                        source.path,
+                        number + 1
+                    ));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_are_short_and_say_what_they_hold() {
+    for Source { path, text } in sources(&["src", "tests", "benches"]) {
+        let allowed = LONGER.iter().find(|(longer, _)| *longer == path);
+        let allowed = allowed.map_or(LONGEST, |(_, lines)| *lines);
+        let n_lines = text.lines().count();
+        assert!(
+            n_lines <= allowed,
+            "{path}: {n_lines} lines, {allowed} at most"
+        );
+        let says = text.starts_with("//! ") || text.trim().is_empty();
+        assert!(says, "{path}: the first line says what the file holds");
+    }
+}
+
+#[test]
+fn nothing_from_outside_may_panic() {
+    let forbidden = [
+        ".unwrap()",
+        "todo!(",
+        "unimplemented!(",
+        "dbg!(",
+        "std::process::abort",
+    ];
+    let mut wrong = Vec::new();
+    for source in sources(&["src"]) {
+        if source.path.ends_with("/tests.rs") {
+            continue;
+        }
+        for (number, line) in source.code() {
+            let place = format!("{}:{number}: {}", source.path, line.trim());
+            if forbidden.iter().any(|word| line.contains(word)) {
+                wrong.push(place);
+            } else if let Some((_, message)) = line.split_once(".expect(\"") {
+                // What makes it impossible, in words.
+                if message.split_whitespace().count() < 2 {
+                    wrong.push(place);
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn unsafe_code_stays_in_its_homes() {
+    // That each block says why it is sound is clippy's part (undocumented_unsafe_blocks).
+    for source in sources(&["src"]) {
+        for (number, line) in source.code() {
+            let opens = ["unsafe {", "unsafe fn", "unsafe impl"]
+                .iter()
+                .any(|word| line.contains(word));
+            let at_home = UNSAFE_HOMES
+                .iter()
+                .any(|home| source.path.starts_with(home));
+            assert!(
+                at_home || !opens,
+                "{}:{number}: {}",
+                source.path,
+                line.trim()
+            );
+        }
+    }
+}

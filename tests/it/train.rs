@@ -57,8 +57,14 @@ fn overfits_a_tiny_set() {
     let dataset = Dataset::synthetic(48, 16, 4, 1);
     let outcome = run(&cpu(1, Convolution::Auto), &dataset, &config(30));
     let (first, last) = (&outcome.epochs[0], outcome.epochs.last().unwrap());
-    assert!(last.train_loss < 0.1 * first.train_loss, "{first:?} {last:?}");
-    assert!(last.validation_accuracy == 1.0 && outcome.test_accuracy > Some(0.9), "{outcome:?}");
+    assert!(
+        last.train_loss < 0.1 * first.train_loss,
+        "{first:?} {last:?}"
+    );
+    assert!(
+        last.validation_accuracy == 1.0 && outcome.test_accuracy > Some(0.9),
+        "{outcome:?}"
+    );
 }
 
 /// The same child from the same start on both devices: the first losses differ by rounding alone;
@@ -71,8 +77,16 @@ fn devices_agree() {
     assert_eq!(reference.step_losses.len(), 10);
     for (convolution, bound) in [(Convolution::Direct, 1e-4), (Convolution::Auto, 1e-3)] {
         let outcome = run(&cpu(2, convolution), &dataset, &config);
-        for (i, (a, b)) in reference.step_losses.iter().zip(&outcome.step_losses).enumerate() {
-            assert!((a - b).abs() < bound, "{convolution} step {i}: reference {a}, cpu {b}");
+        for (i, (a, b)) in reference
+            .step_losses
+            .iter()
+            .zip(&outcome.step_losses)
+            .enumerate()
+        {
+            assert!(
+                (a - b).abs() < bound,
+                "{convolution} step {i}: reference {a}, cpu {b}"
+            );
         }
         let last = |o: &Outcome| o.epochs.last().unwrap().validation_loss;
         assert!((last(&reference) - last(&outcome)).abs() < 10.0 * bound);
@@ -86,7 +100,10 @@ fn same_bits_for_any_number_of_threads() {
         let one = run(&cpu(1, convolution), &dataset, &config(2));
         for threads in [2, 3] {
             let more = run(&cpu(threads, convolution), &dataset, &config(2));
-            assert_eq!(one.step_losses, more.step_losses, "{convolution} {threads} threads");
+            assert_eq!(
+                one.step_losses, more.step_losses,
+                "{convolution} {threads} threads"
+            );
             assert_eq!(one.weights, more.weights, "{convolution} {threads} threads");
         }
     }
@@ -123,7 +140,16 @@ fn a_split_smaller_than_a_batch_is_refused() {
         stop: None,
     };
     let error = train::train(&job, &mut |_| {}).unwrap_err();
-    assert!(matches!(error, TrainError::SmallSplit { train: 18, batch: 19 }), "{error}");
+    assert!(
+        matches!(
+            error,
+            TrainError::SmallSplit {
+                train: 18,
+                batch: 19
+            }
+        ),
+        "{error}"
+    );
 }
 
 /// Saved weights, read back, give the same evaluation, and the same file every time.
@@ -150,7 +176,10 @@ fn weights_survive_a_file() {
     for name in ["a", "b"] {
         checkpoint::save(&path(name), &params, &outcome.weights, &metadata).unwrap();
     }
-    assert_eq!(std::fs::read(path("a")).unwrap(), std::fs::read(path("b")).unwrap());
+    assert_eq!(
+        std::fs::read(path("a")).unwrap(),
+        std::fs::read(path("b")).unwrap()
+    );
 
     let file = WeightsFile::read(&path("a")).unwrap();
     let found = file.metadata().unwrap();
@@ -158,9 +187,16 @@ fn weights_survive_a_file() {
     let weights = file.weights(&params).unwrap();
     assert_eq!(weights, outcome.weights);
     let test = train::test_records(&dataset);
-    let evaluation =
-        train::evaluate(&device, &dataset, &architecture, &weights, found.augment, &test, 7)
-            .unwrap();
+    let evaluation = train::evaluate(
+        &device,
+        &dataset,
+        &architecture,
+        &weights,
+        found.augment,
+        &test,
+        7,
+    )
+    .unwrap();
     assert_eq!(Some(evaluation.accuracy), outcome.test_accuracy);
     assert_eq!(evaluation.total, 20);
 }
