@@ -2,17 +2,19 @@
 
 use std::ops::Range;
 
-use super::pack::unpack;
-use super::plan::{Outputs, Pass, Strip};
-use super::product::FilterProduct;
+use super::outputs::Outputs;
+use super::pack::{MAX_LANES, MAX_TAPS, unpack};
+use super::plan::{Pass, Strip};
+use super::product::{FilterProduct, pieces};
 use super::stage::OutputRow;
 use crate::device::cpu::simd::Isa;
 use crate::shape::PLANE;
 
-/// Chunks of a batch at most, and images of a chunk at least: sums of a chunk are turned back to
-/// taps, which costs about as much as a third of an image.
+/// Chunks of a batch at most, and images and tiles of a chunk at least: sums of a chunk are turned
+/// back to taps, which costs about as much as the products of 10 tiles.
 const MAX_CHUNKS: usize = 16;
-const MIN_CHUNK: usize = 8;
+const MIN_IMAGES: usize = 8;
+const MIN_TILES: usize = 64;
 
 /// The plan of the gradient to the filter.
 pub(super) struct FilterPass {
@@ -33,7 +35,9 @@ impl FilterPass {
         let entries = (0..pass.blocks.len())
             .map(|block| entries(&pass, block))
             .collect();
-        let chunks = (images / MIN_CHUNK).clamp(1, MAX_CHUNKS);
+        let tiles = pass.classes[0].tiles[0] * pass.classes[0].tiles[1];
+        let least = MIN_TILES.div_ceil(tiles).max(MIN_IMAGES);
+        let chunks = (images / least).clamp(1, MAX_CHUNKS);
         FilterPass {
             pass,
             outputs,
@@ -105,18 +109,24 @@ impl FilterPass {
     pub fn add_partials(&self, vector: usize, partials: &[f32], dw: &mut [f32]) {
         let [_, channels, taps] = self.shape;
         let lanes = self.outputs.lanes;
-        let one = channels * taps * lanes;
-        for row in 0..channels * taps {
-            let mut sum = [0.0; 16];
-            let sum = &mut sum[..lanes];
+        let mut room = [0.0; MAX_TAPS * MAX_LANES];
+        let sums = &mut room[..taps * lanes];
+        for channel in 0..channels {
+            let at = (vector * channels + channel) * sums.len();
             for (i, partial) in partials.chunks_exact(self.partial_len()).enumerate() {
-                let values = &partial[vector * one + row * lanes..][..lanes];
-                for (sum, value) in sum.iter_mut().zip(values) {
-                    *sum = if i == 0 { *value } else { *sum + value };
+                let values = &partial[at..][..sums.len()];
+                match i {
+                    0 => sums.copy_from_slice(values),
+                    _ => sums
+                        .iter_mut()
+                        .zip(values)
+                        .for_each(|(sum, value)| *sum += value),
                 }
             }
-            for (filter, sum) in dw.chunks_exact_mut(channels * taps).zip(sum) {
-                filter[row] = *sum;
+            for (lane, filter) in dw.chunks_exact_mut(channels * taps).enumerate() {
+                let column = sums[lane..].iter().step_by(lanes);
+                let dw = &mut filter[channel * taps..][..taps];
+                dw.iter_mut().zip(column).for_each(|(dw, sum)| *dw = *sum);
             }
         }
     }
@@ -173,6 +183,7 @@ impl FilterPass {
         let class = &pass.classes[0];
         let tiles = &class.tile_at[..pass.tiles(class, strip)];
         let entries = &self.entries[block];
+        let pieces = pieces(isa, entries.len());
         let input = if pass.in_place {
             let number = pass.planes[pass.blocks[block].start].source;
             let source = pass.sources[number];
@@ -188,6 +199,7 @@ impl FilterPass {
                 let product = FilterProduct {
                     input: input[point * pass.point_pitch..].as_ptr(),
                     entries,
+                    pieces: pieces[vectors.len()],
                     tiles,
                     dm: dm.as_ptr(),
                     pitch: outputs.width(),

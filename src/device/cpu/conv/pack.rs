@@ -1,16 +1,15 @@
 //! Weights between their canonical order, `[filters][channels][kh][kw]`, and the order of a pass.
 
-use super::plan::{Outputs, Pass};
-use super::transform::CookToom;
+use std::ops::Range;
+
+use super::outputs::Outputs;
+use super::plan::Pass;
+use super::transform::{self, CookToom};
 use crate::device::cpu::simd::{Isa, Kernel, Simd};
 
-/// Taps of a filter that has a transform, and of a part of it, at most.
-const MAX_TAPS: usize = 7 * 7;
-const MAX_PART: usize = 5;
-/// Points of an axis at most.
-const MAX_POINTS: usize = 8;
-/// Lanes of the widest vector.
-const MAX_LANES: usize = 16;
+/// Taps of a filter at most (15 x 15), and lanes of a vector.
+pub(super) const MAX_TAPS: usize = 15 * 15;
+pub(super) const MAX_LANES: usize = 16;
 
 /// How a pass reads the canonical weights.
 #[derive(Clone, Copy)]
@@ -38,45 +37,58 @@ pub(super) fn pack(
     let vectors = outputs.vectors[vectors].clone();
     let width = vectors.len() * outputs.lanes;
     let [kh, kw] = order.filter;
+    let mut room = [0.0; MAX_TAPS * MAX_LANES];
+    let taps = &mut room[..kh * kw * outputs.lanes];
     for place in entries(pass) {
         for (z, vector) in vectors.clone().enumerate() {
             let lanes = &outputs.channels[vector * outputs.lanes..][..outputs.lanes];
-            // All lanes of a tap.
-            let gather = |tap: usize, row: &mut [f32]| {
-                for (value, channel) in row.iter_mut().zip(lanes) {
-                    let at = |channel| channel * order.out + place.channel * order.input + tap;
-                    *value = channel.map_or(0.0, |channel| weights[at(channel)]);
-                }
-            };
+            let turned = order.turned && pass.transform.is_some();
+            gather(weights, lanes, place.channel, order, turned, taps);
             let at = |part: usize| (place.entry + part * place.part) * width + z * outputs.lanes;
             let Some(schemes) = pass.transform else {
-                for (part, &[ky, kx]) in pass.classes[place.class]
-                    .parts
-                    .iter()
-                    .map(|part| &part.tap)
-                    .enumerate()
-                {
-                    gather(ky * kw + kx, &mut packed[at(part)..][..outputs.lanes]);
+                for (i, part) in pass.classes[place.class].parts.iter().enumerate() {
+                    let tap = (part.tap[0] * kw + part.tap[1]) * outputs.lanes;
+                    let lanes = outputs.lanes;
+                    packed[at(i)..][..lanes].copy_from_slice(&taps[tap..][..lanes]);
                 }
                 continue;
             };
-            let mut taps = [0.0; MAX_TAPS * MAX_LANES];
-            for (tap, row) in taps
-                .chunks_exact_mut(outputs.lanes)
-                .enumerate()
-                .take(kh * kw)
-            {
-                gather(if order.turned { kh * kw - 1 - tap } else { tap }, row);
-            }
             let filter = Filter {
                 schemes,
-                taps: &taps,
+                taps: taps.as_mut_ptr(),
                 packed: packed[at(0)..].as_mut_ptr(),
                 part: place.part * width,
                 point: place.point * width,
             };
-            // SAFETY: the block holds every point and part of the entry.
-            unsafe { isa.run(filter) }
+            // SAFETY: the block holds every point and part of the entry, `taps` every tap.
+            unsafe { dispatch(isa, ToPoints(filter)) }
+        }
+    }
+}
+
+/// The taps between input channel `input` and a vector of output channels: `[tap][lane]`.
+fn gather(
+    weights: &[f32],
+    lanes: &[Option<usize>],
+    input: usize,
+    order: Order,
+    turned: bool,
+    taps: &mut [f32],
+) {
+    let n = order.filter[0] * order.filter[1];
+    for (lane, channel) in lanes.iter().enumerate() {
+        let column = taps[lane..].iter_mut().step_by(lanes.len());
+        match channel {
+            Some(channel) => {
+                let filter = &weights[channel * order.out + input * order.input..][..n];
+                match turned {
+                    true => column
+                        .zip(filter.iter().rev())
+                        .for_each(|(tap, &w)| *tap = w),
+                    false => column.zip(filter).for_each(|(tap, &w)| *tap = w),
+                }
+            }
+            None => column.for_each(|tap| *tap = 0.0),
         }
     }
 }
@@ -102,15 +114,16 @@ pub(super) fn unpack(isa: Isa, pass: &Pass, outputs: &Outputs, packed: &[f32], t
                     }
                     continue;
                 };
-                let gradient = FilterGradient {
+                let filter = Filter {
                     schemes,
-                    packed: packed[at(0)..].as_ptr(),
+                    taps: taps.as_mut_ptr(),
+                    packed: packed[at(0)..].as_ptr().cast_mut(),
                     part: place.part * width,
                     point: place.point * width,
-                    taps: taps.as_mut_ptr(),
                 };
-                // SAFETY: the block holds every point and part of the entry, `taps` every tap.
-                unsafe { isa.run(gradient) }
+                // SAFETY: the block holds every point and part of the entry, and is read alone;
+                // `taps` holds every tap.
+                unsafe { dispatch(isa, ToTaps(filter)) }
             }
         }
     }
@@ -149,57 +162,121 @@ fn entries(pass: &Pass) -> impl Iterator<Item = Place> {
     })
 }
 
-/// Coefficients of the filter's transform: `[point][tap of a part]`.
-fn coefficients(scheme: CookToom) -> [[f32; MAX_PART]; MAX_POINTS] {
-    std::array::from_fn(|point| {
-        std::array::from_fn(|tap| match point < scheme.points && tap < scheme.part {
-            true => scheme.filter(0, point, tap) as f32,
-            false => 0.0,
-        })
-    })
-}
-
-/// Taps of both axes that part `part` holds.
-fn part_taps(scheme: CookToom, part: usize) -> std::ops::Range<usize> {
+/// Taps of a part along one axis.
+fn part_taps(scheme: CookToom, part: usize) -> Range<usize> {
     part * scheme.part..((part + 1) * scheme.part).min(scheme.taps)
 }
 
-/// Taps of one input channel for a vector of outputs, to the points of every part.
-struct Filter<'a> {
+/// The filter of one input channel for a vector of outputs, as taps and as points of parts.
+#[derive(Clone, Copy)]
+struct Filter {
     schemes: [CookToom; 2],
     /// `[tap][lane]`
-    taps: &'a [f32; MAX_TAPS * MAX_LANES],
+    taps: *mut f32,
     packed: *mut f32,
-    /// Floats to the next part, to the next point.
+    /// Floats of `packed` to the next part, to the next point.
     part: usize,
     point: usize,
 }
 
-impl Kernel for Filter<'_> {
+/// Taps to points.
+#[derive(Clone, Copy)]
+struct ToPoints(Filter);
+
+/// Gradients of points to gradients of taps: the transpose.
+#[derive(Clone, Copy)]
+struct ToTaps(Filter);
+
+/// Arguments whose kernel is compiled for every number of points and taps of a part.
+trait Tiled: Copy {
+    fn points(&self) -> [usize; 2];
+    unsafe fn parts<S: Simd, const AY: usize, const AX: usize, const RY: usize, const RX: usize>(
+        self,
+    );
+}
+
+/// Points and taps of a part as types.
+struct Shaped<T, const AY: usize, const AX: usize, const RY: usize, const RX: usize>(T);
+
+impl<T: Tiled, const AY: usize, const AX: usize, const RY: usize, const RX: usize> Kernel
+    for Shaped<T, AY, AX, RY, RX>
+{
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let [sy, sx] = self.schemes;
-        let (gy, gx) = (coefficients(sy), coefficients(sx));
-        for part in 0..sy.parts * sx.parts {
-            let rows = part_taps(sy, part / sx.parts);
-            let columns = part_taps(sx, part % sx.parts);
-            for (y, gy) in gy.iter().enumerate().take(sy.points) {
-                // SAFETY: `taps` holds all taps of a vector; the caller promises `packed`.
-                unsafe {
-                    let mut line = [S::splat(0.0); MAX_PART];
-                    for (sum, kx) in line.iter_mut().zip(columns.clone()) {
-                        for (&g, ky) in gy.iter().zip(rows.clone()) {
-                            let tap = self.taps.as_ptr().add((ky * sx.taps + kx) * S::LANES);
-                            *sum = S::load(tap).mul_add(S::splat(g), *sum);
-                        }
+        // SAFETY: the caller's promise.
+        unsafe { self.0.parts::<S, AY, AX, RY, RX>() }
+    }
+}
+
+/// Enters the kernel for the points of both axes.
+unsafe fn dispatch<T: Tiled>(isa: Isa, args: T) {
+    macro_rules! shapes {
+        ($($ay:literal, $ax:literal: $ry:literal, $rx:literal;)*) => {
+            match args.points() {
+                // SAFETY: the caller's promise.
+                $([$ay, $ax] => unsafe { isa.run(Shaped::<T, $ay, $ax, $ry, $rx>(args)) },)*
+                _ => unreachable!("schemes have 1, 6, 7 or 8 points"),
+            }
+        };
+    }
+    shapes! {
+        1, 1: 1, 1; 1, 6: 1, 3; 1, 7: 1, 4; 1, 8: 1, 5;
+        6, 1: 3, 1; 6, 6: 3, 3; 6, 7: 3, 4; 6, 8: 3, 5;
+        7, 1: 4, 1; 7, 6: 4, 3; 7, 7: 4, 4; 7, 8: 4, 5;
+        8, 1: 5, 1; 8, 6: 5, 3; 8, 7: 5, 4; 8, 8: 5, 5;
+    }
+}
+
+impl Filter {
+    /// Rows and columns of taps of a part.
+    #[inline(always)]
+    fn part_taps(&self, part: usize) -> [Range<usize>; 2] {
+        let [y, x] = self.schemes;
+        [part_taps(y, part / x.parts), part_taps(x, part % x.parts)]
+    }
+
+    fn parts(&self) -> usize {
+        self.schemes[0].parts * self.schemes[1].parts
+    }
+}
+
+impl Tiled for ToPoints {
+    fn points(&self) -> [usize; 2] {
+        self.0.schemes.map(|scheme| scheme.points)
+    }
+
+    #[inline(always)]
+    unsafe fn parts<S: Simd, const AY: usize, const AX: usize, const RY: usize, const RX: usize>(
+        self,
+    ) {
+        let Filter {
+            schemes: [_, sx],
+            taps,
+            packed,
+            part: to_part,
+            point: to_point,
+        } = self.0;
+        for part in 0..self.0.parts() {
+            let [rows, columns] = self.0.part_taps(part);
+            // SAFETY: the caller's promise.
+            unsafe {
+                let mut lines = [[S::splat(0.0); RX]; AY];
+                for (x, column) in columns.enumerate() {
+                    let mut line = [S::splat(0.0); RY];
+                    for (tap, row) in line.iter_mut().zip(rows.clone()) {
+                        *tap = S::load(taps.add((row * sx.taps + column) * S::LANES));
                     }
-                    for (x, gx) in gx.iter().enumerate().take(sx.points) {
-                        let mut sum = S::splat(0.0);
-                        for (&g, &value) in gx.iter().zip(&line).take(columns.len()) {
-                            sum = value.mul_add(S::splat(g), sum);
-                        }
-                        let point = y * sx.points + x;
-                        sum.store(self.packed.add(part * self.part + point * self.point));
+                    let line: [S; AY] = transform::filter(line);
+                    for (lines, u) in lines.iter_mut().zip(line) {
+                        lines[x] = u;
+                    }
+                }
+                let mut point = packed.add(part * to_part);
+                for line in &lines {
+                    let line: [S; AX] = transform::filter(*line);
+                    for u in line {
+                        u.store(point);
+                        point = point.wrapping_add(to_point);
                     }
                 }
             }
@@ -207,41 +284,44 @@ impl Kernel for Filter<'_> {
     }
 }
 
-/// The transpose of [`Filter`]: gradients at the points of every part to gradients of the taps.
-struct FilterGradient {
-    schemes: [CookToom; 2],
-    packed: *const f32,
-    /// Floats to the next part, to the next point.
-    part: usize,
-    point: usize,
-    /// `[tap][lane]`
-    taps: *mut f32,
-}
+impl Tiled for ToTaps {
+    fn points(&self) -> [usize; 2] {
+        self.0.schemes.map(|scheme| scheme.points)
+    }
 
-impl Kernel for FilterGradient {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let [sy, sx] = self.schemes;
-        let (gy, gx) = (coefficients(sy), coefficients(sx));
-        for part in 0..sy.parts * sx.parts {
-            let rows = part_taps(sy, part / sx.parts);
-            let columns = part_taps(sx, part % sx.parts);
-            for (tap, ky) in rows.enumerate() {
-                // SAFETY: the caller promises `packed` and `taps`.
-                unsafe {
-                    let mut line = [S::splat(0.0); MAX_POINTS];
-                    for (x, sum) in line.iter_mut().enumerate().take(sx.points) {
-                        for (y, gy) in gy.iter().enumerate().take(sy.points) {
-                            let at = part * self.part + (y * sx.points + x) * self.point;
-                            *sum = S::load(self.packed.add(at)).mul_add(S::splat(gy[tap]), *sum);
-                        }
+    unsafe fn parts<S: Simd, const AY: usize, const AX: usize, const RY: usize, const RX: usize>(
+        self,
+    ) {
+        let Filter {
+            schemes: [_, sx],
+            taps,
+            packed,
+            part: to_part,
+            point: to_point,
+        } = self.0;
+        for part in 0..self.0.parts() {
+            let [rows, columns] = self.0.part_taps(part);
+            // SAFETY: the caller's promise.
+            unsafe {
+                let mut lines = [[S::splat(0.0); RX]; AY];
+                let mut point = packed.add(part * to_part);
+                for line in &mut lines {
+                    let mut du = [S::splat(0.0); AX];
+                    for du in &mut du {
+                        *du = S::load(point);
+                        point = point.wrapping_add(to_point);
                     }
-                    for (tap, kx) in columns.clone().enumerate() {
-                        let mut sum = S::splat(0.0);
-                        for (gx, &value) in gx.iter().zip(&line).take(sx.points) {
-                            sum = value.mul_add(S::splat(gx[tap]), sum);
-                        }
-                        sum.store(self.taps.add((ky * sx.taps + kx) * S::LANES));
+                    *line = transform::filter_transposed(du);
+                }
+                for (x, column) in columns.enumerate() {
+                    let mut line = [S::splat(0.0); AY];
+                    for (du, lines) in line.iter_mut().zip(&lines) {
+                        *du = lines[x];
+                    }
+                    let line: [S; RY] = transform::filter_transposed(line);
+                    for (dw, row) in line.into_iter().zip(rows.clone()) {
+                        dw.store(taps.add((row * sx.taps + column) * S::LANES));
                     }
                 }
             }

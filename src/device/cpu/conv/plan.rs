@@ -17,101 +17,20 @@
 
 use std::ops::Range;
 
+use super::axis::{Axis, grid};
 use super::product::Input;
 use super::transform::CookToom;
-use crate::device::cpu::simd::Isa;
-use crate::shape::{PLANE, conv_output, planes};
+use crate::shape::PLANE;
 
 /// Input planes of a block at most: their addresses are gathered on the stack.
 const MAX_BLOCK: usize = 32;
-/// Floats of V that stay in the second-level cache beside weights and sums.
-const V_FLOATS: usize = 80 << 10;
-/// Floats of sums of products (M) of a strip, likewise.
+/// Floats of V, and of the sums of products (M) of a strip. Together they are larger than a
+/// second-level cache of 512 KB; smaller ones read the weights too often from the third.
+const V_FLOATS: usize = 96 << 10;
 const M_FLOATS: usize = 64 << 10;
-
-/// One axis of a pass: from input pixels to positions of V to tiles of outputs.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Axis {
-    /// Output pixels.
-    pub outputs: usize,
-    /// Neighbouring outputs that a tile computes.
-    pub tile: usize,
-    /// Output pixels from a tile to the next of its phase.
-    pub out_step: usize,
-    /// Points of the transform.
-    pub points: usize,
-    /// Zeros before the first input pixel.
-    pub before: usize,
-    /// Input pixels from a position to the next.
-    pub pixels: usize,
-    /// Positions from a tile to the next.
-    pub step: usize,
-    /// Positions that a tile reads.
-    pub extent: usize,
-}
-
-impl Axis {
-    /// A transform of a filter that keeps the size.
-    fn transform(outputs: usize, scheme: CookToom) -> Axis {
-        Axis {
-            outputs,
-            tile: scheme.tile,
-            out_step: scheme.tile,
-            points: scheme.points,
-            before: scheme.taps / 2,
-            pixels: scheme.tile,
-            step: 1,
-            extent: scheme.parts,
-        }
-    }
-
-    /// Plain sums over `taps`.
-    fn plain(outputs: usize, taps: usize, stride: usize) -> Axis {
-        let before = taps / 2;
-        Axis {
-            outputs,
-            tile: 1,
-            out_step: 1,
-            points: 1,
-            before,
-            pixels: 1,
-            step: stride,
-            extent: taps,
-        }
-    }
-
-    /// The gradient to data by plain sums: outputs are the pixels of x, inputs those of dY.
-    fn gather(outputs: usize, taps: usize, stride: usize) -> Axis {
-        let (before, after) = (taps / 2 / stride, (taps / 2).div_ceil(stride));
-        Axis {
-            before,
-            out_step: stride,
-            extent: before + 1 + after,
-            ..Axis::plain(outputs, taps, 1)
-        }
-    }
-
-    /// Tiles of the first phase, which has the most.
-    pub fn tiles(&self) -> usize {
-        self.outputs.div_ceil(self.out_step)
-    }
-
-    /// Positions that `tiles` neighbouring tiles read.
-    fn positions(&self, tiles: usize) -> usize {
-        (tiles - 1) * self.step + self.extent
-    }
-
-    /// The positions and taps that meet phase `phase` of a gather.
-    fn phase(&self, phase: usize, taps: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let (stride, before) = (self.out_step, self.before);
-        // Pixel p of x meets tap t in pixel (p + taps/2 - t) / stride of dY, if that is whole.
-        (0..taps).filter_map(move |tap| {
-            let ahead = phase + taps / 2 + before * stride;
-            let distance = ahead.checked_sub(tap)?;
-            (distance % stride == 0).then_some((distance / stride, tap))
-        })
-    }
-}
+/// Tiles of a strip: of transforms, as many as M has room for between these; of plain sums.
+const TRANSFORM_TILES: [usize; 2] = [8, 64];
+const PLAIN_TILES: usize = 192;
 
 /// A part of the filter: its position relative to the tile's, and its tap (plain) or index (transform).
 #[derive(Clone, Copy, Debug)]
@@ -232,8 +151,9 @@ impl Pass {
         let [rows, cols] = axes.map(|axis| axis.tiles());
         let points = axes[0].points * axes[1].points;
         let wanted = match transform {
-            Some(_) => (M_FLOATS / (points * layer.out_planes * PLANE)).clamp(8, 64),
-            None => 128,
+            Some(_) => (M_FLOATS / (points * layer.out_planes * PLANE))
+                .clamp(TRANSFORM_TILES[0], TRANSFORM_TILES[1]),
+            None => PLAIN_TILES,
         };
         let strip = strip(rows, cols, layer.images, wanted);
         let positions = [axes[0].positions(strip[1]), axes[1].positions(cols)];
@@ -499,136 +419,6 @@ impl Layer<'_> {
     }
 }
 
-/// What a pass writes: a tensor, its channels, and the order of its packed weights,
-/// `[block of vectors][block of planes][class][point][plane][part][channel][vectors * lanes]`.
-pub(super) struct Outputs {
-    pub planes: usize,
-    pub h: usize,
-    pub w: usize,
-    /// Of each lane, its channel; none where the last plane of a group is not full.
-    pub channels: Vec<Option<usize>>,
-    /// Blocks of vectors that register tiles span.
-    pub vectors: Vec<Range<usize>>,
-    /// Lanes of a vector.
-    pub lanes: usize,
-    /// Of each class, the offset of each tile of a strip: in the tensor (plain), in M (transform).
-    pub tile_at: Vec<Vec<u32>>,
-    /// Floats from a point of M to the next.
-    pub m_pitch: usize,
-}
-
-impl Outputs {
-    /// The tensor of `groups` of channels, `h x w`, that `pass` writes; channels count from `first`.
-    pub fn new(
-        isa: Isa,
-        pass: &Pass,
-        groups: &[usize],
-        h: usize,
-        w: usize,
-        first: usize,
-    ) -> Outputs {
-        let n_planes: usize = groups.iter().map(|&group| planes(group)).sum();
-        let mut channels = Vec::new();
-        let mut channel = first;
-        for &group in groups {
-            channels.extend((channel..channel + group).map(Some));
-            channels.resize(channels.len().next_multiple_of(PLANE), None);
-            channel += group;
-        }
-        let lanes = isa.lanes();
-        channels.resize(channels.len().next_multiple_of(lanes), None);
-        let n_vectors = channels.len() / lanes;
-        let blocks = n_vectors.div_ceil(isa.register_tile().1);
-        let cut = |i: usize| (i * n_vectors).div_ceil(blocks);
-        let vectors = (0..blocks).map(|i| cut(i)..cut(i + 1)).collect();
-        let tiles = pass.classes[0].tile_at.len();
-        let mut outputs = Outputs {
-            planes: n_planes,
-            h,
-            w,
-            m_pitch: odd_lines(tiles * channels.len()),
-            channels,
-            vectors,
-            lanes,
-            tile_at: Vec::new(),
-        };
-        outputs.tile_at = pass
-            .classes
-            .iter()
-            .map(|class| outputs.tiles(pass, class))
-            .collect();
-        outputs
-    }
-
-    /// Floats of an image.
-    pub fn image(&self) -> usize {
-        self.planes * self.h * self.w * PLANE
-    }
-
-    /// Lanes of all vectors.
-    pub fn width(&self) -> usize {
-        self.channels.len()
-    }
-
-    /// Floats of the packed weights.
-    pub fn packed_len(&self, pass: &Pass) -> usize {
-        pass.entries * self.width()
-    }
-
-    /// Where the weights of `entry` begin for a block of vectors.
-    pub fn packed_at(&self, pass: &Pass, vectors: &Range<usize>, entry: usize) -> usize {
-        (pass.entries * vectors.start + entry * vectors.len()) * self.lanes
-    }
-
-    fn tiles(&self, pass: &Pass, class: &Class) -> Vec<u32> {
-        if pass.transform.is_some() {
-            return (0..class.tile_at.len())
-                .map(|tile| offset(tile * self.width()))
-                .collect();
-        }
-        let [y, x] = &pass.axes;
-        let mut at = Vec::new();
-        for i in 0..pass.strip[0] {
-            at.extend(
-                grid(class.tiles[0].min(pass.strip[1]), class.tiles[1]).map(|[r, c]| {
-                    let row = class.phase[0] + r * y.out_step;
-                    let column = class.phase[1] + c * x.out_step;
-                    offset(i * self.image() + (row * self.w + column) * PLANE)
-                }),
-            );
-        }
-        at
-    }
-}
-
-/// Planes of a concatenation, in order.
-pub(super) fn concat<'a>(tensors: impl Iterator<Item = &'a [usize]>) -> Vec<Plane> {
-    let mut list = Vec::new();
-    let mut channel = 0;
-    for (source, groups) in tensors.enumerate() {
-        let mut index = 0;
-        for &group in groups {
-            for first in (0..group).step_by(PLANE) {
-                let channels = PLANE.min(group - first);
-                list.push(Plane {
-                    source,
-                    index,
-                    channel: channel + first,
-                    channels,
-                });
-                index += 1;
-            }
-            channel += group;
-        }
-    }
-    list
-}
-
-/// Height and width of the output.
-pub(super) fn output_size(target: [usize; 2], stride: [usize; 2]) -> [usize; 2] {
-    std::array::from_fn(|i| conv_output(target[i], stride[i]))
-}
-
 /// Images and rows of a strip of about `wanted` tiles: rows of one image, or whole images.
 fn strip(rows: usize, cols: usize, images: usize, wanted: usize) -> [usize; 2] {
     let even = |n: usize, most: usize| n.div_ceil(n.div_ceil(most.clamp(1, n)));
@@ -639,15 +429,10 @@ fn strip(rows: usize, cols: usize, images: usize, wanted: usize) -> [usize; 2] {
 }
 
 /// Floats rounded up to an odd number of cache lines, so that neighbours fall into different sets.
-fn odd_lines(floats: usize) -> usize {
+pub(super) fn odd_lines(floats: usize) -> usize {
     (floats.div_ceil(16) | 1) * 16
 }
 
-/// All pairs below `rows`, `cols`, by row.
-fn grid(rows: usize, cols: usize) -> impl Iterator<Item = [usize; 2]> {
-    (0..rows).flat_map(move |row| (0..cols).map(move |col| [row, col]))
-}
-
-fn offset(at: usize) -> u32 {
+pub(super) fn offset(at: usize) -> u32 {
     u32::try_from(at).expect("a strip has fewer than 2^32 floats")
 }

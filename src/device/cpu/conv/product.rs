@@ -15,9 +15,17 @@ fn rows(isa: Isa, vectors: usize) -> usize {
     (rows * columns / vectors).min(MAX_ROWS)
 }
 
+/// Pieces that register tiles take: twice, how many of how many rows.
+pub(super) type Pieces = [(usize, usize); 2];
+
+/// For each number of vectors, how `n` tiles or channels are cut into register tiles.
+pub(super) fn pieces(isa: Isa, n: usize) -> [Pieces; MAX_VECTORS + 1] {
+    std::array::from_fn(|vectors| cut(n, rows(isa, vectors.max(1))))
+}
+
 /// Cuts `n` into the fewest pieces of at most `most`, as equal as can be: how many of which length,
 /// the longer ones first. Short pieces leave multipliers idle, so 8 is 4 + 4, not 6 + 2.
-fn cut(n: usize, most: usize) -> [(usize, usize); 2] {
+fn cut(n: usize, most: usize) -> Pieces {
     let pieces = n.div_ceil(most).max(1);
     let longer = n % pieces;
     [(longer, n / pieces + 1), (pieces - longer, n / pieces)]
@@ -39,9 +47,10 @@ pub(super) struct Product<'a> {
     pub skip: usize,
     /// Offset of each part.
     pub parts: &'a [u32],
-    /// Offset of each tile in an input plane, and in `out`.
+    /// Offset of each tile in an input plane, and in `out`, and how they are cut.
     pub tiles: &'a [u32],
     pub out_tiles: &'a [u32],
+    pub pieces: Pieces,
     /// `[plane][part][channel][vectors * LANES]`
     pub weights: *const f32,
     /// The first vector of the first tile.
@@ -53,6 +62,9 @@ pub(super) struct Product<'a> {
     pub out_planes: usize,
     /// Whether to add to `out`, or to set it.
     pub add: bool,
+    /// Floats from a weight to that of the next point, which is asked for ahead of time: all weights
+    /// together are larger than the second-level cache.
+    pub next_weights: usize,
 }
 
 impl Product<'_> {
@@ -61,7 +73,7 @@ impl Product<'_> {
     /// count is 1 to that of the instruction set's register tile.
     pub unsafe fn run(self, isa: Isa) {
         let mut first = 0;
-        for (pieces, rows) in cut(self.tiles.len(), rows(isa, self.vectors)) {
+        for (pieces, rows) in self.pieces {
             let range = first..first + pieces * rows;
             first = range.end;
             let piece = Product {
@@ -84,6 +96,8 @@ pub(super) struct FilterProduct<'a> {
     /// The offset of an entry plus that of a tile, from here, is an input.
     pub input: *const f32,
     pub entries: &'a [u32],
+    /// How the entries are cut.
+    pub pieces: Pieces,
     pub tiles: &'a [u32],
     /// `[tile][..]`, `pitch` floats from a tile to the next.
     pub dm: *const f32,
@@ -101,7 +115,7 @@ impl FilterProduct<'_> {
     /// count is 1 to that of the instruction set's register tile.
     pub unsafe fn run(self, isa: Isa) {
         let mut first = 0;
-        for (pieces, rows) in cut(self.entries.len(), rows(isa, self.vectors)) {
+        for (pieces, rows) in self.pieces {
             let range = first..first + pieces * rows;
             let piece = FilterProduct {
                 entries: &self.entries[range.clone()],
@@ -174,6 +188,7 @@ impl Tiled for Product<'_> {
                         for channel in 0..input.channels {
                             let x = tile.map(|offset| x.add(offset + channel));
                             multiply_add(&mut sums, x, weights);
+                            S::prefetch(weights.wrapping_add(self.next_weights));
                             weights = weights.add(NZ * S::LANES);
                         }
                     }
@@ -216,6 +231,11 @@ impl Tiled for FilterProduct<'_> {
                 let inputs = entry.map(|offset| self.input.add(offset as usize));
                 let mut sums = [[S::splat(0.0); NZ]; N];
                 let mut dm = self.dm;
+                if self.add {
+                    for i in 0..NZ * N {
+                        S::prefetch(out.wrapping_add(i * S::LANES));
+                    }
+                }
                 for &tile in self.tiles {
                     multiply_add(&mut sums, inputs.map(|input| input.add(tile as usize)), dm);
                     dm = dm.add(self.pitch);

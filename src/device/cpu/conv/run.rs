@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use super::plan::{Outputs, Pass, Strip};
-use super::product::Product;
+use super::outputs::Outputs;
+use super::plan::{Pass, Strip};
+use super::product::{Product, pieces};
 use super::stage::{InputRow, OutputRow, copy_row};
 use crate::device::cpu::simd::Isa;
 use crate::shape::PLANE;
@@ -153,6 +154,7 @@ impl Pass {
         let channels = self.block_channels(block);
         for (class, tile_at) in self.classes.iter().zip(&outputs.tile_at) {
             let tiles = self.tiles(class, strip);
+            let pieces = pieces(isa, tiles);
             for point in 0..self.points() {
                 let entry = class.entry_at[block] + point * channels * class.parts.len();
                 for vectors in &outputs.vectors {
@@ -172,6 +174,7 @@ impl Pass {
                         parts: &class.part_at,
                         tiles: &class.tile_at[..tiles],
                         out_tiles: &tile_at[..tiles],
+                        pieces: pieces[vectors.len()],
                         weights: target.packed[outputs.packed_at(self, vectors, entry)..].as_ptr(),
                         out: out.as_mut_ptr(),
                         vectors: vectors.len(),
@@ -181,6 +184,7 @@ impl Pass {
                             None => outputs.planes - first_plane,
                         },
                         add,
+                        next_weights: channels * class.parts.len() * vectors.len() * outputs.lanes,
                     };
                     // SAFETY: the tables hold offsets of this strip's tiles in V (or in the source)
                     // and in M (or in the target), whose lengths the plan has fixed.

@@ -189,37 +189,43 @@ impl InputRow {
         halves: usize,
         v: *mut f32,
     ) {
-        let second = ((halves - 1) * self.step) as isize;
+        let second = (halves - 1) * self.step;
+        let corner = self
+            .plane
+            .wrapping_offset((self.y * self.w as isize + left) * PLANE as isize);
         // SAFETY: the caller's promise.
         unsafe {
             let mut grid = Grid::<S, AY, AX>::new();
             for x in 0..AX {
-                let column = left + x as isize;
                 let mut line = [S::splat(0.0); AY];
                 for (y, d) in line.iter_mut().enumerate() {
-                    let row = self.y + y as isize;
-                    *d = S::load_halves(
-                        self.pixel::<INSIDE>(row, column),
-                        self.pixel::<INSIDE>(row, column + second),
-                    );
+                    let mut first = corner.wrapping_add(y * self.w * PLANE + x * PLANE);
+                    let mut other = first.wrapping_add(second * PLANE);
+                    if !INSIDE {
+                        let (row, column) = (self.y + y as isize, left + x as isize);
+                        first = self.or_zeros(first, row, column);
+                        other = self.or_zeros(other, row, column + second as isize);
+                    }
+                    *d = S::load_halves(first, other);
                 }
                 grid.set_column(x, transform::input(line));
             }
+            let mut point = v;
             for y in 0..AY {
-                for (x, d) in transform::input(grid.row(y)).into_iter().enumerate() {
-                    d.store_halves(v.add((y * AX + x) * self.point_pitch), PLANE, halves);
+                for d in transform::input(grid.row(y)) {
+                    d.store_halves(point, PLANE, halves);
+                    point = point.wrapping_add(self.point_pitch);
                 }
             }
         }
     }
 
-    /// A pixel of the plane, or zeros if it is not known to be inside and is not.
+    /// The pixel at (y, x), or zeros outside of the image.
     #[inline(always)]
-    fn pixel<const INSIDE: bool>(&self, y: isize, x: isize) -> *const f32 {
+    fn or_zeros(&self, pixel: *const f32, y: isize, x: isize) -> *const f32 {
         // Negative coordinates are huge as unsigned numbers.
-        if INSIDE || ((y as usize) < self.h && (x as usize) < self.w) {
-            self.plane
-                .wrapping_offset((y * self.w as isize + x) * PLANE as isize)
+        if (y as usize) < self.h && (x as usize) < self.w {
+            pixel
         } else {
             ZEROS.as_ptr()
         }
@@ -254,8 +260,10 @@ impl Tiled for ToImage {
                     let mut grid = Grid::<S, MY, AX>::new();
                     for x in 0..AX {
                         let mut line = [S::splat(0.0); AY];
-                        for (y, s) in line.iter_mut().enumerate() {
-                            *s = S::load(sums.add((y * AX + x) * point_pitch));
+                        let mut point = sums.add(x * point_pitch);
+                        for s in &mut line {
+                            *s = S::load(point);
+                            point = point.wrapping_add(AX * point_pitch);
                         }
                         grid.set_column(x, transform::output(line));
                     }
@@ -329,10 +337,12 @@ impl Tiled for FromImage {
                         }
                         grid.set_column(x, transform::output_transposed(line));
                     }
+                    let mut point = sums;
                     for y in 0..AY {
                         let line: [S; AX] = transform::output_transposed(grid.row(y));
-                        for (x, d) in line.into_iter().enumerate() {
-                            d.store(sums.add((y * AX + x) * point_pitch));
+                        for d in line {
+                            d.store(point);
+                            point = point.wrapping_add(point_pitch);
                         }
                     }
                 }

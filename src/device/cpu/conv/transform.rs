@@ -49,48 +49,86 @@ impl CookToom {
             points: tile + part - 1,
         })
     }
+}
 
-    /// What tap `tap` contributes to point `point` of part `part`.
-    pub fn filter(&self, part: usize, point: usize, tap: usize) -> f64 {
-        if tap / self.part != part {
-            return 0.0;
+/// Finite points, and the filter's scale there, of a transform of `A` points.
+const fn finite_points<const A: usize>() -> &'static [(f64, f64)] {
+    match A {
+        1 => &[],
+        6 => &[
+            (0.0, 1.0 / 4.0),
+            (1.0, -1.0 / 6.0),
+            (-1.0, -1.0 / 6.0),
+            (2.0, 1.0 / 24.0),
+            (-2.0, 1.0 / 24.0),
+        ],
+        7 => &[
+            (1.0, -2.0 / 9.0),
+            (-1.0, 2.0 / 9.0),
+            (2.0, 1.0 / 45.0),
+            (-2.0, -1.0 / 45.0),
+            (0.5, 16.0 / 45.0),
+            (-0.5, -16.0 / 45.0),
+        ],
+        8 => &[
+            (0.0, 1.0),
+            (1.0, -2.0 / 9.0),
+            (-1.0, -2.0 / 9.0),
+            (2.0, 1.0 / 90.0),
+            (-2.0, 1.0 / 90.0),
+            (0.5, 32.0 / 45.0),
+            (-0.5, 32.0 / 45.0),
+        ],
+        _ => panic!("schemes have 1, 6, 7 or 8 points"),
+    }
+}
+
+/// What each of the `R` taps of a part contributes to each of `A` points: a power of the point,
+/// scaled; at infinity, the last tap.
+const fn filter_matrix<const A: usize, const R: usize>() -> [[f32; R]; A] {
+    let mut matrix = [[0.0; R]; A];
+    matrix[A - 1][R - 1] = 1.0;
+    let points = finite_points::<A>();
+    let mut point = 0;
+    while point < points.len() {
+        let (x, scale) = points[point];
+        let (mut tap, mut power) = (0, scale);
+        while tap < R {
+            matrix[point][tap] = power as f32;
+            power *= x;
+            tap += 1;
         }
-        let power = tap % self.part;
-        let (finite, scale): (&[f64], &[f64]) = match self.points {
-            1 => (&[], &[]),
-            6 => (
-                &[0.0, 1.0, -1.0, 2.0, -2.0],
-                &[1.0 / 4.0, -1.0 / 6.0, -1.0 / 6.0, 1.0 / 24.0, 1.0 / 24.0],
-            ),
-            7 => (
-                &[1.0, -1.0, 2.0, -2.0, 0.5, -0.5],
-                &[
-                    -2.0 / 9.0,
-                    2.0 / 9.0,
-                    1.0 / 45.0,
-                    -1.0 / 45.0,
-                    16.0 / 45.0,
-                    -16.0 / 45.0,
-                ],
-            ),
-            _ => (
-                &[0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5],
-                &[
-                    1.0,
-                    -2.0 / 9.0,
-                    -2.0 / 9.0,
-                    1.0 / 90.0,
-                    1.0 / 90.0,
-                    32.0 / 45.0,
-                    32.0 / 45.0,
-                ],
-            ),
-        };
-        match finite.get(point) {
-            Some(x) => scale[point] * x.powi(power as i32),
-            None => f64::from(u8::from(power + 1 == self.part)), // infinity: the last tap
+        point += 1;
+    }
+    matrix
+}
+
+/// Transforms the `R` taps of a part to `A` points.
+#[inline(always)]
+pub(super) fn filter<S: Simd, const A: usize, const R: usize>(taps: [S; R]) -> [S; A] {
+    let matrix = const { &filter_matrix::<A, R>() };
+    let mut u = [taps[0]; A];
+    for (u, row) in u.iter_mut().zip(matrix) {
+        *u = taps[0].scale(row[0]);
+        for (tap, &g) in taps.iter().zip(row).skip(1) {
+            *u = tap.mul_add_scaled(g, *u);
         }
     }
+    u
+}
+
+/// The transpose of [`filter`]: gradients at `A` points to gradients of the `R` taps of a part.
+#[inline(always)]
+pub(super) fn filter_transposed<S: Simd, const A: usize, const R: usize>(du: [S; A]) -> [S; R] {
+    let matrix = const { &filter_matrix::<A, R>() };
+    let mut taps = [du[0]; R];
+    for (tap, sum) in taps.iter_mut().enumerate() {
+        *sum = du[0].scale(matrix[0][tap]);
+        for (du, row) in du.iter().zip(matrix).skip(1) {
+            *sum = du.mul_add_scaled(row[tap], *sum);
+        }
+    }
+    taps
 }
 
 /// Pairs of points ±x, as they follow each other: x, and the sum and product of the squares of the
@@ -100,8 +138,7 @@ const PAIRS: [(f32, f32, f32); 3] = [(1.0, 4.25, 1.0), (2.0, 1.25, 0.25), (0.5, 
 /// Transforms `A` inputs of a line to the values at `A` points.
 #[inline(always)]
 pub(super) fn input<S: Simd, const A: usize>(d: [S; A]) -> [S; A] {
-    // SAFETY: `d` exists, so the CPU has the instructions.
-    let times = |a: S, x: f32, b: S| a.mul_add(unsafe { S::splat(x) }, b);
+    let times = |a: S, x: f32, b: S| a.mul_add_scaled(x, b);
     let mut v = d;
     match A {
         1 => {}
@@ -143,8 +180,7 @@ pub(super) fn input<S: Simd, const A: usize>(d: [S; A]) -> [S; A] {
 /// `x^i` times the product there, and infinity counts for the last output alone.
 #[inline(always)]
 pub(super) fn output<S: Simd, const A: usize, const M: usize>(s: [S; A]) -> [S; M] {
-    // SAFETY: `s` exists, so the CPU has the instructions.
-    let times = |a: S, x: f32, b: S| a.mul_add(unsafe { S::splat(x) }, b);
+    let times = |a: S, x: f32, b: S| a.mul_add_scaled(x, b);
     let mut y = [s[0]; M];
     if A == 1 {
         return y;
@@ -183,8 +219,7 @@ pub(super) fn output<S: Simd, const A: usize, const M: usize>(s: [S; A]) -> [S; 
 /// The transpose of [`output`]: gradients of `M` outputs to gradients of the products at `A` points.
 #[inline(always)]
 pub(super) fn output_transposed<S: Simd, const A: usize, const M: usize>(dy: [S; M]) -> [S; A] {
-    // SAFETY: `dy` exists, so the CPU has the instructions.
-    let times = |a: S, x: f32, b: S| a.mul_add(unsafe { S::splat(x) }, b);
+    let times = |a: S, x: f32, b: S| a.mul_add_scaled(x, b);
     let mut ds = [dy[0]; A]; // right for the point 0, and for one point
     if A == 1 {
         return ds;
@@ -225,22 +260,29 @@ mod tests {
     }
 
     /// A line of inputs through the scheme for `taps` equals the plain sums, and the transposed
-    /// output transform is the transpose.
-    fn check<const A: usize, const M: usize>(taps: usize) {
+    /// transforms are the transposes.
+    fn check<const A: usize, const M: usize, const R: usize>(taps: usize) {
         let scheme = CookToom::new(taps).expect("a scheme for these taps");
-        assert_eq!((scheme.points, scheme.tile), (A, M));
-        let filter: Vec<f64> = (0..taps).map(|t| (t * 5 % 7) as f64 - 2.5).collect();
+        assert_eq!((scheme.points, scheme.tile, scheme.part), (A, M, R));
+        let filter: Vec<f64> = (0..scheme.parts * R)
+            .map(|t| {
+                if t < taps {
+                    (t * 5 % 7) as f64 - 2.5
+                } else {
+                    0.0
+                }
+            })
+            .collect();
         let line: Vec<f64> = (0..A + (scheme.parts - 1) * M)
             .map(|i| (i * 3 % 11) as f64 - 4.0)
             .collect();
         let mut products = [0.0; A];
         for part in 0..scheme.parts {
             let v = input::<_, A>(std::array::from_fn(|i| splat(line[part * M + i])));
-            for (point, product) in products.iter_mut().enumerate() {
-                let u: f64 = (0..taps)
-                    .map(|t| filter[t] * scheme.filter(part, point, t))
-                    .sum();
-                *product += u * value(v[point]);
+            let taps = std::array::from_fn(|t| splat(filter[part * R + t]));
+            let u = super::filter::<_, A, R>(taps);
+            for (product, (u, v)) in products.iter_mut().zip(u.into_iter().zip(v)) {
+                *product += value(u) * value(v);
             }
         }
         let y = output::<_, A, M>(products.map(splat)).map(value);
@@ -252,21 +294,36 @@ mod tests {
                 y[i]
             );
         }
-        for i in 0..M {
-            let unit = std::array::from_fn(|j| splat(f64::from(u8::from(i == j))));
-            let row = output_transposed::<_, A, M>(unit).map(value);
-            for (point, row) in row.into_iter().enumerate() {
-                let unit = std::array::from_fn(|j| splat(f64::from(u8::from(point == j))));
-                assert_eq!(row, value(output::<_, A, M>(unit)[i]), "{taps} taps");
+        transposed::<A, M>(output, output_transposed);
+        transposed::<R, A>(super::filter, filter_transposed);
+    }
+
+    /// Checks that `back` is the transpose of `forward`, by unit vectors.
+    fn transposed<const I: usize, const O: usize>(
+        forward: impl Fn([Portable<8>; I]) -> [Portable<8>; O],
+        back: impl Fn([Portable<8>; O]) -> [Portable<8>; I],
+    ) {
+        for i in 0..I {
+            let column = forward(unit(i)).map(value);
+            for (o, &element) in column.iter().enumerate() {
+                assert_eq!(
+                    value(back(unit(o))[i]),
+                    element,
+                    "{I} to {O}, element ({o}, {i})"
+                );
             }
         }
     }
 
+    fn unit<const N: usize>(i: usize) -> [Portable<8>; N] {
+        std::array::from_fn(|j| splat(f64::from(u8::from(i == j))))
+    }
+
     #[test]
     fn every_scheme_gives_the_plain_sums() {
-        check::<1, 1>(1);
-        check::<6, 4>(3);
-        check::<8, 4>(5);
-        check::<7, 4>(7);
+        check::<1, 1, 1>(1);
+        check::<6, 4, 3>(3);
+        check::<8, 4, 5>(5);
+        check::<7, 4, 4>(7);
     }
 }

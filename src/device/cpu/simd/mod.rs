@@ -4,7 +4,15 @@
 //! instruction set and enters the one that the CPU has. Everything `run` calls must be
 //! `#[inline(always)]`, or it is compiled without the instruction set's features.
 
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
 use std::ops::{Add, Mul, Sub};
+
+pub use portable::Portable;
+#[cfg(target_arch = "x86_64")]
+pub use x86::{Avx2, Avx512};
 
 /// An instruction set that this CPU has, with the vector type that uses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,233 +172,27 @@ pub trait Simd: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Se
     /// The floats are writable.
     unsafe fn store_halves(self, p: *mut f32, stride: usize, halves: usize);
 
+    /// Asks for the cache line of `p`, which need not be readable.
+    fn prefetch(p: *const f32);
+
     /// `self * b + c`.
     fn mul_add(self, b: Self, c: Self) -> Self;
 
     /// The larger of each lane.
     fn max(self, other: Self) -> Self;
-}
 
-/// Plain arrays, for the compiler to vectorise; no fused multiplication, which may be a call.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-pub struct Portable<const L: usize>([f32; L]);
-
-impl<const L: usize> Portable<L> {
+    /// `self * x`
     #[inline(always)]
-    fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
-        Portable(std::array::from_fn(|i| f(self.0[i], other.0[i])))
+    fn scale(self, x: f32) -> Self {
+        // SAFETY: `self` exists, so the CPU has the instructions.
+        self * unsafe { Self::splat(x) }
     }
-}
 
-impl<const L: usize> Add for Portable<L> {
-    type Output = Self;
+    /// `self * x + c`
     #[inline(always)]
-    fn add(self, other: Self) -> Self {
-        self.zip(other, |a, b| a + b)
-    }
-}
-
-impl<const L: usize> Sub for Portable<L> {
-    type Output = Self;
-    #[inline(always)]
-    fn sub(self, other: Self) -> Self {
-        self.zip(other, |a, b| a - b)
-    }
-}
-
-impl<const L: usize> Mul for Portable<L> {
-    type Output = Self;
-    #[inline(always)]
-    fn mul(self, other: Self) -> Self {
-        self.zip(other, |a, b| a * b)
-    }
-}
-
-impl<const L: usize> Simd for Portable<L> {
-    const LANES: usize = L;
-
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> Self {
-        Portable([x; L])
-    }
-
-    #[inline(always)]
-    unsafe fn load(p: *const f32) -> Self {
-        // SAFETY: the caller promises L readable floats; arrays of floats need the alignment of one.
-        Portable(unsafe { *p.cast() })
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, p: *mut f32) {
-        // SAFETY: the caller promises L writable floats.
-        unsafe { *p.cast() = self.0 }
-    }
-
-    #[inline(always)]
-    unsafe fn load_halves(low: *const f32, high: *const f32) -> Self {
-        let half = |i| if i < 8 { low } else { high };
-        // SAFETY: the caller promises 8 readable floats in each half.
-        Portable(std::array::from_fn(|i| unsafe { *half(i).add(i % 8) }))
-    }
-
-    #[inline(always)]
-    unsafe fn store_halves(self, p: *mut f32, stride: usize, halves: usize) {
-        for (i, &x) in self.0.iter().take(halves * 8).enumerate() {
-            // SAFETY: the caller promises 8 writable floats at each half.
-            unsafe { *p.add(i / 8 * stride + i % 8) = x }
-        }
-    }
-
-    #[inline(always)]
-    fn mul_add(self, b: Self, c: Self) -> Self {
-        self * b + c
-    }
-
-    #[inline(always)]
-    fn max(self, other: Self) -> Self {
-        self.zip(other, f32::max)
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-pub use x86::{Avx2, Avx512};
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::*;
-    use std::ops::{Add, Mul, Sub};
-
-    use super::Simd;
-
-    /// AVX2 with fused multiplication: 8 lanes, 16 registers.
-    #[derive(Clone, Copy)]
-    #[repr(transparent)]
-    pub struct Avx2(__m256);
-
-    /// AVX-512: 16 lanes, 32 registers.
-    #[derive(Clone, Copy)]
-    #[repr(transparent)]
-    pub struct Avx512(__m512);
-
-    /// Lane-wise operators by intrinsics of two arguments.
-    macro_rules! operators {
-        ($vector:ident: $($operator:ident $method:ident $intrinsic:ident),*) => { $(
-            impl $operator for $vector {
-                type Output = Self;
-                #[inline(always)]
-                fn $method(self, other: Self) -> Self {
-                    // SAFETY: `self` exists, so the CPU has the instruction.
-                    $vector(unsafe { $intrinsic(self.0, other.0) })
-                }
-            }
-        )* };
-    }
-    operators!(Avx2: Add add _mm256_add_ps, Sub sub _mm256_sub_ps, Mul mul _mm256_mul_ps);
-    operators!(Avx512: Add add _mm512_add_ps, Sub sub _mm512_sub_ps, Mul mul _mm512_mul_ps);
-
-    // SAFETY of every block below: the caller promises the memory, and either promises the
-    // instructions or holds a vector, which exists only where they do.
-    impl Simd for Avx2 {
-        const LANES: usize = 8;
-
-        #[inline(always)]
-        unsafe fn splat(x: f32) -> Self {
-            // SAFETY: as above.
-            Avx2(unsafe { _mm256_set1_ps(x) })
-        }
-
-        #[inline(always)]
-        unsafe fn load(p: *const f32) -> Self {
-            // SAFETY: as above.
-            Avx2(unsafe { _mm256_loadu_ps(p) })
-        }
-
-        #[inline(always)]
-        unsafe fn store(self, p: *mut f32) {
-            // SAFETY: as above.
-            unsafe { _mm256_storeu_ps(p, self.0) }
-        }
-
-        #[inline(always)]
-        unsafe fn load_halves(low: *const f32, _high: *const f32) -> Self {
-            // SAFETY: as above.
-            unsafe { Self::load(low) }
-        }
-
-        #[inline(always)]
-        unsafe fn store_halves(self, p: *mut f32, _stride: usize, _halves: usize) {
-            // SAFETY: as above.
-            unsafe { self.store(p) }
-        }
-
-        #[inline(always)]
-        fn mul_add(self, b: Self, c: Self) -> Self {
-            // SAFETY: as above.
-            Avx2(unsafe { _mm256_fmadd_ps(self.0, b.0, c.0) })
-        }
-
-        #[inline(always)]
-        fn max(self, other: Self) -> Self {
-            // SAFETY: as above.
-            Avx2(unsafe { _mm256_max_ps(self.0, other.0) })
-        }
-    }
-
-    impl Simd for Avx512 {
-        const LANES: usize = 16;
-
-        #[inline(always)]
-        unsafe fn splat(x: f32) -> Self {
-            // SAFETY: as above.
-            Avx512(unsafe { _mm512_set1_ps(x) })
-        }
-
-        #[inline(always)]
-        unsafe fn load(p: *const f32) -> Self {
-            // SAFETY: as above.
-            Avx512(unsafe { _mm512_loadu_ps(p) })
-        }
-
-        #[inline(always)]
-        unsafe fn store(self, p: *mut f32) {
-            // SAFETY: as above.
-            unsafe { _mm512_storeu_ps(p, self.0) }
-        }
-
-        #[inline(always)]
-        unsafe fn load_halves(low: *const f32, high: *const f32) -> Self {
-            // SAFETY: as above.
-            unsafe {
-                let low = _mm512_castps_pd(_mm512_castps256_ps512(_mm256_loadu_ps(low)));
-                let high = _mm256_castps_pd(_mm256_loadu_ps(high));
-                Avx512(_mm512_castpd_ps(_mm512_insertf64x4::<1>(low, high)))
-            }
-        }
-
-        #[inline(always)]
-        unsafe fn store_halves(self, p: *mut f32, stride: usize, halves: usize) {
-            // SAFETY: as above.
-            unsafe {
-                _mm256_storeu_ps(p, _mm512_castps512_ps256(self.0));
-                if halves > 1 {
-                    let high = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(self.0));
-                    _mm256_storeu_ps(p.add(stride), _mm256_castpd_ps(high));
-                }
-            }
-        }
-
-        #[inline(always)]
-        fn mul_add(self, b: Self, c: Self) -> Self {
-            // SAFETY: as above.
-            Avx512(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
-        }
-
-        #[inline(always)]
-        fn max(self, other: Self) -> Self {
-            // SAFETY: as above.
-            Avx512(unsafe { _mm512_max_ps(self.0, other.0) })
-        }
+    fn mul_add_scaled(self, x: f32, c: Self) -> Self {
+        // SAFETY: `self` exists, so the CPU has the instructions.
+        self.mul_add(unsafe { Self::splat(x) }, c)
     }
 }
 

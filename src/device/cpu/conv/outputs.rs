@@ -1,0 +1,110 @@
+//! What a pass writes: its channels as lanes of vectors, and the order of its packed weights.
+
+use std::ops::Range;
+
+use super::axis::grid;
+use super::plan::{Class, Pass, odd_lines, offset};
+use crate::device::cpu::simd::Isa;
+use crate::shape::{PLANE, planes};
+
+/// What a pass writes: a tensor, its channels, and the order of its packed weights,
+/// `[block of vectors][block of planes][class][point][plane][part][channel][vectors * lanes]`.
+pub(super) struct Outputs {
+    pub planes: usize,
+    pub h: usize,
+    pub w: usize,
+    /// Of each lane, its channel; none where the last plane of a group is not full.
+    pub channels: Vec<Option<usize>>,
+    /// Blocks of vectors that register tiles span.
+    pub vectors: Vec<Range<usize>>,
+    /// Lanes of a vector.
+    pub lanes: usize,
+    /// Of each class, the offset of each tile of a strip: in the tensor (plain), in M (transform).
+    pub tile_at: Vec<Vec<u32>>,
+    /// Floats from a point of M to the next.
+    pub m_pitch: usize,
+}
+
+impl Outputs {
+    /// The tensor of `groups` of channels, `h x w`, that `pass` writes; channels count from `first`.
+    pub fn new(
+        isa: Isa,
+        pass: &Pass,
+        groups: &[usize],
+        h: usize,
+        w: usize,
+        first: usize,
+    ) -> Outputs {
+        let n_planes: usize = groups.iter().map(|&group| planes(group)).sum();
+        let mut channels = Vec::new();
+        let mut channel = first;
+        for &group in groups {
+            channels.extend((channel..channel + group).map(Some));
+            channels.resize(channels.len().next_multiple_of(PLANE), None);
+            channel += group;
+        }
+        let lanes = isa.lanes();
+        channels.resize(channels.len().next_multiple_of(lanes), None);
+        let n_vectors = channels.len() / lanes;
+        let blocks = n_vectors.div_ceil(isa.register_tile().1);
+        let cut = |i: usize| (i * n_vectors).div_ceil(blocks);
+        let vectors = (0..blocks).map(|i| cut(i)..cut(i + 1)).collect();
+        let tiles = pass.classes[0].tile_at.len();
+        let mut outputs = Outputs {
+            planes: n_planes,
+            h,
+            w,
+            m_pitch: odd_lines(tiles * channels.len()),
+            channels,
+            vectors,
+            lanes,
+            tile_at: Vec::new(),
+        };
+        outputs.tile_at = pass
+            .classes
+            .iter()
+            .map(|class| outputs.tiles(pass, class))
+            .collect();
+        outputs
+    }
+
+    /// Floats of an image.
+    pub fn image(&self) -> usize {
+        self.planes * self.h * self.w * PLANE
+    }
+
+    /// Lanes of all vectors.
+    pub fn width(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Floats of the packed weights.
+    pub fn packed_len(&self, pass: &Pass) -> usize {
+        pass.entries * self.width()
+    }
+
+    /// Where the weights of `entry` begin for a block of vectors.
+    pub fn packed_at(&self, pass: &Pass, vectors: &Range<usize>, entry: usize) -> usize {
+        (pass.entries * vectors.start + entry * vectors.len()) * self.lanes
+    }
+
+    fn tiles(&self, pass: &Pass, class: &Class) -> Vec<u32> {
+        if pass.transform.is_some() {
+            return (0..class.tile_at.len())
+                .map(|tile| offset(tile * self.width()))
+                .collect();
+        }
+        let [y, x] = &pass.axes;
+        let mut at = Vec::new();
+        for i in 0..pass.strip[0] {
+            at.extend(
+                grid(class.tiles[0].min(pass.strip[1]), class.tiles[1]).map(|[r, c]| {
+                    let row = class.phase[0] + r * y.out_step;
+                    let column = class.phase[1] + c * x.out_step;
+                    offset(i * self.image() + (row * self.w + column) * PLANE)
+                }),
+            );
+        }
+        at
+    }
+}
