@@ -61,6 +61,8 @@ pub enum Data {
     Normal(f64, f64),
     /// Uniform in a range.
     Uniform(f64, f64),
+    /// Of a size that is uniform in a range, with either sign.
+    Signed(f64, f64),
     /// Whole numbers from minus to plus this one: sums of products are exact, and there are ties.
     Integers(u32),
     /// One number everywhere.
@@ -79,6 +81,10 @@ impl Data {
         let value = |i: usize| match self {
             Data::Normal(mean, deviation) => mean + deviation * rng.normal(),
             Data::Uniform(low, high) => rng.uniform_in(*low, *high),
+            Data::Signed(low, high) => {
+                let sign = if rng.below(2) == 0 { 1.0 } else { -1.0 };
+                sign * rng.uniform_in(*low, *high)
+            }
             Data::Integers(bound) => f64::from(rng.below(2 * bound + 1)) - f64::from(*bound),
             Data::Constant(value) => *value,
             Data::Literal(values) => values[i],

@@ -1,6 +1,7 @@
 //! Every operation: the reference against numbers computed by hand, and the table of
 //! `device::cases`, which says how close other devices come.
 
+mod cpu;
 mod literals;
 mod views;
 

@@ -5,7 +5,7 @@ use crate::graph::Shape;
 use crate::graph::step::{Contribution, Source, Step};
 
 /// Sums of up to 1,024 values in f32.
-const TOLERANCE: f64 = 5e-6;
+const TOLERANCE: f64 = 3e-6;
 
 pub(super) fn cases() -> Vec<Case> {
     let groups = Shape {

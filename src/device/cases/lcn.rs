@@ -6,7 +6,7 @@ use crate::graph::Shape;
 use crate::graph::step::{Contribution, Step};
 
 /// Two sums of 81 taps in f32, a root and a quotient; x - G*x loses a few bits.
-const TOLERANCE: f64 = 2e-5;
+const TOLERANCE: f64 = 3e-6;
 /// Where x is flat, x - G*x is rounding alone, 1e-7 of x, over the floor of 1e-4.
 const FLAT: f64 = 1e-2;
 

@@ -6,7 +6,7 @@ use crate::graph::step::Step;
 use crate::graph::{IMAGE_CHANNELS, IMAGE_SIZE, Shape};
 
 /// Whole numbers times a scale in f32. A loss, which shows the labels, rounds as softmax_xent's.
-const TOLERANCE: f64 = 2e-6;
+const TOLERANCE: f64 = 5e-7;
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = vec![];

@@ -1,7 +1,7 @@
 //! Running a case: inputs in, steps, outputs out; and its loss as a function of one input.
 
+use super::Data;
 use super::compare::{Output, Outputs};
-use super::{Case, Data};
 use crate::data::{Augment, Dataset};
 use crate::device::{Control, Device, DeviceError, Input, List, Session};
 use crate::graph::Shape;
@@ -248,12 +248,5 @@ impl Prepared {
                 }
             }
         }
-    }
-}
-
-impl Case {
-    /// Whether a device's [`Convolution`](crate::device::Convolution) matters to it.
-    pub fn has_convolution(&self) -> bool {
-        ["conv", "gather"].contains(&self.op)
     }
 }

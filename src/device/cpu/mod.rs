@@ -57,6 +57,11 @@ impl Cpu {
         })
     }
 
+    /// The same with another of the instruction sets that the CPU has: tests run them all.
+    pub fn with_isa(self, isa: Isa) -> Cpu {
+        Cpu { isa, ..self }
+    }
+
     fn threads(&self) -> usize {
         self.pool.current_num_threads()
     }
