@@ -62,6 +62,23 @@ pub struct ControllerError {
 }
 
 impl ControllerConfig {
+    /// The settings that go with a preset of the space. `sample` has a few hundred samples to learn
+    /// from: a higher learning rate, and initial weights that let the policy tell layers apart from
+    /// the start (within the paper's ±0.08 the state hardly moves, and what is learned first is the
+    /// same for every layer; docs/results/2026-11-24-rigged has the figures).
+    pub fn preset(name: &str) -> Option<Self> {
+        let paper = ControllerConfig::default();
+        match name {
+            "v1" | "v2" | "v3" => Some(paper),
+            "sample" => Some(ControllerConfig {
+                learning_rate: 0.02,
+                init_range: 0.5,
+                ..paper
+            }),
+            _ => None,
+        }
+    }
+
     /// Whether every setting is one that a controller can learn with.
     pub fn check(&self) -> Result<(), ControllerError> {
         let hidden = self.hidden as f64;

@@ -152,14 +152,12 @@ fn the_same_history_gives_the_same_state() {
     assert!((1..4).all(|i| states[i] != states[i - 1]), "{states:?}");
 }
 
-/// The short form of `examples/rigged.rs`, whose table has 20 seeds.
+/// The short form of `examples/rigged.rs`, whose tables have 20 seeds.
 #[test]
 fn learns_a_rigged_reward() {
     let space = space(&preset("sample"));
-    let config = ControllerConfig {
-        learning_rate: 0.02,
-        ..ControllerConfig::default()
-    };
+    let config = ControllerConfig::preset("sample").unwrap();
+    assert_eq!(config.learning_rate, 0.02);
     for seed in 0..3 {
         let problem = Rigged::new(&space, seed);
         let policy = last_quarter_mean(&problem.policy_rewards(&config, 8, 600));
