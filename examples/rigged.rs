@@ -1,16 +1,20 @@
 //! Prints how far the policy gets beyond random draws on the rigged problem of the `sample` space:
-//! `cargo run --release --example rigged`.
+//! `cargo run --release --example rigged [FIRST_SEED]`.
 
 use nas_engine::controller::ControllerConfig;
 use nas_engine::controller::rigged::{NOISE, Rigged, last_quarter_mean};
 use nas_engine::space::{ConvSpace, SpaceConfig};
 use rayon::prelude::*;
 
+/// Seeds of a table.
 const SEEDS: u64 = 20;
 /// Children of a batch, as in the `sample` preset.
 const M: u64 = 8;
 
 fn main() {
+    let first = std::env::args()
+        .nth(1)
+        .map_or(0, |seed| seed.parse().expect("a seed is a number"));
     let config = SpaceConfig::preset("sample").expect("it is a preset");
     let space = ConvSpace::new(&config).expect("a preset is sound");
     let sample = ControllerConfig::preset("sample").expect("it is a preset");
@@ -38,14 +42,15 @@ fn main() {
         println!("## {title}\n");
         println!("Learning rate {rate}, initial weights within ±{range}, m = {M}, noise {NOISE};");
         println!("mean reward of the last quarter of {samples} samples:\n");
-        print(&(0..SEEDS).into_par_iter().map(run).collect::<Vec<_>>());
+        let means: Vec<_> = (first..first + SEEDS).into_par_iter().map(run).collect();
+        print(first, &means);
     }
 }
 
-/// A table of (policy, random) by seed, and the spread of their difference.
-fn print(means: &[(f64, f64)]) {
+/// A table of (policy, random) by seed from `first`, and the spread of their difference.
+fn print(first: u64, means: &[(f64, f64)]) {
     println!("| seed | policy | random | difference |\n|---|---|---|---|");
-    for (seed, (policy, random)) in means.iter().enumerate() {
+    for (seed, (policy, random)) in (first..).zip(means) {
         println!(
             "| {seed} | {policy:.3} | {random:.3} | {:.3} |",
             policy - random
