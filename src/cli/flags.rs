@@ -17,10 +17,10 @@ use crate::space::Architecture;
 #[derive(Args)]
 pub struct DeviceFlags {
     /// auto, cpu, reference, cuda or cuda:N[,M…]
-    #[arg(long)]
+    #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
     /// auto: transforms where they are faster; direct: plain sums only
-    #[arg(long)]
+    #[arg(long, value_name = "HOW", value_parser = ["auto", "direct"])]
     pub convolution: Option<String>,
     /// Threads; every core by default
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
@@ -38,12 +38,17 @@ pub struct DataFlags {
     pub limit: Option<i64>,
 }
 
-/// Settings that come from a file or are the root of all chance.
+/// Settings from a file.
 #[derive(Args)]
 pub struct ConfigFlags {
     /// TOML file of settings; a run's config.toml is one
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// The root of all chance.
+#[derive(Args)]
+pub struct SeedFlags {
     /// Seed of all that is drawn
     #[arg(long, allow_negative_numbers = true, value_name = "S")]
     pub seed: Option<i64>,
@@ -89,15 +94,15 @@ impl Settings {
         Ok(())
     }
 
+    /// Adds the seed.
+    pub fn seed(&mut self, flags: &SeedFlags) {
+        self.set("search.seed", "--seed", flags.seed);
+    }
+
     /// Lays these settings over a file and a preset.
     pub fn resolve(self, flags: &ConfigFlags, preset: &str) -> Result<Config, Failure> {
-        let mut settings = self;
-        settings.set("search.seed", "--seed", flags.seed);
-        Ok(Config::resolve(
-            flags.config.as_deref(),
-            &settings.0,
-            preset,
-        )?)
+        let file = flags.config.as_deref();
+        Ok(Config::resolve(file, &self.0, preset)?)
     }
 }
 

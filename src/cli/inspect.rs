@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
 use super::failure::{Failure, Kind};
@@ -13,7 +14,7 @@ use crate::device::{self, Convolution};
 use crate::graph::{Costs, Graph, Layer, Options, Params, Plan};
 use crate::report::table::{Align, aligned};
 use crate::report::{notation, text};
-use crate::space::{ConvSpace, Token};
+use crate::space::{ConvSpace, PRESETS, Token};
 use crate::train::TrainError;
 
 /// Flags of `inspect`.
@@ -22,8 +23,8 @@ pub struct Flags {
     /// The architecture, a JSON file
     #[arg(long, value_name = "FILE")]
     arch: PathBuf,
-    /// Say the architecture in the tokens of this space: v1, v2, v3 or sample
-    #[arg(long, value_name = "PRESET")]
+    /// Say the architecture in the tokens of this space
+    #[arg(long, value_name = "PRESET", value_parser = PossibleValuesParser::new(PRESETS))]
     preset: Option<String>,
     /// Images of a batch, for the memory of training
     #[arg(long, allow_negative_numbers = true, value_name = "N")]

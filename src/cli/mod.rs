@@ -19,6 +19,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -101,7 +102,6 @@ fn run(arguments: Vec<OsString>) -> ExitCode {
 }
 
 fn execute(command: Command, matches: &ArgMatches, output: &Output) -> Result<(), Failure> {
-    let matches = matches.subcommand().map(|(_, matches)| matches);
     match command {
         Command::Search(flags) => search::run(&flags, &typed(matches), output),
         Command::Train(flags) => train::run(&flags, output),
@@ -135,17 +135,22 @@ fn with_environment(command: clap::Command) -> clap::Command {
     command.mut_args(flag).mut_subcommands(with_environment)
 }
 
-/// Names of the flags that were typed, as opposed to set in the environment.
-fn typed(matches: Option<&ArgMatches>) -> Vec<String> {
-    let typed = |matches: &ArgMatches, id: &str| {
-        matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine)
-    };
-    let Some(matches) = matches else {
+/// Names of the command's own flags that were typed, as opposed to set in the environment.
+fn typed(matches: &ArgMatches) -> Vec<String> {
+    let program = Cli::command();
+    let Some((name, matches)) = matches.subcommand() else {
         return Vec::new();
     };
-    let ids = matches.ids().map(|id| id.as_str());
-    ids.filter(|id| typed(matches, id))
-        .map(str::to_owned)
+    let arguments = program
+        .find_subcommand(name)
+        .into_iter()
+        .flat_map(|command| {
+            // Flags of every command are defined above it, and so are not among these.
+            command.get_arguments().map(Arg::get_id)
+        });
+    arguments
+        .filter(|id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine))
+        .map(|id| id.as_str().to_owned())
         .collect()
 }
 

@@ -5,26 +5,33 @@ mod finish;
 mod run_directory;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::failure::{Failure, Kind};
-use super::flags::{self, ConfigFlags, DataFlags, DeviceFlags, Settings};
+use super::flags::{self, ConfigFlags, DataFlags, DeviceFlags, SeedFlags, Settings};
 use super::machine;
 use super::output::Output;
 use super::progress::Progress;
 use crate::config::{Config, DEFAULT_PRESET, StrategyKind};
 use crate::controller::Controller;
 use crate::data::{Dataset, Split};
+use crate::device;
+use crate::search::best_weights::BestWeights;
+use crate::search::history::History;
 use crate::search::journal::{Entry, Run, RunTiming};
 use crate::search::local::{self, Local};
 use crate::search::{End, Search, Strategy, now};
-use crate::space::ConvSpace;
+use crate::space::{ConvSpace, PRESETS};
 use run_directory::RunDirectory;
+
+/// Name of the folder of the best children's weights within a run's directory.
+const WEIGHTS_FOLDER: &str = "weights";
 
 /// Flags of `search`.
 #[derive(Args)]
@@ -38,7 +45,7 @@ pub struct Flags {
     #[arg(long, value_name = "SPACE")]
     space: Option<String>,
     /// Settings to start from: v1, v2, v3 (the paper's) or sample (the default)
-    #[arg(long, value_name = "PRESET")]
+    #[arg(long, value_name = "PRESET", value_parser = PossibleValuesParser::new(PRESETS))]
     preset: Option<String>,
     /// Architectures in all, those of a resumed run counted
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
@@ -47,7 +54,7 @@ pub struct Flags {
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
     epochs: Option<i64>,
     /// policy: the controller learns; random: uniform draws, nothing learns
-    #[arg(long, value_name = "STRATEGY")]
+    #[arg(long, value_name = "STRATEGY", value_parser = ["policy", "random"])]
     strategy: Option<String>,
     /// Go on with a run that was stopped
     #[arg(long, value_name = "RUN")]
@@ -62,20 +69,12 @@ pub struct Flags {
     device: DeviceFlags,
     #[command(flatten)]
     config: ConfigFlags,
+    #[command(flatten)]
+    seed: SeedFlags,
 }
 
 /// Flags, by their names here, that go with `--resume`.
-const WITH_RESUME: [&str; 9] = [
-    "resume",
-    "samples",
-    "device",
-    "threads",
-    "json",
-    "verbose",
-    "quiet",
-    "no_progress",
-    "DeviceFlags",
-];
+const WITH_RESUME: [&str; 5] = ["resume", "samples", "device", "threads", "no_progress"];
 
 /// Runs the command. `typed` are the names of the flags on the command line.
 pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failure> {
@@ -98,6 +97,7 @@ fn begin(flags: &Flags, output: &Output) -> Result<(), Failure> {
     settings.set("train.epochs", "--epochs", flags.epochs);
     settings.data(&flags.data)?;
     settings.device(&flags.device);
+    settings.seed(&flags.seed);
     let mut config = settings.resolve(&flags.config, DEFAULT_PRESET)?;
     if config.device.memory_bytes.is_none() {
         config.device.memory_bytes = machine::memory_bytes().map(|bytes| bytes / 4 * 3);
@@ -107,11 +107,11 @@ fn begin(flags: &Flags, output: &Output) -> Result<(), Failure> {
     if flags.dry_run {
         return dry_run::run(&config, &dataset, output);
     }
-    // Opened before anything is written: a run that cannot begin leaves no directory.
-    let local = evaluator(&config, &dataset)?;
+    // Tried before anything is written: a run that cannot begin leaves no directory.
+    device::open(&config.device.name, Some(1), config.device.convolution)?;
     let directory = RunDirectory::create(flags.out.clone(), &config)?;
     output.note(&format!("run: {}", directory.path.display()));
-    go_on(&config, &dataset, local, directory, flags, output)
+    go_on(&config, &dataset, directory, flags, output)
 }
 
 /// A run that was stopped.
@@ -153,16 +153,14 @@ fn resume(
     let dataset = flags::open_data(&config.data, output)?;
     check_split(&config, &dataset)?;
     directory.check_same(&config, &dataset)?;
-    let local = evaluator(&config, &dataset)?;
     directory.write_config(&config)?;
-    go_on(&config, &dataset, local, directory, flags, output)
+    go_on(&config, &dataset, directory, flags, output)
 }
 
 /// Runs a search from where its history ends.
 fn go_on(
     config: &Config,
-    dataset: &Dataset,
-    mut evaluator: Local,
+    dataset: &Arc<Dataset>,
     directory: RunDirectory,
     flags: &Flags,
     output: &Output,
@@ -172,6 +170,7 @@ fn go_on(
         mut journal,
         mut history,
     } = directory;
+    let mut evaluator = evaluator(config, dataset, &path, &history)?;
     let device = evaluator.describe();
     if let Some(before) = history
         .runs
@@ -233,7 +232,15 @@ fn go_on(
     }
 }
 
-fn evaluator(config: &Config, dataset: &Arc<Dataset>) -> Result<Local, Failure> {
+fn evaluator(
+    config: &Config,
+    dataset: &Arc<Dataset>,
+    run: &Path,
+    history: &History,
+) -> Result<Local, Failure> {
+    let folder = run.join(WEIGHTS_FOLDER);
+    let best_weights = BestWeights::open(folder, history)
+        .map_err(|error| run_directory::cannot_write(&run.join(WEIGHTS_FOLDER), &error))?;
     Ok(Local::new(local::Settings {
         dataset: Arc::clone(dataset),
         train: config.train.clone(),
@@ -242,6 +249,7 @@ fn evaluator(config: &Config, dataset: &Arc<Dataset>) -> Result<Local, Failure> 
         convolution: config.device.convolution,
         threads: flags::threads(config),
         memory: config.device.memory_bytes.unwrap_or(u64::MAX),
+        best_weights: Some(best_weights),
     })?)
 }
 

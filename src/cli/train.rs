@@ -6,16 +6,14 @@ use clap::Args;
 use serde_json::json;
 
 use super::failure::{Failure, Kind};
-use super::flags::{self, ConfigFlags, DataFlags, DeviceFlags, Settings};
+use super::flags::{self, ConfigFlags, DataFlags, DeviceFlags, SeedFlags, Settings};
 use super::machine::{self, MemoryWatch};
 use super::output::Output;
 use crate::config::Config;
-use crate::data::Dataset;
 use crate::device;
 use crate::graph::params::Weights;
 use crate::graph::{Graph, Params};
 use crate::report::text;
-use crate::space::Architecture;
 use crate::train::checkpoint::{self, Metadata, WeightsFile};
 use crate::train::{self, EpochReport, Job, Outcome};
 
@@ -39,8 +37,8 @@ pub struct Flags {
     /// Initial learning rate, also in place of the architecture's own
     #[arg(long, allow_negative_numbers = true, value_name = "X")]
     learning_rate: Option<f64>,
-    /// Views of an image: upsample-crop, pad-crop or none
-    #[arg(long, value_name = "HOW")]
+    /// Views of an image
+    #[arg(long, value_name = "HOW", value_parser = ["upsample-crop", "pad-crop", "none"])]
     augment: Option<String>,
     /// Take the images in the order of the files, the last tenth for validation
     #[arg(long)]
@@ -61,6 +59,8 @@ pub struct Flags {
     device: DeviceFlags,
     #[command(flatten)]
     config: ConfigFlags,
+    #[command(flatten)]
+    seed: SeedFlags,
 }
 
 /// Runs the command.
@@ -111,7 +111,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         return Err(Failure::new(Kind::Run, message));
     }
     if let Some(path) = &flags.save {
-        let metadata = metadata(&architecture, &config, &dataset, &outcome);
+        let metadata = Metadata::new(&job, &outcome);
         checkpoint::save(path, &params, &outcome.weights, &metadata)?;
     }
     show(flags, &outcome, peak, output)
@@ -135,30 +135,12 @@ fn resolve(flags: &Flags) -> Result<Config, Failure> {
     );
     settings.data(&flags.data)?;
     settings.device(&flags.device);
+    settings.seed(&flags.seed);
     settings.resolve(&flags.config, PRESET)
 }
 
 fn read_weights(path: &Path, params: &Params) -> Result<Weights, Failure> {
     Ok(WeightsFile::read(path)?.weights(params)?)
-}
-
-fn metadata(
-    architecture: &Architecture,
-    config: &Config,
-    dataset: &Dataset,
-    outcome: &Outcome,
-) -> Metadata {
-    Metadata {
-        architecture: architecture.clone(),
-        seed: config.search.seed,
-        split_seed: config.train.split_seed,
-        shuffle: config.train.shuffle,
-        augment: config.train.augment,
-        classes: dataset.classes().to_vec(),
-        data_sha256: dataset.sha256(),
-        epochs: outcome.epochs.len(),
-        validation_accuracy: validation_accuracy(outcome).unwrap_or(0.0),
-    }
 }
 
 fn validation_accuracy(outcome: &Outcome) -> Option<f64> {

@@ -61,7 +61,7 @@ pub struct SearchConfig {
 }
 
 /// Where architectures come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StrategyKind {
     /// The controller, which learns.
@@ -115,11 +115,10 @@ impl Config {
         let sample = TrainConfig {
             epochs: 3,
             batch: 32,
-            learning_rate: 0.05,
             ..paper.clone()
         };
         let (samples, controller_rate, train) = match name {
-            "sample" => (48, 0.02, sample),
+            "sample" => (64, 0.02, sample),
             _ => (12_800, 0.0006, paper),
         };
         Some(Config {

@@ -252,6 +252,14 @@ impl Journal {
     }
 }
 
+impl Drop for Journal {
+    /// Closing the file is not enough: a process that is being started by another thread holds
+    /// copies of all open files for an instant, and with them the lock.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
+
 fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
     match file.try_lock() {
         Ok(()) => Ok(()),

@@ -13,12 +13,14 @@ use std::time::{Duration, Instant};
 use crate::data::Dataset;
 use crate::device::{self, Convolution, Device, DeviceError};
 use crate::graph::{Costs, Graph, Options, Params, Plan};
+use crate::search::best_weights::BestWeights;
 use crate::search::evaluator::{Evaluator, Job, News, Outcome, Status};
 use crate::search::journal::Timing;
+use crate::train::checkpoint::Metadata;
 use crate::train::{self, TrainConfig, TrainError};
 
 /// How the children of a search are trained.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Settings {
     /// What they are trained on.
     pub dataset: Arc<Dataset>,
@@ -34,6 +36,8 @@ pub struct Settings {
     pub threads: usize,
     /// Bytes of all plans together, and so the most that one may take.
     pub memory: u64,
+    /// Where the weights of the best children are kept.
+    pub best_weights: Option<BestWeights>,
 }
 
 /// The evaluator over the cores of this machine.
@@ -201,10 +205,17 @@ impl Settings {
                     memory_limit: None,
                     stop: Some(abandoned),
                 };
-                train::train(&child, &mut |epoch| tell(epoch.epoch))
+                let trained = train::train(&child, &mut |epoch| tell(epoch.epoch))?;
+                let outcome = ended(planned, &trained);
+                if let (Some(best), Status::Ok) = (&self.best_weights, outcome.status) {
+                    let reward = train::reward(&outcome.accuracies);
+                    let metadata = Metadata::new(&child, &trained);
+                    best.offer(sample, reward, &trained.weights, &metadata);
+                }
+                Ok(outcome)
             });
         let outcome = match trained {
-            Ok(trained) => ended(planned, &trained),
+            Ok(outcome) => outcome,
             Err(TrainError::Stopped) => return None,
             Err(error) => failed(&planned.job, status(&error), error.to_string()),
         };

@@ -4,6 +4,7 @@
 //! Resuming is the same loop: what the journal already says is read instead of done, so a search
 //! that was stopped anywhere ends with the journal of one that never was.
 
+pub mod best_weights;
 pub mod evaluator;
 pub mod history;
 pub mod journal;

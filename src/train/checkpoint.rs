@@ -12,6 +12,7 @@ use crate::data::Augment;
 use crate::graph::Params;
 use crate::graph::params::{Param, Weights};
 use crate::space::Architecture;
+use crate::train::{Job, Outcome};
 
 /// What a weights file says of itself.
 #[derive(Clone, Debug)]
@@ -34,6 +35,24 @@ pub struct Metadata {
     pub epochs: usize,
     /// After the last of them.
     pub validation_accuracy: f64,
+}
+
+impl Metadata {
+    /// What there is to say of the weights that a training ended with.
+    pub fn new(job: &Job, outcome: &Outcome) -> Metadata {
+        let last = outcome.epochs.last();
+        Metadata {
+            architecture: job.architecture.clone(),
+            seed: job.seed,
+            split_seed: job.config.split_seed,
+            shuffle: job.config.shuffle,
+            augment: job.config.augment,
+            classes: job.dataset.classes().to_vec(),
+            data_sha256: job.dataset.sha256(),
+            epochs: outcome.epochs.len(),
+            validation_accuracy: last.map_or(0.0, |epoch| epoch.validation_accuracy),
+        }
+    }
 }
 
 /// Why a weights file cannot be used or written.

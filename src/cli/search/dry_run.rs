@@ -16,9 +16,9 @@ use crate::space::ConvSpace;
 /// Architectures that are drawn to see what the space holds.
 const DRAWS: u64 = 200;
 
-/// Multiply-adds a second and thread that the estimate of time supposes; a processor of 2020 with
-/// AVX2 does 5 to 20 billion in such networks.
-const MULTIPLY_ADDS_PER_SECOND: f64 = 6e9;
+/// Multiply-adds a second and thread that the estimate of time supposes: what a core with AVX2 and
+/// FMA did in the mean of the sample space.
+const MULTIPLY_ADDS_PER_SECOND: f64 = 2e10;
 
 /// What drawn children take: least, mean and most.
 struct Range {

@@ -149,7 +149,8 @@ pub fn write(directory: &Path, name: &str, text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+/// Why a run cannot be kept where asked.
+pub fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
     let message = format!(
         "cannot write {}: {error}; choose another --out",
         path.display()

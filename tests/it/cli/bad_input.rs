@@ -260,8 +260,6 @@ fn flags() {
     train(&["--learning-rate", "NaN"], &["--learning-rate"]);
     train(&["--seed", "-1"], &["--seed"]);
     train(&["--threads", "0"], &["--threads"]);
-    train(&["--augment", "zoom"], &["--augment", "upsample-crop"]);
-    train(&["--convolution", "fast"], &["--convolution", "direct"]);
     train(&["--device", "tpu"], &["--device", "cuda:N"]);
     let usage = |arguments: &[&str], words: &[&str]| refused(arguments, 2, "usage", words);
     usage(
@@ -276,6 +274,16 @@ fn flags() {
         &["train", "--arch", &small, "--epoch", "3"],
         &["--epoch", "--epochs"],
     );
+    usage(
+        &["train", "--arch", &small, "--augment", "zoom"],
+        &["--augment", "upsample-crop"],
+    );
+    usage(
+        &["search", "--convolution", "fast"],
+        &["--convolution", "direct"],
+    );
+    usage(&["search", "--strategy", "luck"], &["--strategy", "random"]);
+    usage(&["search", "--preset", "v4"], &["--preset", "v3", "sample"]);
     usage(&["train"], &["--arch"]);
     usage(&["serach"], &["serach", "search"]);
     let save = [

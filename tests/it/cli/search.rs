@@ -2,15 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
-use nas_engine::search::journal::{self, Entry, Journal};
+use nas_engine::search::journal::{self, Entry};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Ended, data_folder, file, json, nas, object, program, run, text, write_data};
+use super::{Ended, data_folder, file, json, nas, object, program, run, text};
 
 /// Seven small children, repeats among them.
 const CONFIG: &str = r#"
@@ -33,14 +30,14 @@ max_depth = 2
 "#;
 
 /// Data, settings and a place for a run.
-struct Place {
+pub struct Place {
     folder: TempDir,
-    data: TempDir,
+    pub data: TempDir,
     config: String,
 }
 
 impl Place {
-    fn new() -> Place {
+    pub fn new() -> Place {
         let folder = tempfile::tempdir().unwrap();
         let config = file(folder.path(), "settings.toml", CONFIG);
         Place {
@@ -50,12 +47,12 @@ impl Place {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Arguments of a new run.
-    fn arguments(&self, name: &str, more: &[&str]) -> Vec<String> {
+    pub fn arguments(&self, name: &str, more: &[&str]) -> Vec<String> {
         let (data, out) = (text(self.data.path()), text(&self.path(name)));
         let fixed = [
             "search",
@@ -74,34 +71,35 @@ impl Place {
     }
 
     /// Runs a search to its end; what it prints with `--json`.
-    fn search(&self, name: &str, more: &[&str]) -> Value {
+    pub fn search(&self, name: &str, more: &[&str]) -> Value {
         json(&self.arguments(name, more))
     }
 
-    fn resume(&self, name: &str, more: &[&str]) -> Ended {
+    pub fn resume(&self, name: &str, more: &[&str]) -> Ended {
         let path = text(&self.path(name));
         nas(&[&["search", "--resume", &path], more].concat())
     }
 
-    fn journal(&self, name: &str) -> PathBuf {
+    pub fn journal(&self, name: &str) -> PathBuf {
         self.path(name).join(journal::FILE_NAME)
     }
 
-    fn facts(&self, name: &str) -> Vec<String> {
+    pub fn facts(&self, name: &str) -> Vec<String> {
         journal::facts(&self.journal(name)).unwrap()
     }
 
-    fn status(&self, name: &str) -> Value {
+    pub fn status(&self, name: &str) -> Value {
         json(&["status", &text(&self.path(name))])
     }
 }
 
 /// Every file of a directory with its bytes.
-fn snapshot(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+pub fn snapshot(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> = entries
+    let files = entries.filter(|path| path.is_file());
+    let mut files: Vec<_> = files
         .map(|path| (path.clone(), fs::read(path).unwrap()))
         .collect();
     files.sort();
@@ -245,132 +243,32 @@ fn a_run_s_settings_are_a_configuration() {
 }
 
 #[test]
-fn resuming_a_finished_run_changes_nothing() {
+fn the_weights_of_the_best_are_kept() {
     let place = Place::new();
-    let result = place.search("run", &["--samples", "3"]);
-    let before = snapshot(&place.path("run"));
-    let resumed = place.resume("run", &["--json"]);
-    assert_eq!(resumed.code, 0, "{resumed:?}");
-    assert_eq!(object(&resumed), result);
-    assert_eq!(snapshot(&place.path("run")), before);
-}
-
-#[test]
-fn more_samples_extend_a_run() {
-    let place = Place::new();
-    place.search("whole", &["--samples", "6"]);
-    place.search("run", &["--samples", "3"]);
-    let resumed = place.resume("run", &["--samples", "6", "--threads", "1"]);
-    assert_eq!(resumed.code, 0, "{resumed:?}");
-    assert_eq!(place.facts("run"), place.facts("whole"));
-    // The new total is kept.
-    assert_eq!(place.status("run")["total"], 6);
-    let fewer = place.resume("run", &["--samples", "5"]);
-    assert_eq!(fewer.code, 2, "{fewer:?}");
-}
-
-#[test]
-fn a_journal_cut_short_is_completed() {
-    let place = Place::new();
-    place.search("run", &[]);
-    let whole = place.facts("run");
-    let bytes = fs::read(place.journal("run")).unwrap();
-    for cut in [0, 10, bytes.len() / 3, bytes.len() / 2, bytes.len() - 1] {
-        fs::write(place.journal("run"), &bytes[..cut]).unwrap();
-        assert_eq!(place.status("run")["state"], "stopped");
-        let resumed = place.resume("run", &[]);
-        assert_eq!(resumed.code, 0, "cut at byte {cut}: {resumed:?}");
-        assert_eq!(place.facts("run"), whole, "cut at byte {cut}");
-    }
-    fs::remove_file(place.journal("run")).unwrap();
-    assert_eq!(place.resume("run", &[]).code, 0);
-    assert_eq!(place.facts("run"), whole, "without a journal");
-}
-
-#[test]
-fn a_signal_stops_a_search_which_then_goes_on() {
-    let place = Place::new();
-    let many = ["--samples", "40", "--epochs", "3"];
-    place.search("whole", &many);
-    let mut child = program()
-        .args(place.arguments("run", &many))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let began = Instant::now();
-    let n_lines =
-        || fs::read(place.journal("run")).map_or(0, |bytes| bytes.split(|&b| b == b'\n').count());
-    while n_lines() < 4 {
-        assert!(
-            began.elapsed() < Duration::from_secs(60),
-            "no child ended in a minute"
-        );
-        sleep(Duration::from_millis(2));
-    }
-    assert_eq!(place.status("run")["state"], "running");
-    let id = child.id().to_string();
-    let signalled = std::process::Command::new("kill")
-        .args(["-TERM", &id])
-        .status()
-        .unwrap();
-    assert!(signalled.success());
-    let code = child.wait().unwrap().code();
-    // It may have finished before the signal came.
-    assert!(code == Some(75) || code == Some(0), "{code:?}");
-    if code == Some(75) {
-        let output = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
-        assert!(output.contains("--resume"), "{output}");
-        assert_eq!(place.status("run")["state"], "stopped");
-    }
-    assert_eq!(place.resume("run", &[]).code, 0);
-    assert_eq!(place.facts("run"), place.facts("whole"));
-}
-
-#[test]
-fn one_run_has_one_writer() {
-    let place = Place::new();
-    place.search("run", &["--samples", "3"]);
-    let again = nas(&place.arguments("run", &[]));
-    assert_eq!(again.code, 2, "{again:?}");
-    assert!(
-        again.stderr.contains("--resume") && again.stderr.contains("--out"),
-        "{again:?}"
-    );
-    let (_writer, _) = Journal::resume(&place.journal("run")).unwrap();
-    let second = place.resume("run", &["--samples", "6"]);
-    assert_eq!(second.code, 2, "{second:?}");
-    assert!(second.stderr.contains("another nas-engine"), "{second:?}");
-}
-
-#[test]
-fn what_was_changed_under_a_run_is_noticed() {
-    let place = Place::new();
-    place.search("run", &["--samples", "3"]);
-    let refused = |code: i32, words: &str| {
-        let ended = place.resume("run", &["--samples", "6"]);
-        assert_eq!(ended.code, code, "{ended:?}");
-        assert!(ended.stderr.contains(words), "no '{words}' in {ended:?}");
-    };
-    let config = place.path("run").join("config.toml");
-    let settings = fs::read_to_string(&config).unwrap();
-    fs::write(&config, settings.replace("epochs = 2", "epochs = 3")).unwrap();
-    refused(2, "config.toml");
-    fs::write(&config, settings).unwrap();
-
-    write_data(place.data.path(), 80, 16, 7);
-    refused(3, "not the data");
-    write_data(place.data.path(), 80, 16, 1);
-
-    let journal = fs::read_to_string(place.journal("run")).unwrap();
-    fs::write(
-        place.journal("run"),
-        journal.replacen("\"batch\":0", "\"batch\":1", 1),
-    )
-    .unwrap();
-    refused(3, "line 2");
-    fs::write(place.journal("run"), &journal).unwrap();
-    assert_eq!(place.resume("run", &["--samples", "4"]).code, 0);
+    let result = place.search("run", &[]);
+    let best = result["best"].as_array().unwrap();
+    let weights = place.path("run").join("weights");
+    let mut kept: Vec<String> = snapshot(&weights)
+        .iter()
+        .map(|(path, _)| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let mut expected: Vec<String> = best
+        .iter()
+        .take(3)
+        .map(|best| format!("{}.safetensors", best["sample"]))
+        .collect();
+    kept.sort();
+    expected.sort();
+    assert_eq!(kept, expected);
+    let file = weights.join(format!("{}.safetensors", best[0]["sample"]));
+    let data = text(place.data.path());
+    let evaluated = json(&["eval", "--weights", &text(&file), "--data", &data]);
+    let accuracies = place.facts("run").into_iter().find_map(|fact| {
+        let fact: Value = serde_json::from_str(&format!("{fact}}}")).unwrap();
+        (fact["sample"] == best[0]["sample"]).then(|| fact["accuracies"].clone())
+    });
+    let last = accuracies.unwrap().as_array().unwrap().last().cloned();
+    assert_eq!(Some(evaluated["accuracy"].clone()), last);
 }
 
 #[test]
