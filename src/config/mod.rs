@@ -117,9 +117,9 @@ impl Config {
             batch: 32,
             ..paper.clone()
         };
-        let (samples, controller_rate, train) = match name {
-            "sample" => (64, 0.02, sample),
-            _ => (12_800, 0.0006, paper),
+        let (samples, train) = match name {
+            "sample" => (64, sample),
+            _ => (12_800, paper),
         };
         Some(Config {
             search: SearchConfig {
@@ -137,10 +137,7 @@ impl Config {
                 memory_bytes: None,
             },
             train,
-            controller: ControllerConfig {
-                learning_rate: controller_rate,
-                ..ControllerConfig::default()
-            },
+            controller: ControllerConfig::preset(name)?,
             space: SpaceConfig::preset(name)?,
         })
     }
