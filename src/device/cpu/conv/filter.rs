@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::outputs::Outputs;
 use super::pack::{MAX_LANES, MAX_TAPS, unpack};
 use super::plan::{Pass, Strip};
-use super::product::{FilterProduct, pieces};
+use super::product::{FilterProduct, entry_pieces};
 use super::stage::OutputRow;
 use crate::device::cpu::simd::Isa;
 use crate::shape::PLANE;
@@ -21,6 +21,8 @@ pub(super) struct FilterPass {
     pass: Pass,
     /// dY, in the order of the pass.
     outputs: Outputs,
+    /// Whether dM is dY itself: plain sums, vectors of one plane, strips of one image.
+    dy_in_place: bool,
     /// Of each block of planes, the offset of each of its entries.
     entries: Vec<Vec<u32>>,
     images: usize,
@@ -39,6 +41,7 @@ impl FilterPass {
         let least = MIN_TILES.div_ceil(tiles).max(MIN_IMAGES);
         let chunks = (images / least).clamp(1, MAX_CHUNKS);
         FilterPass {
+            dy_in_place: pass.transform.is_none() && outputs.lanes == PLANE && pass.strip[0] == 1,
             pass,
             outputs,
             entries,
@@ -70,7 +73,10 @@ impl FilterPass {
     }
 
     fn scratch_parts(&self) -> [usize; 3] {
-        let m = self.pass.points() * self.outputs.m_pitch;
+        let m = match self.dy_in_place {
+            true => 0,
+            false => self.pass.points() * self.outputs.m_pitch,
+        };
         [self.pass.v_len(), m, self.outputs.packed_len(&self.pass)]
     }
 
@@ -89,7 +95,9 @@ impl FilterPass {
         let (m, rest) = rest.split_at_mut(m_len);
         let sums = &mut rest[..sums_len];
         for (i, strip) in self.pass.strips(images).enumerate() {
-            self.transform_dy(isa, dy, strip, m);
+            if !self.dy_in_place {
+                self.transform_dy(isa, dy, strip, m);
+            }
             for block in 0..self.pass.blocks.len() {
                 // The first strip runs even on zeros: it sets the sums.
                 if i > 0 && !self.pass.is_active(block, strip) {
@@ -98,7 +106,7 @@ impl FilterPass {
                 if !self.pass.in_place {
                     self.pass.stage(isa, sources, block, strip, v);
                 }
-                self.multiply(isa, sources, block, strip, v, m, sums, i > 0);
+                self.multiply(isa, sources, dy, block, strip, v, m, sums, i > 0);
             }
         }
         unpack(isa, &self.pass, &self.outputs, sums, partial);
@@ -172,6 +180,7 @@ impl FilterPass {
         &self,
         isa: Isa,
         sources: &[&[f32]],
+        dy: &[f32],
         block: usize,
         strip: Strip,
         v: &[f32],
@@ -183,7 +192,7 @@ impl FilterPass {
         let class = &pass.classes[0];
         let tiles = &class.tile_at[..pass.tiles(class, strip)];
         let entries = &self.entries[block];
-        let pieces = pieces(isa, entries.len());
+        let pieces = entry_pieces(isa, entries.len());
         let input = if pass.in_place {
             let number = pass.planes[pass.blocks[block].start].source;
             let source = pass.sources[number];
@@ -195,14 +204,23 @@ impl FilterPass {
         for point in 0..pass.points() {
             let entry = class.entry_at[block] + point * entries.len();
             for vectors in &outputs.vectors {
-                let dm = &m[point * outputs.m_pitch + vectors.start * outputs.lanes..];
+                let plane = outputs.h * outputs.w * PLANE;
+                let (dm, tile_pitch, vector_pitch) = if self.dy_in_place {
+                    let row = strip.row * outputs.w * PLANE;
+                    let at = strip.image * outputs.image() + vectors.start * plane + row;
+                    (&dy[at..], PLANE, plane)
+                } else {
+                    let at = point * outputs.m_pitch + vectors.start * outputs.lanes;
+                    (&m[at..], outputs.width(), outputs.lanes)
+                };
                 let product = FilterProduct {
                     input: input[point * pass.point_pitch..].as_ptr(),
                     entries,
                     pieces: pieces[vectors.len()],
                     tiles,
                     dm: dm.as_ptr(),
-                    pitch: outputs.width(),
+                    tile_pitch,
+                    vector_pitch,
                     vectors: vectors.len(),
                     out: sums[outputs.packed_at(pass, vectors, entry)..].as_mut_ptr(),
                     add,

@@ -3,6 +3,8 @@
 //! Both hold `N x NZ` vectors of sums in registers, N tiles (or input channels) times NZ vectors of
 //! outputs, and need NZ loads and N broadcasts for N * NZ multiply-adds.
 
+use std::mem::MaybeUninit;
+
 use crate::device::cpu::simd::{Isa, Kernel, Simd};
 
 /// Rows (tiles or channels) and columns (vectors of outputs) of any register tile at most.
@@ -18,9 +20,18 @@ fn rows(isa: Isa, vectors: usize) -> usize {
 /// Pieces that register tiles take: twice, how many of how many rows.
 pub(super) type Pieces = [(usize, usize); 2];
 
-/// For each number of vectors, how `n` tiles or channels are cut into register tiles.
-pub(super) fn pieces(isa: Isa, n: usize) -> [Pieces; MAX_VECTORS + 1] {
+/// For each number of vectors, how `n` tiles are cut into register tiles.
+pub(super) fn tile_pieces(isa: Isa, n: usize) -> [Pieces; MAX_VECTORS + 1] {
     std::array::from_fn(|vectors| cut(n, rows(isa, vectors.max(1))))
+}
+
+/// For each number of vectors, how `n` entries are cut into register tiles. The compiler brings the
+/// inputs of all rows into registers first: of 3 vectors, 8 rows would be more than AVX-512 has.
+pub(super) fn entry_pieces(isa: Isa, n: usize) -> [Pieces; MAX_VECTORS + 1] {
+    std::array::from_fn(|vectors| {
+        let most = rows(isa, vectors.max(1));
+        cut(n, if vectors == 3 { most.min(6) } else { most })
+    })
 }
 
 /// Cuts `n` into the fewest pieces of at most `most`, as equal as can be: how many of which length,
@@ -99,9 +110,10 @@ pub(super) struct FilterProduct<'a> {
     /// How the entries are cut.
     pub pieces: Pieces,
     pub tiles: &'a [u32],
-    /// `[tile][..]`, `pitch` floats from a tile to the next.
+    /// The first vector of the first tile; floats from a tile, from a vector, to the next.
     pub dm: *const f32,
-    pub pitch: usize,
+    pub tile_pitch: usize,
+    pub vector_pitch: usize,
     pub vectors: usize,
     /// `[entry][vectors * LANES]`
     pub out: *mut f32,
@@ -142,8 +154,9 @@ struct Shaped<T, const NZ: usize, const N: usize>(T);
 impl<T: Tiled, const NZ: usize, const N: usize> Kernel for Shaped<T, NZ, N> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // Tiles that no instruction set with these lanes uses are not compiled.
-        if NZ * N <= if S::LANES == 8 { 12 } else { 24 } {
+        // Shapes that the instruction set does not use are not compiled.
+        let (rows, columns) = S::REGISTER_TILE;
+        if NZ <= columns && NZ * N <= rows * columns {
             // SAFETY: the caller's promise.
             unsafe { self.0.tile::<S, NZ, N>() }
         } else {
@@ -187,13 +200,14 @@ impl Tiled for Product<'_> {
                         let x = input.at.add(self.skip + part as usize);
                         for channel in 0..input.channels {
                             let x = tile.map(|offset| x.add(offset + channel));
-                            multiply_add(&mut sums, x, weights);
+                            multiply_add(&mut sums, x, weights, S::LANES);
                             S::prefetch(weights.wrapping_add(self.next_weights));
                             weights = weights.add(NZ * S::LANES);
                         }
                     }
                 }
-                for (sums, &offset) in sums.iter().zip(out_tile) {
+                let sums = leave_registers(&sums);
+                for (sums, &offset) in sums.assume_init_ref().iter().zip(out_tile) {
                     for (z, &sum) in sums.iter().enumerate() {
                         self.write(sum, offset as usize, z * S::HALVES);
                     }
@@ -237,10 +251,12 @@ impl Tiled for FilterProduct<'_> {
                     }
                 }
                 for &tile in self.tiles {
-                    multiply_add(&mut sums, inputs.map(|input| input.add(tile as usize)), dm);
-                    dm = dm.add(self.pitch);
+                    let x = inputs.map(|input| input.add(tile as usize));
+                    multiply_add(&mut sums, x, dm, self.vector_pitch);
+                    dm = dm.add(self.tile_pitch);
                 }
-                for sum in sums.iter().flatten() {
+                let sums = leave_registers(&sums);
+                for sum in sums.assume_init_ref().iter().flatten() {
                     let sum = if self.add { *sum + S::load(out) } else { *sum };
                     sum.store(out);
                     out = out.add(S::LANES);
@@ -250,7 +266,7 @@ impl Tiled for FilterProduct<'_> {
     }
 }
 
-/// `sums[n][z] += x[n] * y[z]`
+/// `sums[n][z] += x[n] * y[z]`, the vectors of y `pitch` floats apart.
 ///
 /// # Safety
 /// The floats and NZ vectors are readable.
@@ -259,12 +275,13 @@ unsafe fn multiply_add<S: Simd, const NZ: usize, const N: usize>(
     sums: &mut [[S; NZ]; N],
     x: [*const f32; N],
     y: *const f32,
+    pitch: usize,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut columns = [S::splat(0.0); NZ];
         for (z, column) in columns.iter_mut().enumerate() {
-            *column = S::load(y.add(z * S::LANES));
+            *column = S::load(y.add(z * pitch));
         }
         for (sums, x) in sums.iter_mut().zip(x) {
             let x = S::splat(*x);
@@ -273,6 +290,23 @@ unsafe fn multiply_add<S: Simd, const NZ: usize, const N: usize>(
             }
         }
     }
+}
+
+/// Copies sums to memory, for loops that the compiler does not unroll: were they to index the sums
+/// themselves, every step of the product would store all of them.
+#[inline(always)]
+fn leave_registers<S: Simd, const NZ: usize, const N: usize>(
+    sums: &[[S; NZ]; N],
+) -> MaybeUninit<[[S; NZ]; N]> {
+    let mut room = MaybeUninit::<[[S; NZ]; N]>::uninit();
+    let at = room.as_mut_ptr().cast::<S>();
+    for (n, sums) in sums.iter().enumerate() {
+        for (z, &sum) in sums.iter().enumerate() {
+            // SAFETY: the room has N * NZ vectors; all of them are written.
+            unsafe { at.add(n * NZ + z).write(sum) }
+        }
+    }
+    room
 }
 
 #[cfg(test)]

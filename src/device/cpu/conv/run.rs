@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::outputs::Outputs;
 use super::plan::{Pass, Strip};
-use super::product::{Product, pieces};
+use super::product::{Product, tile_pieces};
 use super::stage::{InputRow, OutputRow, copy_row};
 use crate::device::cpu::simd::Isa;
 use crate::shape::PLANE;
@@ -154,7 +154,7 @@ impl Pass {
         let channels = self.block_channels(block);
         for (class, tile_at) in self.classes.iter().zip(&outputs.tile_at) {
             let tiles = self.tiles(class, strip);
-            let pieces = pieces(isa, tiles);
+            let pieces = tile_pieces(isa, tiles);
             for point in 0..self.points() {
                 let entry = class.entry_at[block] + point * channels * class.parts.len();
                 for vectors in &outputs.vectors {

@@ -84,7 +84,10 @@ impl Isa {
     /// Rows and columns of vectors that a product sums in registers, with a register for each
     /// column and one more: 6 x 2 of 16, 8 x 3 of 32.
     pub fn register_tile(self) -> (usize, usize) {
-        if self.lanes() == 8 { (6, 2) } else { (8, 3) }
+        match self.lanes() {
+            8 => Portable::<8>::REGISTER_TILE,
+            _ => Portable::<16>::REGISTER_TILE,
+        }
     }
 
     /// Runs a kernel.
@@ -141,6 +144,8 @@ pub trait Simd: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Se
     const LANES: usize;
     /// Groups of 8 floats in a vector.
     const HALVES: usize = Self::LANES / 8;
+    /// See [`Isa::register_tile`].
+    const REGISTER_TILE: (usize, usize) = if Self::LANES == 8 { (6, 2) } else { (8, 3) };
 
     /// Every lane `x`.
     ///
