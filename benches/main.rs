@@ -1,3 +1,8 @@
 //! Criterion entry.
 
-fn main() {}
+use criterion::{criterion_group, criterion_main};
+
+mod conv;
+
+criterion_group!(benches, conv::conv);
+criterion_main!(benches);

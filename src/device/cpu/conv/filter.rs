@@ -168,8 +168,8 @@ impl FilterPass {
                     w,
                     y: (strip.row + row) * y.tile,
                 };
-                // SAFETY: M holds the tiles of the strip at every point; `dy` is one image, which is
-                // read alone.
+                // SAFETY: M holds the tiles of the strip at every point; `dy` is one image, which
+                // is read alone.
                 unsafe { row.read(isa, [y.points, x.points]) }
             }
         }

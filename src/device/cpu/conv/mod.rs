@@ -1,12 +1,12 @@
 //! Fast convolution: forward, gradient to data, gradient to the filter.
 //!
 //! A [`Conv`] is planned once per layer and allocates nothing when it runs. Two schemes share one
-//! loop nest (see `plan`): plain sums over the taps, and Cook-Toom transforms (see `transform`) that
-//! need 4 to 6 times fewer products where the stride is 1. All of the time goes into the register
-//! tiles of `product`.
+//! loop nest (see `plan`): plain sums over the taps, and Cook-Toom transforms (see `transform`)
+//! that need 4 to 6 times fewer products where the stride is 1. All of the time goes into the
+//! register tiles of `product`.
 //!
-//! Activations are planes of 8 channels, `[n][plane][h][w][8]`; a concatenation is a list of sources
-//! that is read in place. Results do not depend on the number of threads.
+//! Activations are planes of 8 channels, `[n][plane][h][w][8]`; a concatenation is a list of
+//! sources that is read in place. Results do not depend on the number of threads.
 
 mod axis;
 mod filter;

@@ -26,7 +26,8 @@ pub(super) struct Outputs {
 }
 
 impl Outputs {
-    /// The tensor of `groups` of channels, `h x w`, that `pass` writes; channels count from `first`.
+    /// The tensor of `groups` of channels, `h x w`, that `pass` writes; channels count from
+    /// `first`.
     pub fn new(
         isa: Isa,
         pass: &Pass,

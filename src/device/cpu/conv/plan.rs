@@ -2,8 +2,8 @@
 //!
 //! Every pass (forward, gradient to data, gradient to the filter) has the same shape. Input planes
 //! are brought, a strip of images or rows and a block of planes at a time, to *positions* in a
-//! buffer V, `[plane][point][image][row][column][8]`. Outputs come in *tiles*; a tile reads, for each
-//! *part* of the filter, the position at the tile's own offset plus the part's.
+//! buffer V, `[plane][point][image][row][column][8]`. Outputs come in *tiles*; a tile reads, for
+//! each *part* of the filter, the position at the tile's own offset plus the part's.
 //!
 //! | scheme | a position is | a part is | a tile is |
 //! |---|---|---|---|
@@ -32,7 +32,8 @@ const M_FLOATS: usize = 64 << 10;
 const TRANSFORM_TILES: [usize; 2] = [8, 64];
 const PLAIN_TILES: usize = 192;
 
-/// A part of the filter: its position relative to the tile's, and its tap (plain) or index (transform).
+/// A part of the filter: its position relative to the tile's, and its tap (plain) or index
+/// (transform).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
     pub position: [usize; 2],
@@ -50,7 +51,8 @@ pub(super) struct Class {
     pub part_at: Vec<u32>,
     /// Offset in V of each tile of a strip, by image, row and column.
     pub tile_at: Vec<u32>,
-    /// Of each block of planes, where its weights begin, counted in entries: input channel of a part.
+    /// Of each block of planes, where its weights begin, counted in entries: input channel of a
+    /// part.
     pub entry_at: Vec<usize>,
 }
 
@@ -230,7 +232,8 @@ impl Pass {
         (strip.row * axis.step * axis.pixels) as isize - axis.before as isize
     }
 
-    /// Whether a block holds anything but zeros in a strip: a small source has no rows at the bottom.
+    /// Whether a block holds anything but zeros in a strip: a small source has no rows at the
+    /// bottom.
     pub fn is_active(&self, block: usize, strip: Strip) -> bool {
         let source = self.sources[self.planes[self.blocks[block].start].source];
         self.first_input_row(strip) < source.h as isize

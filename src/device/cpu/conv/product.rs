@@ -49,8 +49,8 @@ pub(super) struct Input {
     pub channels: usize,
 }
 
-/// For every tile, `out[tile][z] (+)= Σ input[plane][tile + part][channel] * weights[..][z]` over planes,
-/// parts and channels.
+/// For every tile, `out[tile][z] (+)= Σ input[plane][tile + part][channel] * weights[..][z]` over
+/// planes, parts and channels.
 #[derive(Clone, Copy)]
 pub(super) struct Product<'a> {
     /// Input planes; `skip` floats are added to each address.
@@ -73,8 +73,8 @@ pub(super) struct Product<'a> {
     pub out_planes: usize,
     /// Whether to add to `out`, or to set it.
     pub add: bool,
-    /// Floats from a weight to that of the next point, which is asked for ahead of time: all weights
-    /// together are larger than the second-level cache.
+    /// Floats from a weight to that of the next point, which is asked for ahead of time: all
+    /// weights together are larger than the second-level cache.
     pub next_weights: usize,
 }
 
@@ -100,8 +100,8 @@ impl Product<'_> {
     }
 }
 
-/// For every entry (input channel of a part of a plane), `out[entry][z] (+)= Σ input[tile + entry] *
-/// dm[tile][z]` over the tiles.
+/// For every entry (input channel of a part of a plane), `out[entry][z] (+)= Σ input[tile + entry]
+/// * dm[tile][z]` over the tiles.
 #[derive(Clone, Copy)]
 pub(super) struct FilterProduct<'a> {
     /// The offset of an entry plus that of a tile, from here, is an input.

@@ -351,7 +351,8 @@ impl Tiled for FromImage {
     }
 }
 
-/// Copies a row of pixels between zeros: `left` before it, and as many behind as `row` has room for.
+/// Copies a row of pixels between zeros: `left` before it, and as many behind as `row` has room
+/// for.
 pub(super) fn copy_row(source: &[f32], left: usize, row: &mut [f32]) {
     let (before, rest) = row.split_at_mut((left * PLANE).min(row.len()));
     let (pixels, after) = rest.split_at_mut(source.len().min(rest.len()));

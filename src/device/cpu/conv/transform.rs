@@ -1,7 +1,7 @@
 //! Cook-Toom transforms of one line: 4 outputs of a filter from products at a few points.
 //!
-//! A line of `points` inputs is evaluated as a polynomial's dual at 0, ±1, ±2, ±1/2 and infinity; the
-//! filter at the same points; their products, summed over channels, give 4 outputs:
+//! A line of `points` inputs is evaluated as a polynomial's dual at 0, ±1, ±2, ±1/2 and infinity;
+//! the filter at the same points; their products, summed over channels, give 4 outputs:
 //!
 //! | taps | parts | points | products for 4 outputs, plain |
 //! |---|---|---|---|
@@ -216,7 +216,8 @@ pub(super) fn output<S: Simd, const A: usize, const M: usize>(s: [S; A]) -> [S; 
     y
 }
 
-/// The transpose of [`output`]: gradients of `M` outputs to gradients of the products at `A` points.
+/// The transpose of [`output`]: gradients of `M` outputs to gradients of the products at `A`
+/// points.
 #[inline(always)]
 pub(super) fn output_transposed<S: Simd, const A: usize, const M: usize>(dy: [S; M]) -> [S; A] {
     let times = |a: S, x: f32, b: S| a.mul_add_scaled(x, b);

@@ -50,7 +50,8 @@ impl<const L: usize> Simd for Portable<L> {
 
     #[inline(always)]
     unsafe fn load(p: *const f32) -> Self {
-        // SAFETY: the caller promises L readable floats; arrays of floats need the alignment of one.
+        // SAFETY: the caller promises L readable floats; arrays of floats need the alignment of
+        // one.
         Portable(unsafe { *p.cast() })
     }
 
