@@ -1,6 +1,6 @@
 //! Devices: what runs a plan. They know steps and buffers, nothing of architectures.
 //!
-//! [`reference`] is the specification, plain f64 loops; [`cpu`] is fast. Both run the same plans
+//! [`mod@reference`] is the specification, plain f64 loops; [`cpu`] is fast. Both run the same plans
 //! through the same two traits, so that one table of cases tests them against each other.
 
 use std::fmt;

@@ -68,7 +68,8 @@ impl Span {
     }
 }
 
-/// A convolution: y[n,f,i,j] = sum over c, u, v of w[f,c,u,v] x[n,c, i s - kh/2 + u, j t - kw/2 + v].
+/// A convolution:
+/// `y[n,f,i,j] = sum over c, u, v of w[f,c,u,v] x[n,c, i s - kh/2 + u, j t - kw/2 + v]`.
 #[derive(Clone, Debug)]
 pub struct Conv {
     /// The parts of x in order.
@@ -235,7 +236,7 @@ pub enum Step {
         /// Its shape.
         shape: Shape,
     },
-    /// features[n,c] = sum over h, w of the sources / `pixels`.
+    /// `features[n,c]` = sum over h, w of the sources / `pixels`.
     GlobalAveragePool {
         /// The parts of the concatenation.
         sources: Vec<Source>,

@@ -1,6 +1,6 @@
 //! The fast CPU device: f32 in planes of 8 channels, all cores, the instruction set that the CPU has.
 //!
-//! One file per operation; most work on one image, and [`steps`] shares the images among threads.
+//! One file per operation; most work on one image, and `steps` shares the images among threads.
 //! What is summed over images is summed in their order, so results do not depend on the number of
 //! threads.
 

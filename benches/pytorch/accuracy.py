@@ -1,0 +1,87 @@
+"""Accuracies of examples/small.json on CIFAR-10 after the same training in PyTorch and in the engine.
+
+usage: python benches/pytorch/accuracy.py --data DIR [--engine FILE] [--out DIR]
+
+The first 10,000 training records (9,000 to train on, 1,000 to validate, the same on both sides) and
+the first 2,000 test records; 5 epochs; batch 128; random crops and flips; 3 seeds a side.
+"""
+
+import statistics
+import sys
+
+import torch
+import torch.nn.functional as F
+
+import child as children
+import cifar
+import engine
+
+LIMIT, EPOCHS, BATCH, RATE = 10_000, 5, 128, 0.1
+SEEDS = (1, 2, 3)
+PATH = engine.ROOT / "examples/small.json"
+
+
+def accuracy(child, images, labels):
+    child.eval()
+    with torch.no_grad():
+        logits = torch.cat([child(part) for part in images.split(BATCH)])
+    child.train()
+    return (logits.argmax(dim=1) == labels).float().mean().item()
+
+
+def in_pytorch(flags, seed):
+    """Validation and test accuracy after the last epoch."""
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    labels, images = cifar.read(flags.data, LIMIT)
+    wide = cifar.upsample(images)
+    held_out = torch.zeros(len(labels), dtype=torch.bool)
+    held_out[cifar.validation_records(len(labels))] = True
+    train_images, train_labels = wide[~held_out], labels[~held_out]
+    child = children.Child(children.read_architecture(PATH))
+    child.to(memory_format=torch.channels_last)
+    optimizer = children.optimizer(child, RATE)
+    for epoch in range(EPOCHS):
+        for group in optimizer.param_groups:
+            group["lr"] = children.learning_rate_of(epoch, EPOCHS, RATE)
+        order = torch.randperm(len(train_labels), generator=generator)
+        for batch in order[: len(order) // BATCH * BATCH].split(BATCH):
+            views = cifar.crop_and_flip(train_images[batch], generator)
+            optimizer.zero_grad()
+            F.cross_entropy(child(views), train_labels[batch]).backward()
+            optimizer.step()
+    validation = accuracy(child, cifar.central(wide[held_out]), labels[held_out])
+    test_labels, test_images = cifar.read(flags.data, LIMIT // 5, "test_batch.bin")
+    return validation, accuracy(child, cifar.central(cifar.upsample(test_images)), test_labels)
+
+
+def in_engine(flags, seed):
+    options = {"limit": LIMIT, "epochs": EPOCHS, "batch": BATCH, "learning_rate": RATE}
+    result = engine.train(flags, PATH, seed=seed, test=True, **options)
+    return result["validation_accuracy"], result["test_accuracy"]
+
+
+def main():
+    flags = engine.parser(__doc__.splitlines()[0]).parse_args()
+    sides = {"engine": in_engine, "PyTorch": in_pytorch}
+    found = {name: [run(flags, seed) for seed in SEEDS] for name, run in sides.items()}
+    engine.print_setting(torch)
+    rows, failed = [], False
+    for which, what in enumerate(("validation", "test")):
+        ours, theirs = ([100 * pair[which] for pair in found[name]] for name in sides)
+        apart = abs(statistics.mean(ours) - statistics.mean(theirs))
+        deviation = ((statistics.variance(ours) + statistics.variance(theirs)) / 2) ** 0.5
+        bound = max(1.5, 2 * deviation)
+        failed |= apart > bound
+        for name, values in zip(sides, (ours, theirs)):
+            seeds = " ".join(f"{value:.1f}" for value in values)
+            rows.append((what, name, seeds, f"{statistics.mean(values):.2f}", f"{apart:.2f}", f"{bound:.2f}"))
+    header = ("accuracy, %", "side", "seeds", "mean", "means apart", "bound")
+    engine.print_table(header, rows)
+    raw = [(name, seed, *pair) for name in sides for seed, pair in zip(SEEDS, found[name])]
+    engine.write_csv(flags.out, "accuracy", ("side", "seed", "validation", "test"), raw)
+    sys.exit("the means are too far apart" if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
