@@ -20,12 +20,12 @@ mod stage;
 #[cfg(test)]
 mod tests;
 mod transform;
-mod workers;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::simd::Isa;
+use super::workers::{each, each_with};
 use crate::shape::planes;
 use filter::FilterPass;
 pub use layer::{ConvShape, SourceShape};
@@ -34,7 +34,6 @@ use outputs::Outputs;
 use pack::Order;
 use plan::{Kind, Layer, Pass, Source};
 use run::Target;
-use workers::share;
 
 /// A planned convolution.
 pub struct Conv {
@@ -135,7 +134,8 @@ impl Conv {
 
     /// Floats of scratch for each thread that runs [`Conv::forward`].
     pub fn forward_scratch_len(&self) -> usize {
-        self.forward.scratch_len([&self.y].into_iter())
+        // At least something, for pieces of it to be told apart.
+        self.forward.scratch_len([&self.y].into_iter()).max(16)
     }
 
     /// Floats of the partial sums of [`Conv::filter_gradient`].
@@ -177,14 +177,9 @@ impl Conv {
             rest = after;
             (pass, outputs, order, block, packed)
         });
-        share(
-            tasks,
-            &mut [],
-            0,
-            |(pass, outputs, order, block, packed), _| {
-                pack::pack(self.isa, pass, outputs, block, order, weights, packed);
-            },
-        );
+        each(tasks, |(pass, outputs, order, block, packed)| {
+            pack::pack(self.isa, pass, outputs, block, order, weights, packed);
+        });
     }
 
     /// y = the convolution of the first `images` images of the sources.
@@ -209,21 +204,17 @@ impl Conv {
         let group = self.forward.strip[0];
         let y = &mut y[..images * self.y.image()];
         let tasks = y.chunks_mut(group * self.y.image()).enumerate();
-        share(
-            tasks,
-            scratch,
-            self.forward_scratch_len(),
-            |(i, y), scratch| {
-                let images = i * group..((i + 1) * group).min(images);
-                self.forward
-                    .run(self.isa, sources, images, &mut [y], scratch, |out| Target {
-                        outputs: &self.y,
-                        packed,
-                        out,
-                        add: false,
-                    });
-            },
-        );
+        let scratch = scratch.chunks_exact_mut(self.forward_scratch_len());
+        each_with(tasks, scratch, |(i, y), scratch| {
+            let images = i * group..((i + 1) * group).min(images);
+            let pass = &self.forward;
+            pass.run(self.isa, sources, images, &mut [y], scratch, |out| Target {
+                outputs: &self.y,
+                packed,
+                out,
+                add: false,
+            });
+        });
     }
 
     /// The gradient of the filter from the sources and dY of a whole batch.
@@ -247,19 +238,15 @@ impl Conv {
         );
         let partials = &mut partials[..self.partials_len()];
         let tasks = partials.chunks_mut(self.filter.partial_len()).enumerate();
-        share(
-            tasks,
-            scratch,
-            self.scratch_len(),
-            |(i, partial), scratch| {
-                let images = self.filter.chunk(i);
-                self.filter
-                    .run(self.isa, sources, dy, images, scratch, partial);
-            },
-        );
+        let scratch = scratch.chunks_exact_mut(self.scratch_len());
+        each_with(tasks, scratch, |(i, partial), scratch| {
+            let images = self.filter.chunk(i);
+            self.filter
+                .run(self.isa, sources, dy, images, scratch, partial);
+        });
         let filters = self.filter.lanes() * self.shape.weights_len() / self.shape.filters;
         let tasks = dw.chunks_mut(filters).enumerate();
-        share(tasks, &mut [], 0, |(vector, dw), _| {
+        each(tasks, |(vector, dw)| {
             self.filter.add_partials(vector, partials, dw);
         });
     }
