@@ -8,14 +8,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::Output;
 use crate::config::Config;
-use crate::report::text;
+use crate::report::{self, text};
 use crate::search::Event;
 use crate::search::history::History;
 use crate::search::journal::Child;
 use crate::train::metrics;
 
-/// Bar width and what stands beside it.
-const TEMPLATE: &str = "{bar:24} {pos}/{len} {wide_msg}";
+/// The bar and the time left; below them rewards and the children under way.
+const TEMPLATE: &str = "{bar:40} {pos}/{len}{prefix}\n{wide_msg}";
 
 /// Watches a search and shows how far it is.
 pub struct Progress {
@@ -75,23 +75,10 @@ impl Progress {
                 self.under_way.remove(&child.sample);
                 self.count(child);
             }
-            Event::Batch { batch, history } => {
-                if self.bar.is_none() {
-                    let n_last = (history.children.len() / 4).max(1);
-                    let last = history.children.values().rev().take(n_last);
-                    let rewards: Vec<f64> = last.filter_map(|child| child.reward).collect();
-                    let sum: f64 = rewards.iter().sum();
-                    let reward = (!rewards.is_empty()).then(|| sum / rewards.len() as f64);
-                    self.output.note(&format!(
-                        "batch {batch}: {} of {} samples{}, last quarter {}{}",
-                        self.n_ended,
-                        self.total,
-                        self.so_far(),
-                        text::share(reward),
-                        self.left(),
-                    ));
-                }
+            Event::Batch { batch, history } if self.bar.is_none() => {
+                self.output.note(&self.batch_line(*batch, history));
             }
+            Event::Batch { .. } => {}
         }
         self.draw();
     }
@@ -101,6 +88,19 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+
+    fn batch_line(&self, batch: u64, history: &History) -> String {
+        let n_last = (history.children.len() / 4).max(1);
+        let last = report::mean_reward(history.children.values().rev().take(n_last));
+        format!(
+            "batch {batch}: {} of {} samples{}, {}, last quarter {}",
+            self.n_ended,
+            self.total,
+            self.left(),
+            self.so_far(),
+            text::share(last),
+        )
     }
 
     fn count(&mut self, child: &Child) {
@@ -122,10 +122,10 @@ impl Progress {
             .iter()
             .map(|(sample, epoch)| format!("{sample} ({epoch}/{})", self.epochs))
             .collect();
+        bar.set_prefix(self.left());
         bar.set_message(format!(
-            "{}{}  training {}",
-            self.so_far().trim_start_matches(", "),
-            self.left(),
+            "{}, training {}",
+            self.so_far(),
             children.join(" ")
         ));
     }
@@ -138,7 +138,7 @@ impl Progress {
             .best
             .map(|(accuracy, sample)| format!("{accuracy:.4} (sample {sample})"));
         format!(
-            ", mean reward {}, best {}",
+            "mean reward {}, best {}",
             text::share(mean),
             best.unwrap_or("-".into())
         )

@@ -118,7 +118,7 @@ impl Config {
             ..paper.clone()
         };
         let (samples, train) = match name {
-            "sample" => (64, sample),
+            "sample" => (48, sample),
             _ => (12_800, paper),
         };
         Some(Config {

@@ -72,9 +72,11 @@ impl Summary {
             trained: count(|child| !child.accuracies.is_empty() && child.duplicate_of.is_none()),
             repeats: count(|child| child.duplicate_of.is_some()),
             best: best(&children),
-            mean_reward: mean_reward(&children),
-            mean_reward_first_quarter: mean_reward(&children[..quarter]),
-            mean_reward_last_quarter: mean_reward(&children[children.len() - quarter..]),
+            mean_reward: mean_reward(children.iter().copied()),
+            mean_reward_first_quarter: mean_reward(children[..quarter].iter().copied()),
+            mean_reward_last_quarter: mean_reward(
+                children[children.len() - quarter..].iter().copied(),
+            ),
             failures,
             seconds: history.seconds(),
         }
@@ -106,9 +108,11 @@ impl Summary {
     }
 }
 
-fn mean_reward(children: &[&Child]) -> Option<f64> {
-    let rewards: Vec<f64> = children.iter().filter_map(|child| child.reward).collect();
-    (!rewards.is_empty()).then(|| rewards.iter().sum::<f64>() / rewards.len() as f64)
+/// Mean reward of the children that have one.
+pub fn mean_reward<'a>(children: impl IntoIterator<Item = &'a Child>) -> Option<f64> {
+    let rewards = children.into_iter().filter_map(|child| child.reward);
+    let (n, sum) = rewards.fold((0, 0.0), |(n, sum), reward| (n + 1, sum + reward));
+    (n > 0).then(|| sum / f64::from(n))
 }
 
 fn best(children: &[&Child]) -> Vec<Best> {

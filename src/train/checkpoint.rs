@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
@@ -120,7 +121,12 @@ pub fn save(
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    // For everybody whom the user's mask allows, as any other file.
+    let everybody = fs::Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new()
+        .permissions(everybody)
+        .tempfile_in(folder)
+        .map_err(failed)?;
     let (header, tensors) = layout(params, metadata);
     let mut write = |bytes: &[u8]| file.write_all(bytes).map_err(failed);
     write(&(header.len() as u64).to_le_bytes())?;

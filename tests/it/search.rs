@@ -1,5 +1,7 @@
 //! The whole loop with the stub evaluator: counts, order, rewards, repeats, failures.
 
+mod local;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,8 @@
 //! The directory of a run: made, or opened again, with its journal locked.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::cli::failure::{Failure, Kind};
@@ -140,7 +141,11 @@ impl RunDirectory {
 pub fn write(directory: &Path, name: &str, text: &str) -> Result<(), Failure> {
     let path = directory.join(name);
     let write = || {
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        // For everybody whom the user's mask allows, as any other file.
+        let everybody = Permissions::from_mode(0o666);
+        let mut file = tempfile::Builder::new()
+            .permissions(everybody)
+            .tempfile_in(directory)?;
         file.write_all(text.as_bytes())?;
         file.as_file().sync_all()?;
         file.persist(&path).map_err(|error| error.error)
