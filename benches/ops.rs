@@ -1,0 +1,105 @@
+//! Every operation of a drawn child where it has most to do, in flop/s or bytes/s.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput};
+use nas_engine::data::Dataset;
+use nas_engine::device::cpu::Cpu;
+use nas_engine::device::{Convolution, Device, List};
+use nas_engine::graph::plan::touched;
+use nas_engine::graph::step::{Content, Contribution, ConvId, Step};
+use nas_engine::graph::{Options, Plan};
+use nas_engine::space::Architecture;
+
+use super::{begin, input, plan};
+
+/// Records of the data set; enough for a batch.
+const RECORDS: usize = 64;
+
+pub fn ops(criterion: &mut Criterion) {
+    let dataset = Dataset::synthetic(RECORDS, 10, 10, 1);
+    let layers = include_str!("../examples/layer-types.json");
+    let layers = Architecture::from_json(layers).expect("a sound example");
+    let children = [("v1", super::drawn("v1", 15)), ("layer-types.json", layers)];
+    let mut group = criterion.benchmark_group("ops");
+    group
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(100));
+    group.measurement_time(Duration::from_millis(500));
+    for (child, architecture) in &children {
+        let cpu = Cpu::new(None, Convolution::Auto).expect("threads start");
+        let options = Options {
+            reuse: false,
+            ..Options::new(RECORDS)
+        };
+        let (mut plan, params) = plan(architecture, &cpu, options);
+        // Evaluation runs a whole training step, which leaves every buffer filled.
+        plan.evaluate = plan.train.clone();
+        for (name, (step, work)) in largest(&plan) {
+            plan.train = vec![step];
+            let mut session = cpu.load(&plan, Some(input(&dataset))).expect("it fits");
+            begin(&mut *session, &plan, &params, 1, RECORDS);
+            session.run(List::Prepare, 1);
+            session.run(List::Evaluate, 1);
+            begin(&mut *session, &plan, &params, 1, RECORDS);
+            group.throughput(work);
+            let name = format!("{name}, {child}, batch {RECORDS}, {}", cpu.describe());
+            group.bench_function(name, |bencher| bencher.iter(|| session.run(List::Train, 1)));
+        }
+    }
+    group.finish();
+}
+
+/// Of the steps of each name the one with most to do: products and additions of convolutions, else
+/// bytes of the buffers.
+fn largest(plan: &Plan) -> BTreeMap<&'static str, (Step, Throughput)> {
+    let amount = |work: &Throughput| match work {
+        Throughput::Elements(n) | Throughput::Bytes(n) => *n,
+        _ => unreachable!("work() knows two units"),
+    };
+    let mut steps: BTreeMap<&'static str, (Step, Throughput)> = BTreeMap::new();
+    for step in &plan.train {
+        let work = work(plan, step);
+        let best = steps.get(step.name()).map_or(0, |(_, work)| amount(work));
+        if amount(&work) > best {
+            steps.insert(step.name(), (step.clone(), work));
+        }
+    }
+    steps
+}
+
+fn work(plan: &Plan, step: &Step) -> Throughput {
+    let flop = |id: ConvId, channels: usize| {
+        let conv = plan.conv(id);
+        2 * plan.batch * conv.output.len() * channels * conv.filter[0] * conv.filter[1]
+    };
+    let flops = match step {
+        Step::Conv(id) | Step::ConvFilterGrad(id) => flop(*id, plan.conv(*id).input.c()),
+        Step::Gather { contributions, .. } => {
+            let data = contributions.iter().map(|contribution| match contribution {
+                Contribution::Conv { conv, source } => {
+                    flop(*conv, plan.conv(*conv).sources[*source].shape.c())
+                }
+                _ => 0,
+            });
+            data.sum()
+        }
+        _ => 0,
+    };
+    if flops > 0 {
+        return Throughput::Elements(flops as u64);
+    }
+    let mut bytes = 0;
+    touched(plan, step, |id| {
+        let buffer = plan.buffer(id);
+        // Of the flat vectors most steps touch a small part.
+        let whole = matches!(buffer.content, Content::Images(_));
+        bytes += if whole || matches!(step, Step::Update) {
+            buffer.bytes
+        } else {
+            0
+        };
+    });
+    Throughput::Bytes(bytes.max(1) as u64)
+}

@@ -1,0 +1,52 @@
+//! Whole training steps of fixed architectures: load, forward, backward, update.
+
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, Throughput};
+use nas_engine::data::Dataset;
+use nas_engine::device::cpu::Cpu;
+use nas_engine::device::{Convolution, Device, List};
+use nas_engine::graph::Options;
+use nas_engine::space::Architecture;
+
+use super::{begin, drawn, input, plan};
+
+/// Records of the data set.
+const RECORDS: usize = 256;
+
+pub fn steps(criterion: &mut Criterion) {
+    let dataset = Dataset::synthetic(RECORDS, 10, 10, 1);
+    let small = include_str!("../examples/small.json");
+    let small = Architecture::from_json(small).expect("a sound example");
+    let children = [
+        ("sample, 4 layers", drawn("sample", 4), 32),
+        ("small.json", small, 64),
+        ("v1, 15 layers", drawn("v1", 15), 64),
+        ("v2, 15 layers", drawn("v2", 15), 64),
+    ];
+    let mut group = criterion.benchmark_group("step");
+    group
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(500));
+    for (name, architecture, batch) in &children {
+        group.throughput(Throughput::Elements(*batch as u64)); // images
+        for threads in [1, 2] {
+            let cpu = Cpu::new(Some(threads), Convolution::Auto).expect("threads start");
+            let (plan, params) = plan(architecture, &cpu, Options::new(*batch));
+            let mut session = cpu.load(&plan, Some(input(&dataset))).expect("it fits");
+            let name = format!("{name}, batch {batch}, {}", cpu.describe());
+            group.bench_function(name, |bencher| {
+                bencher.iter_custom(|steps| {
+                    begin(&mut *session, &plan, &params, steps as usize, RECORDS);
+                    session.run(List::Prepare, 1);
+                    let start = Instant::now();
+                    session.run(List::Train, steps as usize);
+                    let spent = start.elapsed();
+                    assert!(session.results().finite, "training stays finite");
+                    spent
+                });
+            });
+        }
+    }
+    group.finish();
+}
