@@ -14,7 +14,7 @@ mod conv;
 mod ops;
 mod step;
 
-criterion_group!(benches, conv::conv, step::steps, ops::ops);
+criterion_group!(benches, conv::conv, step::plans, step::steps, ops::ops);
 
 fn main() {
     tracing_subscriber::fmt()

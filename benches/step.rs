@@ -50,3 +50,18 @@ pub fn steps(criterion: &mut Criterion) {
     }
     group.finish();
 }
+
+/// From an architecture to a plan, and on to a session.
+pub fn plans(criterion: &mut Criterion) {
+    let cpu = Cpu::new(Some(1), Convolution::Auto).expect("threads start");
+    let mut group = criterion.benchmark_group("plan");
+    for (name, architecture) in [
+        ("sample, 4", drawn("sample", 4)),
+        ("v1, 40", drawn("v1", 40)),
+    ] {
+        group.bench_function(format!("{name} layers, batch 128"), |bencher| {
+            bencher.iter(|| plan(&architecture, &cpu, Options::new(128)));
+        });
+    }
+    group.finish();
+}

@@ -1,21 +1,21 @@
-//! Batch normalisation: moments of an image, statistics of the batch, and the elementwise passes.
+//! Batch normalisation: from sums over images to the numbers that the passes over pixels need.
 //!
 //! Per channel, with m values: out = scale (x - mean) / sqrt(var + eps) + shift, then perhaps ReLU;
 //! the gradient is dx = scale / sqrt(var + eps) (dz - sum dz / m - xhat sum(dz xhat) / m). Both are
-//! affine in what varies over pixels, so that a pass over them needs a few numbers per channel:
+//! affine in what varies over pixels, so that [`passes`] over them need a few numbers per channel:
 //! the rows of [`Coefficients`].
 
 use super::layout::lanes;
-use super::loops::{self, Loop, Pixel, ZERO, pixels, pixels_mut, sum, zip};
-use super::simd::Isa;
-use crate::shape::PLANE;
+use super::loops::{Pixel, pixels};
+
+mod passes;
+
+pub use passes::{InPlaceOf, gradient, image_moments, mask_and_sum, normalise};
 
 /// Added to the variance.
 const EPSILON: f64 = 1e-5;
 /// Part of the running statistics that a batch leaves as they are.
 const KEEP: f64 = 0.9;
-/// Pixels whose sums are taken at once, while they are in the first-level cache.
-const BLOCK: usize = 64;
 
 /// Rows of 8 lanes for every plane, as [`Norm::coefficients`](crate::graph::step::Norm) lists them.
 pub struct Coefficients<T> {
@@ -65,47 +65,6 @@ impl<'a> Coefficients<&'a [Pixel]> {
 }
 
 const ROWS: usize = crate::graph::step::COEFFICIENT_ROWS;
-
-/// Writes the moments of one image, `[2][8 planes]`: the mean over its pixels and the sum of
-/// squared differences from it.
-pub fn image_moments(isa: Isa, image: &[f32], moments: &mut [f32]) {
-    loops::run(isa, ImageMoments { image, moments });
-}
-
-struct ImageMoments<'a> {
-    image: &'a [f32],
-    moments: &'a mut [f32],
-}
-
-impl Loop for ImageMoments<'_> {
-    #[inline(always)]
-    fn run(self) {
-        let (means, squares) = self.moments.split_at_mut(self.moments.len() / 2);
-        let (means, squares) = (pixels_mut(means), pixels_mut(squares));
-        let image = pixels(self.image);
-        let planes = image.chunks_exact(image.len() / means.len());
-        for ((plane, mean), square) in planes.zip(means).zip(squares) {
-            (*mean, *square) = (ZERO, ZERO);
-            let mut n = 0.0;
-            for block in plane.chunks(BLOCK) {
-                let b = block.len() as f32;
-                let block_mean = sum(block, |x| *x).map(|x| x / b);
-                let block_square = sum(block, |x| zip(x, &block_mean, |x, m| (x - m) * (x - m)));
-                // Chan's formula: the moments of two sets from those of each.
-                let part = b / (n + b);
-                let delta = zip(&block_mean, mean, |a, b| a - b);
-                *mean = zip(mean, &delta, |mean, d| mean + d * part);
-                let between = delta.map(|d| d * d * n * part);
-                *square = zip(
-                    &zip(square, &block_square, |a, b| a + b),
-                    &between,
-                    |a, b| a + b,
-                );
-                n += b;
-            }
-        }
-    }
-}
 
 /// Vectors of one value per channel.
 pub struct Vectors<'a> {
@@ -236,181 +195,11 @@ pub fn gradient_statistics(
     }
 }
 
-/// out = factor x + summand for an image, then perhaps max(0, ·).
-pub fn normalise(isa: Isa, x: &[f32], coefficients: &[f32], relu: bool, out: &mut [f32]) {
-    let rows = Coefficients::read(coefficients);
-    loops::run(isa, Normalise { x, rows, relu, out });
-}
-
-struct Normalise<'a> {
-    x: &'a [f32],
-    rows: Coefficients<&'a [Pixel]>,
-    relu: bool,
-    out: &'a mut [f32],
-}
-
-impl Loop for Normalise<'_> {
-    #[inline(always)]
-    fn run(self) {
-        let Normalise { x, rows, relu, out } = self;
-        // Not a number stays what it is, so that a child that diverges shows it.
-        let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
-        let n = x.len() / rows.factor.len();
-        let planes = x.chunks_exact(n).zip(out.chunks_exact_mut(n));
-        for ((x, out), (factor, summand)) in planes.zip(rows.factor.iter().zip(rows.summand)) {
-            for (out, x) in pixels_mut(out).iter_mut().zip(pixels(x)) {
-                for (i, out) in out.iter_mut().enumerate() {
-                    let z = x[i] * factor[i] + summand[i];
-                    *out = if z < floor { floor } else { z };
-                }
-            }
-        }
-    }
-}
-
-/// Masks an image's `dz` where the ReLU gave zero, and writes its sums of dz and of dz xhat,
-/// `[2][8 planes]`. The mask is computed again from x, which is read for xhat anyway.
-pub fn mask_and_sum(
-    isa: Isa,
-    x: &[f32],
-    coefficients: &[f32],
-    relu: bool,
-    dz: &mut [f32],
-    sums: &mut [f32],
-) {
-    let rows = Coefficients::read(coefficients);
-    loops::run(
-        isa,
-        MaskAndSum {
-            x,
-            rows,
-            relu,
-            dz,
-            sums,
-        },
-    );
-}
-
-struct MaskAndSum<'a> {
-    x: &'a [f32],
-    rows: Coefficients<&'a [Pixel]>,
-    relu: bool,
-    dz: &'a mut [f32],
-    sums: &'a mut [f32],
-}
-
-impl Loop for MaskAndSum<'_> {
-    #[inline(always)]
-    fn run(self) {
-        let MaskAndSum {
-            x,
-            rows,
-            relu,
-            dz,
-            sums,
-        } = self;
-        let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
-        let (sums, xhat_sums) = sums.split_at_mut(sums.len() / 2);
-        let (sums, xhat_sums) = (pixels_mut(sums), pixels_mut(xhat_sums));
-        let n = x.len() / rows.factor.len();
-        for (plane, (x, dz)) in x.chunks_exact(n).zip(dz.chunks_exact_mut(n)).enumerate() {
-            let (factor, summand) = (&rows.factor[plane], &rows.summand[plane]);
-            let (mean, inv_std) = (&rows.mean[plane], &rows.inv_std[plane]);
-            (sums[plane], xhat_sums[plane]) = (ZERO, ZERO);
-            let blocks = pixels(x)
-                .chunks(BLOCK)
-                .zip(pixels_mut(dz).chunks_mut(BLOCK));
-            for (x, dz) in blocks {
-                let (mut sum, mut xhat_sum) = (ZERO, ZERO);
-                for (x, dz) in x.iter().zip(dz) {
-                    for i in 0..PLANE {
-                        let passed = x[i] * factor[i] + summand[i] > floor;
-                        dz[i] = if passed { dz[i] } else { 0.0 };
-                        sum[i] += dz[i];
-                        xhat_sum[i] += dz[i] * (x[i] - mean[i]);
-                    }
-                }
-                sums[plane] = zip(&sums[plane], &sum, |a, b| a + b);
-                xhat_sums[plane] = zip(&xhat_sums[plane], &xhat_sum, |a, b| a + b);
-            }
-            xhat_sums[plane] = zip(&xhat_sums[plane], inv_std, |a, b| a * b);
-        }
-    }
-}
-
-/// What [`gradient`] overwrites.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum InPlaceOf {
-    /// `dx` holds x.
-    X,
-    /// `dx` holds dz.
-    Dz,
-}
-
-/// dx of an image; `dx` holds one of x and dz, `other` the other one.
-pub fn gradient(isa: Isa, place: InPlaceOf, other: &[f32], coefficients: &[f32], dx: &mut [f32]) {
-    let rows = Coefficients::read(coefficients);
-    let (own, others) = match place {
-        InPlaceOf::X => (rows.x_factor, rows.dz_factor),
-        InPlaceOf::Dz => (rows.dz_factor, rows.x_factor),
-    };
-    loops::run(
-        isa,
-        Gradient {
-            other,
-            own,
-            others,
-            constant: rows.constant,
-            dx,
-        },
-    );
-}
-
-struct Gradient<'a> {
-    other: &'a [f32],
-    own: &'a [Pixel],
-    others: &'a [Pixel],
-    constant: &'a [Pixel],
-    dx: &'a mut [f32],
-}
-
-impl Loop for Gradient<'_> {
-    #[inline(always)]
-    fn run(self) {
-        let Gradient {
-            other,
-            own,
-            others,
-            constant,
-            dx,
-        } = self;
-        let n = dx.len() / own.len();
-        for (plane, (dx, other)) in dx
-            .chunks_exact_mut(n)
-            .zip(other.chunks_exact(n))
-            .enumerate()
-        {
-            let (own, others, constant) = (&own[plane], &others[plane], &constant[plane]);
-            for (dx, other) in pixels_mut(dx).iter_mut().zip(pixels(other)) {
-                for i in 0..PLANE {
-                    dx[i] = dx[i] * own[i] + other[i] * others[i] + constant[i];
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::passes::tests::plane;
     use super::*;
-
-    /// One channel, one row of pixels: values in lane 0, the rest zero.
-    fn plane(values: &[f32]) -> Vec<f32> {
-        values
-            .iter()
-            .flat_map(|&x| [x, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-            .collect()
-    }
+    use crate::device::cpu::simd::Isa;
 
     #[test]
     fn moments_of_images_become_statistics_of_the_batch() {
@@ -463,31 +252,5 @@ mod tests {
         moments[0] = 3.0;
         batch_statistics(&moments, 1, vectors, &mut Coefficients::write(&mut buffer));
         assert_eq!((running_mean, running_var), ([0.3], [0.9]));
-    }
-
-    #[test]
-    fn relu_passes_what_is_not_a_number_and_masks_zeros() {
-        let mut coefficients = vec![0.0; ROWS * 8];
-        let rows = Coefficients::write(&mut coefficients);
-        rows.inv_std.fill(1.0);
-        rows.factor.fill(1.0);
-        let x = plane(&[-1.0, 0.0, 2.0, f32::NAN]);
-        let mut out = vec![0.0; x.len()];
-        normalise(Isa::detect(), &x, &coefficients, true, &mut out);
-        assert_eq!(
-            (out[0], out[8], out[16], out[24].is_nan()),
-            (0.0, 0.0, 2.0, true)
-        );
-        let (mut dz, mut sums) = (plane(&[5.0, 6.0, 7.0, 0.0]), [f32::NAN; 16]);
-        mask_and_sum(
-            Isa::detect(),
-            &plane(&[-1.0, 0.0, 2.0, 1.0]),
-            &coefficients,
-            true,
-            &mut dz,
-            &mut sums,
-        );
-        assert_eq!(dz, plane(&[0.0, 0.0, 7.0, 0.0]));
-        assert_eq!((sums[0], sums[8]), (7.0, 14.0));
     }
 }

@@ -170,11 +170,6 @@ fn contrast(x: &[Pixel], blur: &mut Blur, v: &mut [Pixel], s: &mut [Pixel]) -> P
     sum(s, |s| *s).map(|sum| sum / n)
 }
 
-#[inline(always)]
-fn larger(a: f32, b: f32) -> f32 {
-    if a >= b { a } else { b }
-}
-
 struct Forward<'a> {
     shape: &'a Shape,
     x: &'a [f32],
@@ -195,9 +190,9 @@ impl Loop for Forward<'_> {
         let plane = plane_len(shape);
         for (x, out) in x.chunks_exact(plane).zip(out.chunks_exact_mut(plane)) {
             let mean = contrast(pixels(x), &mut blur, v, s);
-            let floor = mean.map(|mean| larger(mean, FLOOR));
+            let floor = mean.map(|mean| mean.max(FLOOR));
             for ((out, v), s) in pixels_mut(out).iter_mut().zip(&*v).zip(&*s) {
-                *out = std::array::from_fn(|i| v[i] / larger(s[i], floor[i]));
+                *out = std::array::from_fn(|i| v[i] / s[i].max(floor[i]));
             }
         }
     }
@@ -253,7 +248,7 @@ impl Loop for Backward<'_> {
 /// to the numerator; `s` becomes the gradient to the square of s.
 #[inline(always)]
 fn through_divisor(v: &[Pixel], s: &mut [Pixel], dv: &mut [Pixel], mean: &Pixel) {
-    let floor = mean.map(|mean| larger(mean, FLOOR));
+    let floor = mean.map(|mean| mean.max(FLOOR));
     // Of pixels where s is not the largest, the gradient goes to the mean, unless the floor is.
     let mut dmean = ZERO;
     for ((v, s), dy) in v.iter().zip(&*s).zip(&*dv) {
@@ -269,7 +264,7 @@ fn through_divisor(v: &[Pixel], s: &mut [Pixel], dv: &mut [Pixel], mean: &Pixel)
     let share = dmean.map(|dmean| dmean / v.len() as f32);
     for ((v, s), dv) in v.iter().zip(s).zip(dv) {
         for i in 0..PLANE {
-            let divisor = larger(s[i], floor[i]);
+            let divisor = s[i].max(floor[i]);
             let own = if s[i] >= floor[i] {
                 -dv[i] * v[i] / (divisor * divisor)
             } else {

@@ -57,16 +57,23 @@ pub fn zip(a: &Pixel, b: &Pixel, f: impl Fn(f32, f32) -> f32) -> Pixel {
 
 /// Sum of `f` of every pixel, in four interleaved partial sums.
 #[inline(always)]
-pub fn sum<T>(items: &[T], f: impl Fn(&T) -> Pixel) -> Pixel {
+pub fn sum(values: &[Pixel], f: impl Fn(&Pixel) -> Pixel) -> Pixel {
+    sum_of_two(values, values, |x, _| f(x))
+}
+
+/// Sum of `f` of every two pixels, in four interleaved partial sums.
+#[inline(always)]
+pub fn sum_of_two(a: &[Pixel], b: &[Pixel], f: impl Fn(&Pixel, &Pixel) -> Pixel) -> Pixel {
     let mut sums = [ZERO; 4];
-    let (fours, rest) = items.as_chunks::<4>();
-    for four in fours {
-        for (sum, item) in sums.iter_mut().zip(four) {
-            *sum = zip(sum, &f(item), |a, b| a + b);
+    let add = |sum: &mut Pixel, a, b| *sum = zip(sum, &f(a, b), |a, b| a + b);
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            add(sum, a, b);
         }
     }
-    for (sum, item) in sums.iter_mut().zip(rest) {
-        *sum = zip(sum, &f(item), |a, b| a + b);
+    for ((sum, a), b) in sums.iter_mut().zip(a_rest).zip(b_rest) {
+        add(sum, a, b);
     }
     let [a, b, c, d] = sums;
     std::array::from_fn(|i| (a[i] + b[i]) + (c[i] + d[i]))

@@ -47,7 +47,7 @@ impl Loop for Forward<'_> {
             for (out, first) in pixels_mut(out).iter_mut().zip(windows(pool)) {
                 *out = match pool.kind {
                     PoolKind::Max => {
-                        window(pool).fold(x[first], |top, at| zip(&top, &x[first + at], larger))
+                        window(pool).fold(x[first], |top, at| zip(&top, &x[first + at], f32::max))
                     }
                     PoolKind::Avg => window(pool)
                         .fold(ZERO, |sum, at| zip(&sum, &x[first + at], |a, b| a + b))
@@ -56,11 +56,6 @@ impl Loop for Forward<'_> {
             }
         }
     }
-}
-
-#[inline(always)]
-fn larger(top: f32, x: f32) -> f32 {
-    if x > top { x } else { top }
 }
 
 /// The gradient to the input of an image from `dout`: added to `dx`, or, where it is the `first`,
@@ -138,15 +133,12 @@ impl Loop for Backward<'_> {
 /// A pixel takes what is left of the gradient in the channels where it is the largest.
 #[inline(always)]
 fn take(x: &Pixel, out: &Pixel, left: &mut Pixel, dx: &mut Pixel) {
-    for i in 0..x.len() {
-        let (taken, rest) = if x[i] == out[i] {
-            (left[i], 0.0)
-        } else {
-            (0.0, left[i])
-        };
-        dx[i] += taken;
-        left[i] = rest;
-    }
+    // By bits, since the compiler does not vectorise a choice: out - x is 0, all bits of it, or
+    // above 0, which is above 0 as a whole number too.
+    let mask = zip(out, x, |out, x| out - x).map(|d| (d.to_bits().cast_signed() - 1) >> 31);
+    let taken = std::array::from_fn(|i| left[i].to_bits() & mask[i].cast_unsigned());
+    *left = std::array::from_fn(|i| f32::from_bits(left[i].to_bits() ^ taken[i]));
+    *dx = zip(dx, &taken.map(f32::from_bits), |dx, d| dx + d);
 }
 
 #[cfg(test)]
