@@ -132,6 +132,9 @@ impl Search<'_> {
         let mut verdicts = HashMap::new();
         let (mut batch, mut first) = (0, 0);
         while first < self.samples {
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(End::Stopped); // also where every sample is a repeat
+            }
             let whole = (first + self.children_per_update).min(self.samples);
             let end = self.history.end_of(batch).unwrap_or(whole);
             let n_facts = self.history.n_facts();
