@@ -8,7 +8,7 @@ use nas_engine::data::Dataset;
 use nas_engine::device::cpu::Cpu;
 use nas_engine::device::{Convolution, Device, List};
 use nas_engine::graph::plan::touched;
-use nas_engine::graph::step::{Content, Contribution, ConvId, Step};
+use nas_engine::graph::step::{Contribution, ConvId, Step};
 use nas_engine::graph::{Options, Plan};
 use nas_engine::space::Architecture;
 
@@ -90,16 +90,15 @@ fn work(plan: &Plan, step: &Step) -> Throughput {
     if flops > 0 {
         return Throughput::Elements(flops as u64);
     }
-    let mut bytes = 0;
-    touched(plan, step, |id| {
-        let buffer = plan.buffer(id);
-        // Of the flat vectors most steps touch a small part.
-        let whole = matches!(buffer.content, Content::Images(_));
-        bytes += if whole || matches!(step, Step::Update) {
-            buffer.bytes
-        } else {
-            0
-        };
-    });
-    Throughput::Bytes(bytes.max(1) as u64)
+    let mut buffers = vec![];
+    touched(plan, step, |id| buffers.push(id));
+    // Steps work in place, and most touch a small part of the flat vectors and the scratch memory.
+    buffers.sort_unstable();
+    buffers.dedup();
+    let flat = [plan.weights, plan.gradients, plan.running, plan.scratch];
+    if !matches!(step, Step::Update) {
+        buffers.retain(|id| !flat.contains(id));
+    }
+    let bytes: usize = buffers.iter().map(|&id| plan.buffer(id).bytes).sum();
+    Throughput::Bytes(bytes as u64)
 }
