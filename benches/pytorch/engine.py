@@ -7,6 +7,7 @@ import os
 import pathlib
 import platform
 import subprocess
+import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -46,7 +47,12 @@ def cpu_name():
 
 
 def print_setting(torch):
-    """What the numbers below were measured on."""
+    """What the numbers below were measured on, and how."""
+    commit = subprocess.run(
+        ["git", "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True
+    ).stdout.strip()
+    print(f"`python benches/pytorch/{' '.join([sys.argv[0].split('/')[-1], *sys.argv[1:]])}`")
+    print(f"at {commit or 'an unknown commit'}: ", end="")
     print(f"{cpu_name()}, {os.cpu_count()} cores, PyTorch {torch.__version__} ", end="")
     print(f"({torch.backends.cpu.get_cpu_capability()})\n")
 

@@ -68,8 +68,8 @@ impl Loop for Normalise<'_> {
     fn run(self) {
         let Normalise { x, rows, relu, out } = self;
         if relu {
-            // What is not a number becomes 0 here; the moments take it on to the weights.
-            affine_planes(x, &rows, out, |z| z.max(0.0));
+            // Unlike `max`, this lets what is not a number through.
+            affine_planes(x, &rows, out, |z| if z < 0.0 { 0.0 } else { z });
         } else {
             affine_planes(x, &rows, out, |z| z);
         }
@@ -275,8 +275,12 @@ pub mod tests {
     }
 
     #[test]
-    fn what_is_not_a_number_reaches_the_gradient_of_the_scale() {
+    fn what_is_not_a_number_passes_the_relu_and_reaches_the_gradient_of_the_scale() {
         let isa = Isa::detect();
+        let x = plane(&[1.0, f32::NAN, -1.0]);
+        let mut z = vec![0.0; x.len()];
+        normalise(isa, &x, &[1.0; ROWS * 8], true, &mut z);
+        assert!(z[0] > 0.0 && z[8].is_nan());
         let mut moments = [0.0; 16];
         image_moments(isa, &plane(&[1.0, f32::NAN]), &mut moments);
         assert!(moments[0].is_nan() && moments[8].is_nan());
