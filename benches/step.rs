@@ -42,7 +42,8 @@ pub fn steps(criterion: &mut Criterion) {
                     let start = Instant::now();
                     session.run(List::Train, steps as usize);
                     let spent = start.elapsed();
-                    assert!(session.results().finite, "training stays finite");
+                    let results = session.results().expect("it runs");
+                    assert!(results.finite, "training stays finite");
                     spent
                 });
             });

@@ -75,8 +75,8 @@ impl Arena {
     }
 
     /// Whether `range` still holds the guard pattern.
-    pub fn is_guard(&self, range: Range<usize>) -> bool {
-        // SAFETY: callers run no step while they look, so nothing writes.
+    pub fn is_guard(&mut self, range: Range<usize>) -> bool {
+        // SAFETY: `&mut self` means that no view lives.
         unsafe { self.view(range) }
             .iter()
             .all(|x| x.to_bits() == GUARD)

@@ -153,11 +153,11 @@ impl Case {
     /// Runs the case on a device, forward and backward.
     ///
     /// # Errors
-    /// If the plan cannot be loaded.
+    /// If the plan cannot be loaded, or the device fails.
     pub fn run(&self, device: &dyn Device, seed: u64) -> Result<Outputs, DeviceError> {
         let prepared = self.plan(device);
         let mut session = prepared.load(device)?;
-        Ok(prepared.run(&mut *session, seed))
+        prepared.run(&mut *session, seed)
     }
 }
 

@@ -80,6 +80,14 @@ pub enum DeviceError {
         /// Size of the arena.
         bytes: usize,
     },
+    /// The device gave up in the middle of its work.
+    #[error("{what} failed on {device}; run it again, or use --device cpu")]
+    Failed {
+        /// The device.
+        device: String,
+        /// What it was doing, and its own words.
+        what: String,
+    },
 }
 
 /// The data that a session's `LoadBatch` reads.
@@ -117,6 +125,16 @@ pub struct Control {
     pub epoch: Option<u32>,
 }
 
+impl Control {
+    /// What evaluation uses: its own view of each image, and rates that change nothing.
+    pub const EVALUATE: Control = Control {
+        learning_rate: 0.0,
+        momentum: 0.0,
+        weight_decay: 0.0,
+        epoch: None,
+    };
+}
+
 /// What an epoch left on the device.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Results {
@@ -150,8 +168,12 @@ pub trait Session {
     /// device holds f32 exactly, the reference f64.
     fn write(&mut self, buffer: BufferId, values: &[f64]);
 
-    /// Reads a buffer in the form of [`Session::write`].
-    fn read(&mut self, buffer: BufferId) -> Vec<f64>;
+    /// Waits, and reads a buffer in the form of [`Session::write`].
+    ///
+    /// # Errors
+    /// Where the device failed, perhaps in a step that was run before: a device that works on its
+    /// own tells of it here.
+    fn read(&mut self, buffer: BufferId) -> Result<Vec<f64>, DeviceError>;
 
     /// Begins an epoch over `order` (record numbers) at its first batch, with no results.
     fn begin(&mut self, order: &[u32], control: Control);
@@ -164,10 +186,13 @@ pub trait Session {
     fn run(&mut self, list: List, times: usize);
 
     /// Waits, and reads what was left since [`Session::begin`].
-    fn results(&mut self) -> Results;
+    ///
+    /// # Errors
+    /// As [`Session::read`].
+    fn results(&mut self) -> Result<Results, DeviceError>;
 
     /// The first buffer whose guard band was written to; needs a plan with guards.
-    fn broken_guard(&self) -> Option<String>;
+    fn broken_guard(&mut self) -> Option<String>;
 }
 
 /// Opens a device by name; `auto` takes the CPU.

@@ -67,6 +67,11 @@ impl Shape {
         lanes
     }
 
+    /// Values of two rows of statistics, with a place for every channel of the planes.
+    pub fn statistics_len(&self) -> usize {
+        2 * shape::PLANE * self.planes()
+    }
+
     /// Values of one image without padding channels.
     pub fn len(&self) -> usize {
         self.c() * self.h * self.w

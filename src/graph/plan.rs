@@ -4,6 +4,7 @@ use super::memory::{self, Request};
 use super::params::Params;
 use super::step::*;
 use super::{Graph, Shape};
+use crate::shape::PLANE;
 
 mod build;
 
@@ -156,6 +157,11 @@ impl<'a> Builder<'a> {
         self.buffer(name, Content::Images(shape.clone()))
     }
 
+    /// A buffer of two rows of statistics for every image.
+    pub fn statistics(&mut self, name: impl Into<String>, shape: &Shape) -> BufferId {
+        self.buffer(name, Content::Statistics(shape.clone()))
+    }
+
     /// A buffer of `per_image` values for every image of the batch.
     pub fn values(&mut self, name: impl Into<String>, per_image: usize) -> BufferId {
         self.buffer(name, Content::Values(per_image * self.options.batch))
@@ -181,7 +187,7 @@ impl<'a> Builder<'a> {
         let shapes: Vec<&Shape> = sources.iter().map(|s| &s.shape).collect();
         let input = Shape::concat(&shapes);
         let y = self.images(format!("{name} y"), output);
-        let moments = self.values(format!("{name} moments"), 2 * 8 * output.planes());
+        let moments = self.statistics(format!("{name} moments"), output);
         let mut conv = Conv {
             sources,
             input,
@@ -202,7 +208,6 @@ impl<'a> Builder<'a> {
     /// A batch normalisation of `x`; makes its buffers. For a convolution's result, `x` takes the
     /// gradient in its own place.
     pub fn norm(&mut self, name: &str, x: NormInput, shape: &Shape, places: NormPlaces) -> NormId {
-        let width = 8 * shape.planes();
         let out = self.images(format!("{name} output"), shape);
         let dz = self.images(format!("{name} dz"), shape);
         let (x, moments, relu, dx) = match x {
@@ -210,16 +215,14 @@ impl<'a> Builder<'a> {
                 let conv = self.plan.conv(conv);
                 (conv.y, conv.moments, true, conv.y)
             }
-            NormInput::Tensor(x) => (
-                x,
-                self.values(format!("{name} moments"), 2 * width),
-                false,
-                dz,
-            ),
+            NormInput::Tensor(x) => {
+                let moments = self.statistics(format!("{name} moments"), shape);
+                (x, moments, false, dz)
+            }
         };
-        let coefficients = Content::Values(COEFFICIENT_ROWS * width);
+        let coefficients = Content::Values(COEFFICIENT_ROWS * PLANE * shape.planes());
         let coefficients = self.buffer(format!("{name} coefficients"), coefficients);
-        let dz_sums = self.values(format!("{name} dz sums"), 2 * width);
+        let dz_sums = self.statistics(format!("{name} dz sums"), shape);
         let NormPlaces {
             scale,
             shift,

@@ -22,8 +22,11 @@ pub struct NormId(pub usize);
 pub enum Content {
     /// Images of this shape, one for each image of the batch: activations and their gradients.
     Images(Shape),
-    /// This many f32 values: parameters, statistics, features, logits.
+    /// This many f32 values: parameters, features, logits.
     Values(usize),
+    /// For each image two rows of `[8 planes]` of a tensor of this shape. A device may keep finer
+    /// parts of them; [`Session::read`](crate::device::Session::read) gives two rows an image.
+    Statistics(Shape),
     /// Packed weights and other memory of the device's own, in bytes.
     Bytes(usize),
 }

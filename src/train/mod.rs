@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{Augment, Dataset, Split, epoch_order};
 use crate::device::{Control, Device, DeviceError, Input, List, Results, Session};
 use crate::graph::params::Weights;
+use crate::graph::step::BufferId;
 use crate::graph::{Costs, Graph, GraphError, Options, Params, Plan};
 use crate::space::Architecture;
 
@@ -217,7 +218,7 @@ pub fn train(job: &Job, on_epoch: &mut dyn FnMut(&EpochReport)) -> Result<Outcom
             epoch,
             learning_rate,
             &mut outcome,
-        ) {
+        )? {
             Some(report) => {
                 on_epoch(&report);
                 outcome.epochs.push(report);
@@ -230,14 +231,14 @@ pub fn train(job: &Job, on_epoch: &mut dyn FnMut(&EpochReport)) -> Result<Outcom
     }
     if job.test && !outcome.diverged {
         let test: Vec<u32> = test_records(job.dataset);
-        let evaluation = evaluate_records(&mut *session, &test, config.batch);
+        let evaluation = evaluate_records(&mut *session, &test, config.batch)?;
         outcome.test_accuracy = Some(evaluation.accuracy);
     }
     outcome.weights = Weights {
-        trained: read_f32(&mut *session, plan.weights),
-        running: read_f32(&mut *session, plan.running),
+        trained: read_f32(&mut *session, plan.weights)?,
+        running: read_f32(&mut *session, plan.running)?,
     };
-    outcome.momentum = read_f32(&mut *session, plan.momentum);
+    outcome.momentum = read_f32(&mut *session, plan.momentum)?;
     Ok(outcome)
 }
 
@@ -258,7 +259,7 @@ fn run_epoch(
     epoch: usize,
     learning_rate: f64,
     outcome: &mut Outcome,
-) -> Option<EpochReport> {
+) -> Result<Option<EpochReport>, DeviceError> {
     let config = job.config;
     let n_steps = split.train.len() / config.batch;
     let begun = Instant::now();
@@ -273,7 +274,7 @@ fn run_epoch(
     session.run(List::Train, n_steps);
     let Results {
         loss_sums, finite, ..
-    } = session.results();
+    } = session.results()?;
     let seconds = begun.elapsed().as_secs_f64();
     let losses: Vec<f64> = loss_sums
         .iter()
@@ -282,13 +283,13 @@ fn run_epoch(
     let train_loss = losses.iter().sum::<f64>() / n_steps as f64;
     outcome.step_losses.extend(losses);
     if !finite {
-        return None;
+        return Ok(None);
     }
-    let validation = evaluate_records(session, &split.validation, config.batch);
+    let validation = evaluate_records(session, &split.validation, config.batch)?;
     if !validation.loss.is_finite() {
-        return None;
+        return Ok(None);
     }
-    Some(EpochReport {
+    Ok(Some(EpochReport {
         epoch: epoch + 1,
         learning_rate,
         train_loss,
@@ -296,7 +297,7 @@ fn run_epoch(
         validation_accuracy: validation.accuracy,
         seconds,
         images_per_second: (n_steps * config.batch) as f64 / seconds,
-    })
+    }))
 }
 
 /// Evaluates `weights` on `records` of `dataset`, in batches of `batch`.
@@ -324,7 +325,7 @@ pub fn evaluate(
         }),
     )?;
     write_weights(&mut *session, &plan, weights);
-    Ok(evaluate_records(&mut *session, records, batch))
+    Ok(evaluate_records(&mut *session, records, batch)?)
 }
 
 /// The numbers of a data set's test records.
@@ -333,23 +334,21 @@ pub fn test_records(dataset: &Dataset) -> Vec<u32> {
     (first..first + dataset.n_test() as u32).collect()
 }
 
-fn evaluate_records(session: &mut dyn Session, records: &[u32], batch: usize) -> Evaluation {
-    let control = Control {
-        learning_rate: 0.0,
-        momentum: 0.0,
-        weight_decay: 0.0,
-        epoch: None,
-    };
-    session.begin(records, control);
+fn evaluate_records(
+    session: &mut dyn Session,
+    records: &[u32],
+    batch: usize,
+) -> Result<Evaluation, DeviceError> {
+    session.begin(records, Control::EVALUATE);
     session.run(List::Evaluate, records.len().div_ceil(batch));
-    let results = session.results();
+    let results = session.results()?;
     let total = records.len() as u64;
-    Evaluation {
+    Ok(Evaluation {
         total,
         correct: results.correct,
         accuracy: results.correct as f64 / total as f64,
         loss: results.loss_sums.iter().sum::<f64>() / total as f64,
-    }
+    })
 }
 
 fn write_weights(session: &mut dyn Session, plan: &Plan, weights: &Weights) {
@@ -359,6 +358,7 @@ fn write_weights(session: &mut dyn Session, plan: &Plan, weights: &Weights) {
     session.run(List::Prepare, 1);
 }
 
-fn read_f32(session: &mut dyn Session, buffer: crate::graph::step::BufferId) -> Vec<f32> {
-    session.read(buffer).into_iter().map(|x| x as f32).collect()
+fn read_f32(session: &mut dyn Session, buffer: BufferId) -> Result<Vec<f32>, DeviceError> {
+    let values = session.read(buffer)?;
+    Ok(values.into_iter().map(|x| x as f32).collect())
 }

@@ -96,12 +96,12 @@ fn check_case(case: &Case, seed: u64, tally: &mut Tally) {
         .load(&prepared.plan, None)
         .expect("the reference loads any plan");
     for &(buffer, dbuffer) in prepared.gradients() {
-        prepared.run(&mut *session, seed);
-        let gradient = session.read(dbuffer);
+        prepared.run(&mut *session, seed).expect("runs");
+        let gradient = session.read(dbuffer).expect("reads");
         let largest = gradient.iter().fold(0.0, |a: f64, x| a.max(x.abs()));
         let mut loss = |index, by| {
             let nudge = Nudge { buffer, index, by };
-            prepared.loss(&mut *session, seed, nudge)
+            prepared.loss(&mut *session, seed, nudge).expect("runs")
         };
         let middle = loss(0, 0.0);
         for index in places(gradient.len(), 8, seed, buffer.0 as u64) {

@@ -3,7 +3,6 @@
 
 mod cpu;
 mod literals;
-mod views;
 
 use nas_engine::device::Convolution;
 use nas_engine::device::cases::{self, Outputs, compare, same_bits};

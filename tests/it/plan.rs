@@ -34,6 +34,7 @@ impl Storage for Odd {
         match content {
             Content::Images(shape) => shape.planes() * 8 * shape.h * shape.w * batch * 4,
             Content::Values(n) => 4 * n,
+            Content::Statistics(shape) => 4 * batch * shape.statistics_len() + 8,
             Content::Bytes(n) => *n,
         }
     }
@@ -241,13 +242,13 @@ fn run_steps(device: &dyn Device, plan: &Plan, params: &Params, dataset: &Datase
     let order: Vec<u32> = (0..12).collect();
     session.begin(&order, control);
     session.run(List::Train, 3);
-    let mut values = session.results().loss_sums;
+    let mut values = session.results().expect("runs").loss_sums;
     control.epoch = None;
     session.begin(&order[..10], control);
     session.run(List::Evaluate, 3);
-    values.extend(session.results().loss_sums);
+    values.extend(session.results().expect("runs").loss_sums);
     for id in [plan.weights, plan.gradients, plan.momentum, plan.running] {
-        values.extend(session.read(id));
+        values.extend(session.read(id).expect("reads"));
     }
     assert_eq!(session.broken_guard(), None);
     values.iter().map(|x| x.to_bits()).collect()

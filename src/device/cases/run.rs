@@ -132,14 +132,18 @@ impl Prepared {
     }
 
     /// Forward and backward with the data of `seed`; everything to compare.
-    pub fn run(&self, session: &mut dyn Session, seed: u64) -> Outputs {
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn run(&self, session: &mut dyn Session, seed: u64) -> Result<Outputs, DeviceError> {
         let script = &self.script;
         self.forward(session, seed, None);
         let mut list: Vec<Output> = vec![];
-        let outputs = script.outputs.iter();
-        list.extend(outputs.map(|(id, part)| self.read(session, *id, part)));
+        for (id, part) in &script.outputs {
+            list.push(self.read(session, *id, part)?);
+        }
         if script.results {
-            let results = session.results();
+            let results = session.results()?;
             list.push(Output::new("loss_sums".into(), results.loss_sums));
             list.push(Output::new("correct".into(), vec![results.correct as f64]));
             let finite = if results.finite { 1.0 } else { 0.0 };
@@ -149,29 +153,38 @@ impl Prepared {
             session.write(*dout, &self.dout(*out, data, seed));
         }
         session.run(List::Evaluate, 1);
-        let outputs = script.outputs_backward.iter();
-        list.extend(outputs.map(|(id, part)| self.read(session, *id, part)));
-        Outputs {
+        for (id, part) in &script.outputs_backward {
+            list.push(self.read(session, *id, part)?);
+        }
+        Ok(Outputs {
             label: script.label.clone(),
             seed,
             list,
-        }
+        })
     }
 
     /// The loss with one input value changed: the sum of the results' products with the gradients
     /// to them, and the mean cross-entropy if the case has one.
-    pub fn loss(&self, session: &mut dyn Session, seed: u64, nudge: Nudge) -> f64 {
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn loss(
+        &self,
+        session: &mut dyn Session,
+        seed: u64,
+        nudge: Nudge,
+    ) -> Result<f64, DeviceError> {
         self.forward(session, seed, Some(nudge));
         let mut loss = 0.0;
         for (out, _, data) in &self.script.losses {
             let dout = self.dout(*out, data, seed);
-            let out = session.read(*out);
+            let out = session.read(*out)?;
             loss += out.iter().zip(&dout).map(|(x, dx)| x * dx).sum::<f64>();
         }
         if self.script.results {
-            loss += session.results().loss_sums.iter().sum::<f64>() / self.plan.batch as f64;
+            loss += session.results()?.loss_sums.iter().sum::<f64>() / self.plan.batch as f64;
         }
-        loss
+        Ok(loss)
     }
 
     fn forward(&self, session: &mut dyn Session, seed: u64, nudge: Option<Nudge>) {
@@ -213,14 +226,20 @@ impl Prepared {
         match &self.plan.buffer(id).content {
             Content::Images(shape) => shape.len() * self.plan.batch,
             Content::Values(n) => *n,
+            Content::Statistics(shape) => shape.statistics_len() * self.plan.batch,
             Content::Bytes(_) => 0,
         }
     }
 
-    fn read(&self, session: &mut dyn Session, id: BufferId, part: &Part) -> Output {
+    fn read(
+        &self,
+        session: &mut dyn Session,
+        id: BufferId,
+        part: &Part,
+    ) -> Result<Output, DeviceError> {
         let buffer = self.plan.buffer(id);
-        let values = session.read(id);
-        match part {
+        let values = session.read(id)?;
+        Ok(match part {
             Part::All => {
                 let dims = match &buffer.content {
                     Content::Images(shape) => vec![self.plan.batch, shape.c(), shape.h, shape.w],
@@ -247,6 +266,6 @@ impl Prepared {
                     values,
                 }
             }
-        }
+        })
     }
 }

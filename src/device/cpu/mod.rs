@@ -91,6 +91,7 @@ impl Storage for Cpu {
         match content {
             Content::Images(shape) => 4 * batch * layout::image_len(shape),
             Content::Values(n) => 4 * n,
+            Content::Statistics(shape) => 4 * batch * shape.statistics_len(),
             Content::Bytes(n) => *n,
         }
     }

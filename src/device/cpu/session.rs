@@ -62,12 +62,7 @@ impl<'a> CpuSession<'a> {
                 .then(|| arena(4 * scratch))
                 .transpose()?,
             guards: guard_bands(plan),
-            control: Control {
-                learning_rate: 0.0,
-                momentum: 0.0,
-                weight_decay: 0.0,
-                epoch: None,
-            },
+            control: Control::EVALUATE,
             order: vec![],
             batch_idx: 0,
             images: plan.batch,
@@ -176,7 +171,7 @@ impl Session for CpuSession<'_> {
         let floats = self.buffer_mut(buffer);
         match &plan.buffer(buffer).content {
             Content::Images(shape) => to_planes(shape, values, floats),
-            Content::Values(_) | Content::Bytes(_) => {
+            Content::Values(_) | Content::Statistics(_) | Content::Bytes(_) => {
                 assert_eq!(
                     values.len(),
                     floats.len(),
@@ -191,15 +186,15 @@ impl Session for CpuSession<'_> {
         }
     }
 
-    fn read(&mut self, buffer: BufferId) -> Vec<f64> {
+    fn read(&mut self, buffer: BufferId) -> Result<Vec<f64>, DeviceError> {
         let plan = self.plan;
         let floats = self.buffer_mut(buffer);
-        match &plan.buffer(buffer).content {
+        Ok(match &plan.buffer(buffer).content {
             Content::Images(shape) => from_planes(shape, floats),
-            Content::Values(_) | Content::Bytes(_) => {
+            Content::Values(_) | Content::Statistics(_) | Content::Bytes(_) => {
                 floats.iter().map(|&x| f64::from(x)).collect()
             }
-        }
+        })
     }
 
     fn begin(&mut self, order: &[u32], control: Control) {
@@ -237,16 +232,15 @@ impl Session for CpuSession<'_> {
         });
     }
 
-    fn results(&mut self) -> Results {
+    fn results(&mut self) -> Result<Results, DeviceError> {
         self.timings.log();
-        self.results.clone()
+        Ok(self.results.clone())
     }
 
-    fn broken_guard(&self) -> Option<String> {
-        let broken = self
-            .guards
-            .iter()
-            .find(|(_, band)| !self.arena.is_guard(band.clone()));
+    fn broken_guard(&mut self) -> Option<String> {
+        let arena = &mut self.arena;
+        let mut guards = self.guards.iter();
+        let broken = guards.find(|(_, band)| !arena.is_guard(band.clone()));
         broken.map(|(buffer, _)| self.plan.buffers[*buffer].name.clone())
     }
 }

@@ -29,6 +29,7 @@ impl Storage for Reference {
         match content {
             Content::Images(shape) => shape.len() * batch * size_of::<f64>(),
             Content::Values(n) => n * size_of::<f64>(),
+            Content::Statistics(shape) => shape.statistics_len() * batch * size_of::<f64>(),
             Content::Bytes(n) => *n,
         }
     }
@@ -55,25 +56,22 @@ impl Device for Reference {
         let buffers = plan.buffers.iter().map(|buffer| match &buffer.content {
             Content::Images(shape) => Tensor::images(plan.batch, shape),
             Content::Values(n) => Tensor::vector(vec![0.0; *n]),
+            Content::Statistics(shape) => {
+                Tensor::vector(vec![0.0; plan.batch * shape.statistics_len()])
+            }
             Content::Bytes(_) => Tensor::vector(vec![]),
         });
-        let control = Control {
-            learning_rate: 0.0,
-            momentum: 0.0,
-            weight_decay: 0.0,
-            epoch: None,
-        };
         let mut session = Running {
             plan,
             input,
             memory: Memory(buffers.collect()),
-            control,
+            control: Control::EVALUATE,
             order: vec![],
             offset: 0,
             labels: vec![],
             results: Results::default(),
         };
-        session.begin(&[], control);
+        session.begin(&[], Control::EVALUATE);
         Ok(Box::new(session))
     }
 }
@@ -97,8 +95,8 @@ impl Session for Running<'_> {
         self.memory[buffer].values.copy_from_slice(values);
     }
 
-    fn read(&mut self, buffer: BufferId) -> Vec<f64> {
-        self.memory[buffer].values.clone()
+    fn read(&mut self, buffer: BufferId) -> Result<Vec<f64>, DeviceError> {
+        Ok(self.memory[buffer].values.clone())
     }
 
     fn begin(&mut self, order: &[u32], control: Control) {
@@ -127,11 +125,11 @@ impl Session for Running<'_> {
         }
     }
 
-    fn results(&mut self) -> Results {
-        self.results.clone()
+    fn results(&mut self) -> Result<Results, DeviceError> {
+        Ok(self.results.clone())
     }
 
-    fn broken_guard(&self) -> Option<String> {
+    fn broken_guard(&mut self) -> Option<String> {
         None
     }
 }

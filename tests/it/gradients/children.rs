@@ -97,7 +97,7 @@ fn loss(session: &mut dyn Session, plan: &Plan, weights: &[f64]) -> f64 {
     session.run(List::Prepare, 1);
     session.begin(&[4, 0, 7], control);
     session.run(List::Train, 1);
-    session.results().loss_sums[0] / BATCH as f64
+    session.results().expect("runs").loss_sums[0] / BATCH as f64
 }
 
 fn check_child(name: &str, json: &str, seed: u64) {
@@ -114,9 +114,9 @@ fn check_child(name: &str, json: &str, seed: u64) {
     let mut session = Reference.load(&plan, Some(input)).expect("loads");
     let weights = lively(&params, seed);
     let middle = loss(&mut *session, &plan, &weights);
-    let gradients = session.read(plan.gradients);
+    let gradients = session.read(plan.gradients).expect("reads");
     assert_eq!(
-        session.read(plan.weights),
+        session.read(plan.weights).expect("reads"),
         weights,
         "learning rate 0 moves nothing"
     );

@@ -13,8 +13,8 @@ const SEEDS: [u64; 2] = [1, 2];
 fn run_twice(case: &Case, device: &dyn Device, seed: u64) -> Result<Outputs, String> {
     let prepared = case.plan(device);
     let mut session = prepared.load(device).map_err(|e| e.to_string())?;
-    let first = prepared.run(&mut *session, seed);
-    let second = prepared.run(&mut *session, seed);
+    let mut run = || prepared.run(&mut *session, seed).map_err(|e| e.to_string());
+    let (first, second) = (run()?, run()?);
     if let Some(buffer) = session.broken_guard() {
         return Err(format!("{case}, seed {seed}: a write behind '{buffer}'"));
     }

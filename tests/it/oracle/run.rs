@@ -106,17 +106,17 @@ impl Found {
         let records = case.records();
         session.begin(&records[..case.dataset.n_train()], control);
         session.run(List::Train, 1);
-        self.push("logits.train", session.read(logits(&plan.train)));
-        self.split("gradient", &params.trained, &session.read(plan.gradients));
-        self.split("first", &params.running, &session.read(plan.running));
+        self.push("logits.train", read(session, logits(&plan.train)));
+        self.split("gradient", &params.trained, &read(session, plan.gradients));
+        self.split("first", &params.running, &read(session, plan.running));
         session.run(List::Train, STEPS - 1);
-        let results = session.results();
+        let results = session.results().unwrap();
         assert!(results.finite, "{case}");
         let losses = results.loss_sums.iter().map(|sum| sum / case.batch as f64);
         self.push("losses", losses.collect());
-        self.split("last", &params.trained, &session.read(plan.weights));
-        self.split("last", &params.running, &session.read(plan.running));
-        self.split("momentum", &params.trained, &session.read(plan.momentum));
+        self.split("last", &params.trained, &read(session, plan.weights));
+        self.split("last", &params.running, &read(session, plan.running));
+        self.split("momentum", &params.trained, &read(session, plan.momentum));
     }
 
     fn evaluate(&mut self, session: &mut dyn Session, plan: &Plan, case: &Case) {
@@ -126,8 +126,8 @@ impl Found {
         };
         session.begin(&case.records()[case.dataset.n_train()..], control);
         session.run(List::Evaluate, 1);
-        self.push("logits.evaluate", session.read(logits(&plan.evaluate)));
-        let results = session.results();
+        self.push("logits.evaluate", read(session, logits(&plan.evaluate)));
+        let results = session.results().unwrap();
         let loss = results.loss_sums.iter().sum::<f64>() / case.batch as f64;
         self.push("loss.evaluate", vec![loss]);
         self.push("correct.evaluate", vec![results.correct as f64]);
@@ -151,4 +151,8 @@ fn logits(steps: &[Step]) -> BufferId {
         _ => None,
     });
     logits.expect("every plan has a classifier")
+}
+
+fn read(session: &mut dyn Session, buffer: BufferId) -> Vec<f64> {
+    session.read(buffer).unwrap()
 }
