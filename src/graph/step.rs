@@ -178,12 +178,12 @@ pub enum Contribution {
     },
     /// Global average pooling: dfeatures / (h w) at every pixel.
     GlobalAveragePool {
-        /// Gradient to the features, `[n][features]`.
+        /// Gradient to the features, `[n][n_features]`.
         dfeatures: BufferId,
         /// The tensor's first feature.
         first_feature: usize,
         /// Features of an image.
-        features: usize,
+        n_features: usize,
         /// h w of the padded concatenation.
         pixels: usize,
     },
@@ -245,19 +245,19 @@ pub enum Step {
         sources: Vec<Source>,
         /// h w of the padded concatenation.
         pixels: usize,
-        /// Result `[n][features]`.
+        /// Result `[n][n_features]`.
         features: BufferId,
     },
     /// logits = features W^T + bias.
     Classifier(Classifier),
     /// Loss and number of correct images of the batch; dlogits = (softmax - one-hot) / n.
     SoftmaxXent {
-        /// Input `[n][classes]`.
+        /// Input `[n][n_classes]`.
         logits: BufferId,
-        /// Gradient `[n][classes]`.
+        /// Gradient `[n][n_classes]`.
         dlogits: BufferId,
         /// Number of classes.
-        classes: usize,
+        n_classes: usize,
     },
     /// Gradients to features, weights and bias of the classifier.
     ClassifierGrad(Classifier),
@@ -289,21 +289,21 @@ pub enum Step {
 /// The last layer.
 #[derive(Clone, Debug)]
 pub struct Classifier {
-    /// Input `[n][features]`.
+    /// Input `[n][n_features]`.
     pub features: BufferId,
     /// Its gradient.
     pub dfeatures: BufferId,
-    /// Result `[n][classes]`.
+    /// Result `[n][n_classes]`.
     pub logits: BufferId,
     /// Its gradient.
     pub dlogits: BufferId,
     /// Number of features.
     pub n_features: usize,
     /// Number of classes.
-    pub classes: usize,
-    /// Weights `[classes][features]`.
+    pub n_classes: usize,
+    /// Weights `[n_classes][n_features]`.
     pub weight: Span,
-    /// Bias `[classes]`.
+    /// Bias `[n_classes]`.
     pub bias: Span,
 }
 

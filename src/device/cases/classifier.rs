@@ -15,17 +15,17 @@ pub(super) fn cases() -> Vec<Case> {
         (33, 300, 10),
     ]
     .into_iter()
-    .map(|(batch, n_features, classes)| case(batch, n_features, classes))
+    .map(|(batch, n_features, n_classes)| case(batch, n_features, n_classes))
     .collect()
 }
 
-fn case(batch: usize, n_features: usize, classes: usize) -> Case {
-    let n_weights = classes * n_features;
+fn case(batch: usize, n_features: usize, n_classes: usize) -> Case {
+    let n_weights = n_classes * n_features;
     let title = (
         "classifier",
-        format!("{n_features} features, {classes} classes"),
+        format!("{n_features} features, {n_classes} classes"),
     );
-    let vectors = [n_weights + classes, 0];
+    let vectors = [n_weights + n_classes, 0];
     Case::new(
         title,
         batch,
@@ -36,17 +36,17 @@ fn case(batch: usize, n_features: usize, classes: usize) -> Case {
             let classifier = Classifier {
                 features: setup.values("features", n_features, Data::Normal(0.0, 1.0)),
                 dfeatures: setup.builder.values("dfeatures", n_features),
-                logits: setup.builder.values("logits", classes),
-                dlogits: setup.builder.values("dlogits", classes),
+                logits: setup.builder.values("logits", n_classes),
+                dlogits: setup.builder.values("dlogits", n_classes),
                 n_features,
-                classes,
+                n_classes,
                 weight: Span {
                     start: 0,
                     len: n_weights,
                 },
                 bias: Span {
                     start: n_weights,
-                    len: classes,
+                    len: n_classes,
                 },
             };
             setup.forward(Step::Classifier(classifier.clone()));

@@ -225,9 +225,9 @@ fn read(
         Reader::GlobalAveragePool => {
             let other = Shape::new(2, shape.h + 1, shape.w + 1);
             let beside = setup.images(&format!("beside {i}"), &other, Data::Normal(0.0, 1.0));
-            let (features, pixels) = (2 + shape.c(), (shape.h + 1) * (shape.w + 1));
-            let out = setup.builder.values(format!("features {i}"), features);
-            let dfeatures = setup.builder.values(format!("dfeatures {i}"), features);
+            let (n_features, pixels) = (2 + shape.c(), (shape.h + 1) * (shape.w + 1));
+            let out = setup.builder.values(format!("features {i}"), n_features);
+            let dfeatures = setup.builder.values(format!("dfeatures {i}"), n_features);
             setup.forward(Step::GlobalAveragePool {
                 sources: vec![source(beside, &other, 0), source(tensor, shape, 2)],
                 pixels,
@@ -237,7 +237,7 @@ fn read(
             Contribution::GlobalAveragePool {
                 dfeatures,
                 first_feature: 2,
-                features,
+                n_features,
                 pixels,
             }
         }

@@ -62,7 +62,7 @@ fn case(batch: usize, shapes: Vec<Shape>) -> Case {
                     contributions: vec![Contribution::GlobalAveragePool {
                         dfeatures,
                         first_feature: first_channel,
-                        features: n_features,
+                        n_features,
                         pixels,
                     }],
                     norm: None,

@@ -43,7 +43,7 @@ fn case(augment: Augment, epoch: Option<u32>, order: &'static [u32], batch: usiz
             setup.forward(Step::SoftmaxXent {
                 logits,
                 dlogits,
-                classes: LOADED_CLASSES,
+                n_classes: LOADED_CLASSES,
             });
             setup.forward(Step::Advance);
             setup.times(order.len().div_ceil(batch));

@@ -17,25 +17,25 @@ pub(super) fn cases() -> Vec<Case> {
         (2, 1, Data::Normal(0.0, 1.0)),
     ]
     .into_iter()
-    .map(|(batch, classes, data)| case(batch, classes, data))
+    .map(|(batch, n_classes, data)| case(batch, n_classes, data))
     .collect()
 }
 
-fn case(batch: usize, classes: usize, data: Data) -> Case {
-    let title = ("softmax_xent", format!("{classes} classes, {data:?}"));
+fn case(batch: usize, n_classes: usize, data: Data) -> Case {
+    let title = ("softmax_xent", format!("{n_classes} classes, {data:?}"));
     Case::new(
         title,
         batch,
         [0, 0],
         Tolerance::new(TOLERANCE),
         move |setup| {
-            let logits = setup.values("logits", classes, data.clone());
-            let dlogits = setup.builder.values("dlogits", classes);
-            setup.labels(classes);
+            let logits = setup.values("logits", n_classes, data.clone());
+            let dlogits = setup.builder.values("dlogits", n_classes);
+            setup.labels(n_classes);
             setup.forward(Step::SoftmaxXent {
                 logits,
                 dlogits,
-                classes,
+                n_classes,
             });
             setup.results();
             setup.gradient(logits, dlogits);

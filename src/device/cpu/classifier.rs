@@ -33,11 +33,11 @@ impl Loop for Forward<'_> {
             bias,
             logits,
         } = self;
-        let (n_features, classes) = (weight.len() / bias.len(), bias.len());
+        let (n_features, n_classes) = (weight.len() / bias.len(), bias.len());
         let images = features.chunks_exact(n_features);
-        for (features, logits) in images.zip(logits.chunks_exact_mut(classes)) {
-            let classes = weight.chunks_exact(n_features).zip(bias);
-            for (logit, (weight, bias)) in logits.iter_mut().zip(classes) {
+        for (features, logits) in images.zip(logits.chunks_exact_mut(n_classes)) {
+            let rows = weight.chunks_exact(n_features).zip(bias);
+            for (logit, (weight, bias)) in logits.iter_mut().zip(rows) {
                 *logit = bias + dot(features, weight);
             }
         }
@@ -59,11 +59,11 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 /// What [`backward`] reads and writes; `n` images.
 pub struct Backward<'a> {
-    /// `[n][features]`.
+    /// `[n][n_features]`.
     pub features: &'a [f32],
-    /// `[n][classes]`.
+    /// `[n][n_classes]`.
     pub dlogits: &'a [f32],
-    /// `[classes][features]`.
+    /// `[n_classes][n_features]`.
     pub weight: &'a [f32],
     /// Written: gradients to the features, weights and bias.
     pub dfeatures: &'a mut [f32],
@@ -87,13 +87,13 @@ impl Loop for Backward<'_> {
             dweight,
             dbias,
         } = self;
-        let (n_features, classes) = (weight.len() / dbias.len(), dbias.len());
+        let (n_features, n_classes) = (weight.len() / dbias.len(), dbias.len());
         dweight.fill(0.0);
         dbias.fill(0.0);
         dfeatures.fill(0.0);
         let images = (features.chunks_exact(n_features))
             .zip(dfeatures.chunks_exact_mut(n_features))
-            .zip(dlogits.chunks_exact(classes));
+            .zip(dlogits.chunks_exact(n_classes));
         for ((features, dfeatures), dlogits) in images {
             let rows = weight
                 .chunks_exact(n_features)

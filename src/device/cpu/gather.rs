@@ -115,12 +115,12 @@ unsafe fn add(
         Contribution::GlobalAveragePool {
             dfeatures,
             first_feature,
-            features,
+            n_features,
             pixels,
         } => {
             let dfeatures = get(*dfeatures);
             for (i, out) in outs {
-                let dfeatures = &dfeatures[i * features + first_feature..][..shape.c()];
+                let dfeatures = &dfeatures[i * n_features + first_feature..][..shape.c()];
                 global_average_pool::backward(isa, shape, *pixels, dfeatures, out, first);
             }
         }

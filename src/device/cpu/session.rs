@@ -100,9 +100,9 @@ impl<'a> CpuSession<'a> {
             Step::SoftmaxXent {
                 logits,
                 dlogits,
-                classes,
+                n_classes,
             } => {
-                self.softmax_xent(*logits, *dlogits, *classes);
+                self.softmax_xent(*logits, *dlogits, *n_classes);
             }
             Step::Update => {
                 self.update();
@@ -136,12 +136,12 @@ impl<'a> CpuSession<'a> {
         );
     }
 
-    fn softmax_xent(&mut self, logits: BufferId, dlogits: BufferId, classes: usize) {
+    fn softmax_xent(&mut self, logits: BufferId, dlogits: BufferId, n_classes: usize) {
         let batch = self.batch();
         // SAFETY: the planner keeps the two apart, and steps take views anew.
         let (logits, dlogits) = unsafe { (batch.get(logits), batch.get_mut(dlogits)) };
         let labels = &self.labels[..self.images];
-        let loss = softmax_xent::softmax_xent(logits, labels, classes, dlogits);
+        let loss = softmax_xent::softmax_xent(logits, labels, n_classes, dlogits);
         self.results.loss_sums.push(loss.sum);
         self.results.correct += loss.correct;
         self.results.finite &= loss.sum.is_finite();

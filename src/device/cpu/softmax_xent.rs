@@ -9,16 +9,16 @@ pub struct Loss {
     pub correct: u64,
 }
 
-/// The loss of images with `labels` from logits `[n][classes]`; dlogits = (softmax - one-hot) / n.
-pub fn softmax_xent(logits: &[f32], labels: &[u8], classes: usize, dlogits: &mut [f32]) -> Loss {
+/// The loss of images with `labels` from logits `[n][n_classes]`; dlogits = (softmax - one-hot) / n.
+pub fn softmax_xent(logits: &[f32], labels: &[u8], n_classes: usize, dlogits: &mut [f32]) -> Loss {
     let n = labels.len() as f64;
     let mut loss = Loss {
         sum: 0.0,
         correct: 0,
     };
     let rows = logits
-        .chunks_exact(classes)
-        .zip(dlogits.chunks_exact_mut(classes));
+        .chunks_exact(n_classes)
+        .zip(dlogits.chunks_exact_mut(n_classes));
     for ((logits, dlogits), &label) in rows.zip(labels) {
         let label = usize::from(label);
         let mut top = 0;

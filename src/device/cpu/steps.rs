@@ -358,7 +358,7 @@ impl<'a> Batch<'a> {
             .expect("each gradient has a place of its own");
         let arguments = classifier::Backward {
             features: &features[..self.images * c.n_features],
-            dlogits: &dlogits[..self.images * c.classes],
+            dlogits: &dlogits[..self.images * c.n_classes],
             weight: &weights[c.weight.range()],
             dfeatures,
             dweight,

@@ -8,18 +8,18 @@ use crate::graph::step::Classifier;
 pub fn fwd(plan: &Plan, classifier: &Classifier, memory: &mut Memory) {
     let Classifier {
         n_features,
-        classes,
+        n_classes,
         ..
     } = *classifier;
     for n in 0..plan.batch {
-        for k in 0..classes {
+        for k in 0..n_classes {
             let weights = &memory[plan.weights].values;
             let mut sum = weights[classifier.bias.start + k];
             for c in 0..n_features {
                 sum += weights[classifier.weight.start + k * n_features + c]
                     * memory[classifier.features].values[n * n_features + c];
             }
-            memory[classifier.logits].values[n * classes + k] = sum;
+            memory[classifier.logits].values[n * n_classes + k] = sum;
         }
     }
 }
@@ -28,16 +28,16 @@ pub fn fwd(plan: &Plan, classifier: &Classifier, memory: &mut Memory) {
 pub fn bwd(plan: &Plan, classifier: &Classifier, memory: &mut Memory) {
     let Classifier {
         n_features,
-        classes,
+        n_classes,
         ..
     } = *classifier;
     let weight = |k: usize, c: usize| classifier.weight.start + k * n_features + c;
     let mut dfeatures = vec![0.0; plan.batch * n_features];
-    let mut dweight = vec![0.0; classes * n_features];
-    let mut dbias = vec![0.0; classes];
+    let mut dweight = vec![0.0; n_classes * n_features];
+    let mut dbias = vec![0.0; n_classes];
     for n in 0..plan.batch {
-        for k in 0..classes {
-            let dlogit = memory[classifier.dlogits].values[n * classes + k];
+        for k in 0..n_classes {
+            let dlogit = memory[classifier.dlogits].values[n * n_classes + k];
             dbias[k] += dlogit;
             for c in 0..n_features {
                 let feature = memory[classifier.features].values[n * n_features + c];

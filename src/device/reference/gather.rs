@@ -59,11 +59,11 @@ fn part(plan: &Plan, memory: &Memory, tensor: &Shape, contribution: &Contributio
         Contribution::GlobalAveragePool {
             dfeatures,
             first_feature,
-            features,
+            n_features,
             pixels,
         } => {
             let dfeatures = &memory[*dfeatures];
-            global_average_pool::bwd(dfeatures, tensor, *first_feature, *features, *pixels)
+            global_average_pool::bwd(dfeatures, tensor, *first_feature, *n_features, *pixels)
         }
         Contribution::Pool { pool, dout } => pool::bwd(pool, &memory[pool.x], &memory[*dout]),
         Contribution::Lcn { x, dout } => lcn::bwd(&memory[*x], &memory[*dout]),

@@ -180,8 +180,8 @@ impl Running<'_> {
             Step::SoftmaxXent {
                 logits,
                 dlogits,
-                classes,
-            } => self.softmax_xent(*logits, *dlogits, *classes),
+                n_classes,
+            } => self.softmax_xent(*logits, *dlogits, *n_classes),
             Step::Gather {
                 out,
                 shape,
@@ -214,9 +214,9 @@ impl Running<'_> {
         self.memory[images].values = values;
     }
 
-    fn softmax_xent(&mut self, logits: BufferId, dlogits: BufferId, classes: usize) {
+    fn softmax_xent(&mut self, logits: BufferId, dlogits: BufferId, n_classes: usize) {
         let logits = &self.memory[logits].values;
-        let xent = softmax_xent::fwd_bwd(logits, &self.labels, classes);
+        let xent = softmax_xent::fwd_bwd(logits, &self.labels, n_classes);
         self.results.finite &= xent.loss_sum.is_finite();
         self.results.loss_sums.push(xent.loss_sum);
         self.results.correct += xent.correct;

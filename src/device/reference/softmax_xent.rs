@@ -6,13 +6,13 @@ pub struct Xent {
     pub loss_sum: f64,
     /// Images whose largest logit is their label's; of equal ones the lowest class counts.
     pub correct: u64,
-    /// (softmax - one-hot) / n, `[n][classes]`; 0 for images without a label.
+    /// (softmax - one-hot) / n, `[n][n_classes]`; 0 for images without a label.
     pub dlogits: Vec<f64>,
 }
 
-/// Of `logits` `[n][classes]` and the labels of the first images; n in the gradient is the number
+/// Of `logits` `[n][n_classes]` and the labels of the first images; n in the gradient is the number
 /// of labels.
-pub fn fwd_bwd(logits: &[f64], labels: &[u8], classes: usize) -> Xent {
+pub fn fwd_bwd(logits: &[f64], labels: &[u8], n_classes: usize) -> Xent {
     let mut xent = Xent {
         loss_sum: 0.0,
         correct: 0,
@@ -20,10 +20,10 @@ pub fn fwd_bwd(logits: &[f64], labels: &[u8], classes: usize) -> Xent {
     };
     for (n, &label) in labels.iter().enumerate() {
         let label = usize::from(label);
-        let row = n * classes..(n + 1) * classes;
+        let row = n * n_classes..(n + 1) * n_classes;
         let logits = &logits[row.clone()];
         let mut best = 0;
-        for k in 1..classes {
+        for k in 1..n_classes {
             if logits[k] > logits[best] {
                 best = k;
             }

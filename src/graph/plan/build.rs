@@ -269,20 +269,20 @@ impl Child<'_> {
     }
 
     fn head(&mut self, graph: &Graph) {
-        let (n_features, classes) = (graph.features(), graph.classes);
+        let (n_features, n_classes) = (graph.features(), graph.classes);
         let pixels = graph.classifier_input.h * graph.classifier_input.w;
         let sources = self.sources(&graph.classifier_inputs);
         let features = self.builder.values("features", n_features);
         let dfeatures = self.builder.values("features gradient", n_features);
-        let logits = self.builder.values("logits", classes);
-        let dlogits = self.builder.values("logits gradient", classes);
+        let logits = self.builder.values("logits", n_classes);
+        let dlogits = self.builder.values("logits gradient", n_classes);
         for (&j, source) in graph.classifier_inputs.iter().zip(&sources) {
             self.layers[j]
                 .contributions
                 .push(Contribution::GlobalAveragePool {
                     dfeatures,
                     first_feature: source.first_channel,
-                    features: n_features,
+                    n_features,
                     pixels,
                 });
         }
@@ -293,7 +293,7 @@ impl Child<'_> {
             logits,
             dlogits,
             n_features,
-            classes,
+            n_classes,
             weight: self.span(position),
             bias: self.span(position + 1),
         };
@@ -306,7 +306,7 @@ impl Child<'_> {
         self.both(Step::SoftmaxXent {
             logits,
             dlogits,
-            classes,
+            n_classes,
         });
         self.builder
             .plan

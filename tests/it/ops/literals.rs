@@ -363,7 +363,7 @@ fn a_gradient_is_gathered_from_all_consumers() {
             Contribution::GlobalAveragePool {
                 dfeatures,
                 first_feature: 0,
-                features: 1,
+                n_features: 1,
                 pixels: 1,
             },
             Contribution::Copy {

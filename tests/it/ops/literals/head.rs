@@ -27,7 +27,7 @@ fn global_average_pooling_counts_padded_zeros() {
             let share = Contribution::GlobalAveragePool {
                 dfeatures,
                 first_feature,
-                features: 2,
+                n_features: 2,
                 pixels: 4,
             };
             gather(setup, name, &part, vec![share]);
@@ -48,7 +48,7 @@ fn classifier() {
             logits: setup.builder.values("logits", 3),
             dlogits: setup.builder.values("dlogits", 3),
             n_features: 2,
-            classes: 3,
+            n_classes: 3,
             weight: span(0, 6),
             bias: span(6, 3),
         };
@@ -76,7 +76,7 @@ fn softmax_cross_entropy() {
         setup.forward(Step::SoftmaxXent {
             logits,
             dlogits,
-            classes: 2,
+            n_classes: 2,
         });
         setup.results();
         setup.gradient(logits, dlogits);
