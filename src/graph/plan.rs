@@ -14,8 +14,11 @@ pub trait Storage {
     fn bytes(&self, content: &Content, batch: usize) -> usize;
     /// Bytes of a convolution's packed weights.
     fn packed_bytes(&self, conv: &Conv, batch: usize) -> usize;
-    /// Bytes that the steps of a convolution need while they run; one such buffer serves all.
+    /// Bytes that the steps of a convolution need while they run; one buffer serves all steps.
     fn scratch_bytes(&self, conv: &Conv, batch: usize) -> usize;
+    /// Bytes that local contrast normalisation of `shape`, and its gradient, need while they run,
+    /// in the same buffer.
+    fn lcn_scratch_bytes(&self, shape: &Shape, batch: usize) -> usize;
 }
 
 /// How a plan is made.
@@ -252,15 +255,22 @@ impl<'a> Builder<'a> {
         &mut self.plan
     }
 
+    /// Bytes for whichever step needs most while it runs.
+    fn scratch_bytes(&self) -> usize {
+        let (plan, batch) = (&self.plan, self.options.batch);
+        let convs = plan.convs.iter();
+        let convs = convs.map(|conv| self.storage.scratch_bytes(conv, batch));
+        let steps = plan.train.iter().chain(&plan.evaluate);
+        let lcns = steps.filter_map(|step| match step {
+            Step::Lcn { shape, .. } => Some(self.storage.lcn_scratch_bytes(shape, batch)),
+            _ => None,
+        });
+        convs.chain(lcns).max().unwrap_or(0)
+    }
+
     /// Places every buffer.
     pub fn finish(mut self) -> Plan {
-        let batch = self.options.batch;
-        let scratch = self
-            .plan
-            .convs
-            .iter()
-            .map(|c| self.storage.scratch_bytes(c, batch));
-        let scratch = Content::Bytes(scratch.max().unwrap_or(0));
+        let scratch = Content::Bytes(self.scratch_bytes());
         self.plan.scratch = self.keep("scratch", scratch);
         let mut lives = vec![None; self.plan.buffers.len()];
         for (time, step) in self.plan.train.iter().enumerate() {
@@ -348,7 +358,7 @@ pub fn touched(plan: &Plan, step: &Step, mut visit: impl FnMut(BufferId)) {
             all(&[plan.weights, plan.gradients]);
         }
         Step::Pool(pool) => all(&[pool.x, pool.out]),
-        Step::Lcn { x, out, .. } => all(&[*x, *out]),
+        Step::Lcn { x, out, .. } => all(&[*x, *out, plan.scratch]),
         Step::Concat { sources, out, .. } => {
             sources.iter().for_each(|s| all(&[s.buffer]));
             all(&[*out]);

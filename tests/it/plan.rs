@@ -46,6 +46,10 @@ impl Storage for Odd {
     fn scratch_bytes(&self, conv: &Conv, batch: usize) -> usize {
         batch * conv.input.len() + 3
     }
+
+    fn lcn_scratch_bytes(&self, shape: &Shape, batch: usize) -> usize {
+        batch * shape.len() + 5
+    }
 }
 
 /// The first so many architectures, with a name for messages.

@@ -35,7 +35,7 @@ pub unsafe fn gather<'s>(
         let sums = norm.map(|norm| batch.get_mut(norm.dz_sums));
         (batch.get_mut(out), sums.unwrap_or(&mut []))
     };
-    let width = 2 * 8 * shape.planes();
+    let width = shape.statistics_len();
     let mut sums = sums.chunks_mut(group * width);
     let outs = out[..batch.images * image].chunks_mut(group * image);
     let tasks = outs.map(move |out| (out, sums.next())).enumerate();

@@ -24,6 +24,7 @@ mod timings;
 mod workers;
 
 use super::{Convolution, Device, DeviceError, Input, Session};
+use crate::graph::Shape;
 use crate::graph::plan::{Plan, Storage};
 use crate::graph::step::{self, Content};
 use conv::{Conv, ConvShape, SourceShape};
@@ -105,6 +106,10 @@ impl Storage for Cpu {
         // Pieces for the threads begin with a cache line.
         let piece = conv.scratch_len().next_multiple_of(16);
         4 * (conv.partials_len() + self.threads() * piece)
+    }
+
+    fn lcn_scratch_bytes(&self, shape: &Shape, _: usize) -> usize {
+        4 * self.threads() * lcn::workspace_len(shape)
     }
 }
 

@@ -7,11 +7,11 @@ use super::layout::{from_planes, to_planes};
 use super::steps::{Batch, floats};
 use super::timings::Timings;
 use super::workers::each;
-use super::{Cpu, lcn, load_batch, optim, softmax_xent};
+use super::{Cpu, load_batch, optim, softmax_xent};
 use crate::device::arena::Arena;
 use crate::device::{Control, DeviceError, Input, List, Results, Session};
 use crate::graph::plan::Plan;
-use crate::graph::step::{Buffer, BufferId, Content, Contribution, Step};
+use crate::graph::step::{Buffer, BufferId, Content, Step};
 
 /// A plan with all that it needs to run.
 pub struct CpuSession<'a> {
@@ -21,9 +21,6 @@ pub struct CpuSession<'a> {
     arena: Arena,
     /// By [`ConvId`](crate::graph::step::ConvId).
     convs: Vec<Conv>,
-    /// For local contrast normalisation, of which the planner's scratch memory knows nothing: in
-    /// place of that where it is smaller.
-    scratch: Option<Arena>,
     /// Guard bands in floats, each with the number of the buffer before it.
     guards: Vec<(usize, Range<usize>)>,
     control: Control,
@@ -45,22 +42,18 @@ impl<'a> CpuSession<'a> {
         plan: &'a Plan,
         input: Option<Input<'a>>,
     ) -> Result<CpuSession<'a>, DeviceError> {
-        let arena = |bytes| {
-            let device = "cpu".to_string();
-            Arena::new(bytes).ok_or(DeviceError::OutOfMemory { device, bytes })
-        };
-        let planned = floats(plan, plan.scratch).len();
-        let scratch = cpu.threads() * lcn_workspace(plan);
+        let arena = Arena::new(plan.arena_bytes);
+        let arena = arena.ok_or_else(|| DeviceError::OutOfMemory {
+            device: "cpu".to_string(),
+            bytes: plan.arena_bytes,
+        })?;
         let mut session = CpuSession {
-            arena: arena(plan.arena_bytes)?,
+            arena,
             convs: plan
                 .convs
                 .iter()
                 .map(|conv| cpu.conv(conv, plan.batch))
                 .collect(),
-            scratch: (scratch > planned)
-                .then(|| arena(4 * scratch))
-                .transpose()?,
             guards: guard_bands(plan),
             control: Control::EVALUATE,
             order: vec![],
@@ -90,7 +83,6 @@ impl<'a> CpuSession<'a> {
             convs: &self.convs,
             images: self.images,
             arena: &self.arena,
-            scratch: self.scratch.as_ref(),
         }
     }
 
@@ -109,7 +101,8 @@ impl<'a> CpuSession<'a> {
                 self.batch_idx += 1;
             }
             Step::Advance => self.batch_idx += 1,
-            _ => self.batch().run(step),
+            // SAFETY: `&mut self`, so no other step runs.
+            _ => unsafe { self.batch().run(step) },
         }
     }
 
@@ -243,24 +236,6 @@ impl Session for CpuSession<'_> {
         let broken = guards.find(|(_, band)| !arena.is_guard(band.clone()));
         broken.map(|(buffer, _)| self.plan.buffers[*buffer].name.clone())
     }
-}
-
-/// Floats that an image's local contrast normalisation works in, at most.
-fn lcn_workspace(plan: &Plan) -> usize {
-    let lists = [&plan.train, &plan.evaluate];
-    let shapes = lists.into_iter().flatten().filter_map(|step| match step {
-        Step::Lcn { shape, .. } => Some(shape),
-        Step::Gather {
-            shape,
-            contributions,
-            ..
-        } => {
-            let lcn = |c: &Contribution| matches!(c, Contribution::Lcn { .. });
-            contributions.iter().any(lcn).then_some(shape)
-        }
-        _ => None,
-    });
-    shapes.map(lcn::workspace_len).max().unwrap_or(0)
 }
 
 /// What the planner left free behind buffers, in floats, with the number of the buffer: up to the

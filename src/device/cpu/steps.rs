@@ -1,8 +1,9 @@
 //! The steps of a plan as operations on the buffers of a batch.
 //!
 //! Views of buffers are sound for one reason, which every `SAFETY` here means by "one step, apart":
-//! one step runs at a time, the planner keeps apart the buffers that a step touches, and a step
-//! takes one view of each; where it works in place, it takes one under one of the two names.
+//! one step runs at a time ([`Batch::run`]'s callers promise it), the planner keeps apart the
+//! buffers that a step touches, and a step takes one view of each; where it works in place, it takes
+//! one under one of the two names.
 
 use std::ops::Range;
 
@@ -28,8 +29,6 @@ pub struct Batch<'a> {
     /// Images of the batch; the last one of an evaluation may be smaller than the plan's.
     pub images: usize,
     pub arena: &'a Arena,
-    /// In place of the plan's scratch memory.
-    pub scratch: Option<&'a Arena>,
 }
 
 /// Where a buffer lies in the arena, in floats.
@@ -63,12 +62,7 @@ impl<'a> Batch<'a> {
     /// No other view of it lives.
     unsafe fn scratch(&self) -> &'a mut [f32] {
         // SAFETY: the caller's promise.
-        unsafe {
-            match self.scratch {
-                Some(scratch) => scratch.view_mut(0..scratch.len()),
-                None => self.get_mut(self.plan.scratch),
-            }
-        }
+        unsafe { self.get_mut(self.plan.scratch) }
     }
 
     /// The scratch memory in a piece for each thread.
@@ -87,7 +81,11 @@ impl<'a> Batch<'a> {
     }
 
     /// Runs a step that works on buffers alone: all but those that the session's counters are for.
-    pub fn run(&self, step: &Step) {
+    ///
+    /// # Safety
+    /// Until it returns, no other step runs on the arena and no view of a buffer lives. The plan is
+    /// the planner's, which keeps apart the buffers that a step touches.
+    pub unsafe fn run(&self, step: &Step) {
         match step {
             Step::Conv(id) => self.conv(*id),
             Step::ConvFilterGrad(id) => self.conv_filter_gradient(*id),
@@ -187,7 +185,7 @@ impl<'a> Batch<'a> {
         // SAFETY: one step, apart.
         let (x, moments) = unsafe { (self.get(x), self.get_mut(moments)) };
         let images = x.chunks_exact(image_len(shape)).take(self.images);
-        let tasks = images.zip(moments.chunks_exact_mut(2 * 8 * shape.planes()));
+        let tasks = images.zip(moments.chunks_exact_mut(shape.statistics_len()));
         each(tasks, |(x, moments)| {
             batchnorm::image_moments(self.isa, x, moments)
         });
@@ -219,7 +217,7 @@ impl<'a> Batch<'a> {
         };
         let mut rows = Coefficients::write(coefficients);
         if of_batch {
-            let moments = &moments[..self.images * 2 * 8 * shape.planes()];
+            let moments = &moments[..self.images * shape.statistics_len()];
             batchnorm::batch_statistics(moments, shape.h * shape.w, vectors, &mut rows);
         } else {
             batchnorm::running_statistics(vectors, &mut rows);
@@ -250,7 +248,7 @@ impl<'a> Batch<'a> {
         let [dscale, dshift] = gradients
             .get_disjoint_mut([norm.scale.range(), norm.shift.range()])
             .expect("each gradient has a place of its own");
-        let sums = &sums[..self.images * 2 * 8 * shape.planes()];
+        let sums = &sums[..self.images * shape.statistics_len()];
         let (pixels, mut rows) = (shape.h * shape.w, Coefficients::write(coefficients));
         batchnorm::gradient_statistics(sums, pixels, &shape.groups, dscale, dshift, &mut rows);
         let coefficients = &*coefficients;

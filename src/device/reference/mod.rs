@@ -4,6 +4,7 @@
 
 use super::{Control, Device, DeviceError, Input, List, Results, Session};
 use crate::data::Draw;
+use crate::graph::Shape;
 use crate::graph::plan::{Plan, Storage};
 use crate::graph::step::{BufferId, Content, Conv, Step};
 use tensor::{Memory, Tensor};
@@ -39,6 +40,10 @@ impl Storage for Reference {
     }
 
     fn scratch_bytes(&self, _: &Conv, _: usize) -> usize {
+        0
+    }
+
+    fn lcn_scratch_bytes(&self, _: &Shape, _: usize) -> usize {
         0
     }
 }

@@ -53,7 +53,7 @@ fn access(plan: &Plan, step: &Step) -> Access {
             access.reads(reads).writes([norm.out, norm.coefficients])
         }
         Step::Pool(pool) => access.reads([pool.x]).writes([pool.out]),
-        Step::Lcn { x, out, .. } => access.reads([*x]).writes([*out]),
+        Step::Lcn { x, out, .. } => access.reads([*x]).writes([*out, plan.scratch]),
         Step::Concat { sources, out, .. } => access.reads(buffers(sources)).writes([*out]),
         Step::GlobalAveragePool {
             sources, features, ..
