@@ -131,7 +131,7 @@ pub struct Norm {
 /// Which pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolKind {
-    /// The largest value; the first one in row order takes the gradient.
+    /// The largest value, which a NaN counts as; the first one in row order takes the gradient.
     Max,
     /// The mean of the window.
     Avg,

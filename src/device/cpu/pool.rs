@@ -4,6 +4,7 @@ use super::layout::plane_len;
 use super::loops::{self, Loop, Pixel, ZERO, pixels, pixels_mut, zip};
 use super::simd::Isa;
 use crate::graph::step::{Pool, PoolKind};
+use crate::shape::PLANE;
 
 /// The pool of an image `x` into `out`.
 pub fn forward(isa: Isa, pool: &Pool, x: &[f32], out: &mut [f32]) {
@@ -47,7 +48,7 @@ impl Loop for Forward<'_> {
             for (out, first) in pixels_mut(out).iter_mut().zip(windows(pool)) {
                 *out = match pool.kind {
                     PoolKind::Max => {
-                        window(pool).fold(x[first], |top, at| zip(&top, &x[first + at], f32::max))
+                        window(pool).fold(x[first], |top, at| zip(&top, &x[first + at], larger))
                     }
                     PoolKind::Avg => window(pool)
                         .fold(ZERO, |sum, at| zip(&sum, &x[first + at], |a, b| a + b))
@@ -56,6 +57,14 @@ impl Loop for Forward<'_> {
             }
         }
     }
+}
+
+/// The larger value, or the first of two equal ones. What is not a number counts as the largest, so
+/// that it is not hidden.
+#[inline(always)]
+fn larger(top: f32, x: f32) -> f32 {
+    let top = if x > top { x } else { top };
+    if x.is_nan() { x } else { top }
 }
 
 /// The gradient to the input of an image from `dout`: added to `dx`, or, where it is the `first`,
@@ -133,10 +142,12 @@ impl Loop for Backward<'_> {
 /// A pixel takes what is left of the gradient in the channels where it is the largest.
 #[inline(always)]
 fn take(x: &Pixel, out: &Pixel, left: &mut Pixel, dx: &mut Pixel) {
-    // By bits, since the compiler does not vectorise a choice: out - x is 0, all bits of it, or
-    // above 0, which is above 0 as a whole number too.
-    let mask = zip(out, x, |out, x| out - x).map(|d| (d.to_bits().cast_signed() - 1) >> 31);
-    let taken = std::array::from_fn(|i| left[i].to_bits() & mask[i].cast_unsigned());
+    // By bits, since the compiler does not vectorise a choice. Those of `out` are those of the first
+    // largest value: d is 0 there, and elsewhere one of d and -d is below 0.
+    let taken: [u32; PLANE] = std::array::from_fn(|i| {
+        let d = (out[i].to_bits() ^ x[i].to_bits()).cast_signed();
+        left[i].to_bits() & !((d | d.wrapping_neg()) >> 31).cast_unsigned()
+    });
     *left = std::array::from_fn(|i| f32::from_bits(left[i].to_bits() ^ taken[i]));
     *dx = zip(dx, &taken.map(f32::from_bits), |dx, d| dx + d);
 }
@@ -151,8 +162,8 @@ mod tests {
         values.iter().flat_map(|&x| [x; 8]).collect()
     }
 
-    /// Windows of 2 x 2 that overlap, over 3 x 3 pixels with two equal maxima.
-    fn run(kind: PoolKind) -> (Vec<f32>, Vec<f32>) {
+    /// Windows of 2 x 2 that overlap, over 3 x 3 pixels.
+    fn run(kind: PoolKind, x: [f32; 9]) -> (Vec<f32>, Vec<f32>) {
         let pool = Pool {
             kind,
             window: [2, 2],
@@ -162,7 +173,7 @@ mod tests {
             out: BufferId(0),
             output: Shape::new(8, 2, 2),
         };
-        let x = plane(&[0.0, 4.0, 1.0, 2.0, 4.0, 8.0, 0.0, 0.0, 0.0]);
+        let x = plane(&x);
         let mut out = vec![0.0; 4 * 8];
         let isa = Isa::detect();
         forward(isa, &pool, &x, &mut out);
@@ -173,16 +184,40 @@ mod tests {
         (lane(&out), lane(&dx))
     }
 
+    /// Two equal maxima.
+    const TIE: [f32; 9] = [0.0, 4.0, 1.0, 2.0, 4.0, 8.0, 0.0, 0.0, 0.0];
+
     #[test]
     fn the_first_largest_value_takes_the_gradient() {
-        let (out, dx) = run(PoolKind::Max);
+        let (out, dx) = run(PoolKind::Max, TIE);
         assert_eq!(out, [4.0, 8.0, 4.0, 8.0]);
         assert_eq!(dx, [0.0, 4.0, 0.0, 0.0, 16.0, 40.0, 0.0, 0.0, 0.0]);
+        // Zeros of either sign are equal.
+        let (out, dx) = run(
+            PoolKind::Max,
+            [-0.0, 0.0, -0.0, 0.0, -0.0, -1.0, -1.0, -1.0, -1.0],
+        );
+        assert!(out.iter().all(|&x| x == 0.0), "{out:?}");
+        assert_eq!(dx, [4.0, 8.0, 0.0, 16.0, 32.0, 0.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_the_largest_wherever_it_stands() {
+        for at in [0, 1, 3, 4] {
+            let mut x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, f32::INFINITY];
+            x[at] = f32::NAN;
+            let (out, dx) = run(PoolKind::Max, x);
+            assert!(out[0].is_nan(), "pixel {at}: {out:?}");
+            assert!(
+                dx[at] >= 4.0 && dx.iter().sum::<f32>() == 60.0,
+                "pixel {at}: {dx:?}"
+            );
+        }
     }
 
     #[test]
     fn every_pixel_of_a_mean_takes_its_part() {
-        let (out, dx) = run(PoolKind::Avg);
+        let (out, dx) = run(PoolKind::Avg, TIE);
         assert_eq!(out, [2.5, 4.25, 1.5, 3.0]);
         assert_eq!(dx, [1.0, 3.0, 2.0, 5.0, 15.0, 10.0, 4.0, 12.0, 8.0]);
     }

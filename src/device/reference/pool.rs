@@ -10,10 +10,11 @@ fn window(pool: &Pool, [n, c, i, j]: [usize; 4]) -> impl Iterator<Item = [usize;
     (0..kh * kw).map(move |tap| [n, c, i * s + tap / kw, j * t + tap % kw])
 }
 
-/// The first largest value of a window; a NaN at its first place stays.
+/// The first largest value of a window. A NaN counts as the largest.
 fn largest(x: &Tensor, window: impl Iterator<Item = [usize; 4]>) -> [usize; 4] {
+    let larger = |x: f64, best: f64| x > best || (x.is_nan() && !best.is_nan());
     window
-        .reduce(|best, at| if x[at] > x[best] { at } else { best })
+        .reduce(|best, at| if larger(x[at], x[best]) { at } else { best })
         .expect("a window holds a value")
 }
 

@@ -229,37 +229,45 @@ fn normalisation_by_running_statistics() {
 /// first largest of both.
 #[test]
 fn pools() {
-    let pool = |kind| {
-        run(1, [0, 0], move |setup| {
-            let x = images(setup, "x", [1, 2, 3], &[1.0, 2.0, 2.0, 0.0, 2.0, -1.0]);
-            let output = Shape::new(1, 1, 2);
-            let out = setup.builder.images("out", &output);
-            let dout = setup.builder.images("dout", &output);
-            let pool = Pool {
-                kind,
-                window: [2, 2],
-                stride: [1, 1],
-                x: x.buffer,
-                input: x.shape.clone(),
-                out,
-                output,
-            };
-            setup.forward(Step::Pool(pool.clone()));
-            setup.result_with(out, dout, literal(&[1.0, 10.0]));
-            gather(
-                setup,
-                "dx",
-                &x.shape,
-                vec![Contribution::Pool { pool, dout }],
-            );
-        })
-    };
-    let max = pool(PoolKind::Max);
+    let pixels = [1.0, 2.0, 2.0, 0.0, 2.0, -1.0];
+    let max = pool(PoolKind::Max, pixels);
     expect(&max, "out", &[2.0, 2.0]);
     expect(&max, "dx", &[0.0, 11.0, 0.0, 0.0, 0.0, 0.0]);
-    let avg = pool(PoolKind::Avg);
+    let avg = pool(PoolKind::Avg, pixels);
     expect(&avg, "out", &[1.25, 1.25]);
     expect(&avg, "dx", &[0.25, 2.75, 2.5, 0.25, 2.75, 2.5]);
+}
+
+/// The only NaN of the first window is its last pixel, and the first one of the second.
+#[test]
+fn what_is_not_a_number_is_the_largest() {
+    let outputs = pool(PoolKind::Max, [1.0, 2.0, 9.0, 0.0, f64::NAN, f64::NAN]);
+    let out = outputs.get("out").expect("an output");
+    assert!(out.iter().all(|x| x.is_nan()), "{out:?}");
+    expect(&outputs, "dx", &[0.0, 0.0, 0.0, 0.0, 11.0, 0.0]);
+}
+
+/// Windows of 2x2 and stride 1 over two rows of three.
+fn pool(kind: PoolKind, pixels: [f64; 6]) -> Outputs {
+    run(1, [0, 0], move |setup| {
+        let x = images(setup, "x", [1, 2, 3], &pixels);
+        let output = Shape::new(1, 1, 2);
+        let out = setup.builder.images("out", &output);
+        let dout = setup.builder.images("dout", &output);
+        let pool = Pool {
+            kind,
+            window: [2, 2],
+            stride: [1, 1],
+            x: x.buffer,
+            input: x.shape.clone(),
+            out,
+            output,
+        };
+        setup.forward(Step::Pool(pool.clone()));
+        setup.result_with(out, dout, literal(&[1.0, 10.0]));
+        let part = Contribution::Pool { pool, dout };
+        gather(setup, "dx", &x.shape, vec![part]);
+    })
 }
 
 fn lcn(pixels: &[f64], dout: &[f64]) -> Outputs {
