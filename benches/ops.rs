@@ -90,8 +90,7 @@ fn work(plan: &Plan, step: &Step) -> Throughput {
     if flops > 0 {
         return Throughput::Elements(flops as u64);
     }
-    let mut buffers = vec![];
-    touched(plan, step, |id| buffers.push(id));
+    let mut buffers = touched(plan, step);
     // Steps work in place, and most touch a small part of the flat vectors and the scratch memory.
     buffers.sort_unstable();
     buffers.dedup();

@@ -7,6 +7,9 @@ use super::{Graph, Shape};
 use crate::shape::PLANE;
 
 mod build;
+mod touched;
+
+pub use touched::touched;
 
 /// What the planner asks of a device.
 pub trait Storage {
@@ -274,10 +277,9 @@ impl<'a> Builder<'a> {
         self.plan.scratch = self.keep("scratch", scratch);
         let mut lives = vec![None; self.plan.buffers.len()];
         for (time, step) in self.plan.train.iter().enumerate() {
-            touched(&self.plan, step, |id| {
-                let life = lives[id.0].get_or_insert((time, time));
-                life.1 = time;
-            });
+            for id in touched(&self.plan, step) {
+                lives[id.0].get_or_insert((time, time)).1 = time;
+            }
         }
         if self.options.reuse {
             self.kept
@@ -322,89 +324,4 @@ pub struct NormPlaces {
     pub running_mean: Span,
     /// Running variance in the same.
     pub running_var: Span,
-}
-
-/// Calls `visit` with every buffer that `step` reads or writes.
-pub fn touched(plan: &Plan, step: &Step, mut visit: impl FnMut(BufferId)) {
-    let mut all = |ids: &[BufferId]| ids.iter().copied().for_each(&mut visit);
-    match step {
-        Step::LoadBatch { images } => all(&[*images]),
-        Step::Conv(id) => {
-            let conv = plan.conv(*id);
-            conv.sources.iter().for_each(|s| all(&[s.buffer]));
-            all(&[conv.y, conv.packed, conv.moments, plan.scratch]);
-        }
-        Step::ConvFilterGrad(id) => {
-            let conv = plan.conv(*id);
-            conv.sources.iter().for_each(|s| all(&[s.buffer]));
-            all(&[conv.y, plan.gradients, plan.scratch]);
-        }
-        Step::Pack(id) => all(&[plan.conv(*id).packed, plan.weights]),
-        Step::Moments(id) => all(&[plan.norm(*id).x, plan.norm(*id).moments]),
-        Step::Norm(id) | Step::NormRunning(id) => {
-            let norm = plan.norm(*id);
-            all(&[
-                norm.x,
-                norm.out,
-                norm.moments,
-                norm.coefficients,
-                plan.weights,
-                plan.running,
-            ]);
-        }
-        Step::NormGrad(id) => {
-            let norm = plan.norm(*id);
-            all(&[norm.x, norm.dz, norm.dx, norm.dz_sums, norm.coefficients]);
-            all(&[plan.weights, plan.gradients]);
-        }
-        Step::Pool(pool) => all(&[pool.x, pool.out]),
-        Step::Lcn { x, out, .. } => all(&[*x, *out, plan.scratch]),
-        Step::Concat { sources, out, .. } => {
-            sources.iter().for_each(|s| all(&[s.buffer]));
-            all(&[*out]);
-        }
-        Step::GlobalAveragePool {
-            sources, features, ..
-        } => {
-            sources.iter().for_each(|s| all(&[s.buffer]));
-            all(&[*features]);
-        }
-        Step::Classifier(c) => all(&[c.features, c.logits, plan.weights]),
-        Step::SoftmaxXent {
-            logits, dlogits, ..
-        } => all(&[*logits, *dlogits]),
-        Step::ClassifierGrad(c) => {
-            all(&[
-                c.features,
-                c.dfeatures,
-                c.dlogits,
-                plan.weights,
-                plan.gradients,
-            ]);
-        }
-        Step::Gather {
-            out,
-            contributions,
-            norm,
-            ..
-        } => {
-            all(&[*out, plan.scratch]);
-            if let Some(norm) = norm.map(|id| plan.norm(id)) {
-                all(&[norm.x, norm.out, norm.coefficients, norm.dz_sums]);
-            }
-            for contribution in contributions {
-                match contribution {
-                    Contribution::Conv { conv, .. } => {
-                        all(&[plan.conv(*conv).y, plan.conv(*conv).packed]);
-                    }
-                    Contribution::Copy { dout, .. } => all(&[*dout]),
-                    Contribution::GlobalAveragePool { dfeatures, .. } => all(&[*dfeatures]),
-                    Contribution::Pool { pool, dout } => all(&[pool.x, pool.out, *dout]),
-                    Contribution::Lcn { x, dout } => all(&[*x, *dout]),
-                }
-            }
-        }
-        Step::Update => all(&[plan.weights, plan.gradients, plan.momentum]),
-        Step::Advance => {}
-    }
 }

@@ -1,6 +1,7 @@
 //! Graph to plan: the steps of training and evaluation, and who reads which gradient.
 
 use super::*;
+use crate::graph::Layer;
 use crate::graph::params::LayerParams;
 use crate::space::LayerOp;
 
@@ -104,7 +105,8 @@ impl Child<'_> {
                 Some(LayerOp::Conv { filter, stride, .. }) => {
                     self.conv(&name, number, layer, *filter, *stride)
                 }
-                Some(op) => self.per_channel(&name, number, layer, op),
+                Some(LayerOp::BatchNorm) => self.batch_norm(&name, number, layer),
+                Some(op) => self.per_channel(&name, layer, op),
             };
             self.layers.push(Built {
                 out: built.0,
@@ -133,7 +135,7 @@ impl Child<'_> {
         &mut self,
         name: &str,
         number: usize,
-        layer: &crate::graph::Layer,
+        layer: &Layer,
         filter: [usize; 2],
         stride: [usize; 2],
     ) -> (BufferId, Backward) {
@@ -157,59 +159,51 @@ impl Child<'_> {
         (self.builder.plan.norm(norm).out, Backward::Conv(conv, norm))
     }
 
-    /// Layers that treat each channel alone: pools and normalisations. They read one tensor, so
-    /// that several inputs are copied into one first.
-    fn per_channel(
-        &mut self,
-        name: &str,
-        number: usize,
-        layer: &crate::graph::Layer,
-        op: &LayerOp,
-    ) -> (BufferId, Backward) {
-        let copied = layer.inputs.len() > 1;
+    /// The tensor that a layer reads which treats each channel alone; several inputs are copied
+    /// into one.
+    fn one_input(&mut self, name: &str, layer: &Layer) -> BufferId {
         let sources = self.sources(&layer.inputs);
-        let x = if copied {
-            let out = self.builder.images(format!("{name} concat"), &layer.input);
-            let shape = layer.input.clone();
-            self.both(Step::Concat {
-                sources,
-                out,
-                shape,
-            });
-            out
-        } else {
-            sources[0].buffer
-        };
-        if *op == LayerOp::BatchNorm {
-            let norm = self.norm(name, number, NormInput::Tensor(x), &layer.output);
-            self.builder.plan.train.push(Step::Moments(norm));
-            self.builder.plan.train.push(Step::Norm(norm));
-            self.builder.plan.evaluate.push(Step::NormRunning(norm));
-            let Norm { out, dx, .. } = *self.builder.plan.norm(norm);
-            self.contribute_copies(layer, dx);
-            return (out, Backward::Norm(norm));
+        if let [source] = &sources[..] {
+            return source.buffer;
         }
+        let shape = layer.input.clone();
+        let out = self.builder.images(format!("{name} concat"), &shape);
+        self.both(Step::Concat {
+            sources,
+            out,
+            shape,
+        });
+        out
+    }
+
+    fn batch_norm(&mut self, name: &str, number: usize, layer: &Layer) -> (BufferId, Backward) {
+        let x = self.one_input(name, layer);
+        let norm = self.norm(name, number, NormInput::Tensor(x), &layer.output);
+        let plan = &mut self.builder.plan;
+        plan.train.extend([Step::Moments(norm), Step::Norm(norm)]);
+        plan.evaluate.push(Step::NormRunning(norm));
+        let Norm { out, dx, .. } = *plan.norm(norm);
+        self.contribute_copies(layer, dx);
+        (out, Backward::Norm(norm))
+    }
+
+    /// Pools and local contrast normalisation.
+    fn per_channel(&mut self, name: &str, layer: &Layer, op: &LayerOp) -> (BufferId, Backward) {
+        let x = self.one_input(name, layer);
         let no_gradient = |&j: &usize| matches!(self.layers[j].backward, Backward::None);
         let stop = layer.inputs.iter().all(no_gradient);
-        let out = self.builder.images(format!("{name} output"), &layer.output);
-        let dout = self
-            .builder
-            .images(format!("{name} gradient"), &layer.output);
+        let shape = layer.output.clone();
+        let out = self.builder.images(format!("{name} output"), &shape);
+        let dout = self.builder.images(format!("{name} gradient"), &shape);
         let contribution = match *op {
-            LayerOp::MaxPool {
-                pool: window,
-                stride,
-            } => self.pool(PoolKind::Max, window, stride, (x, out, dout), layer),
-            LayerOp::AvgPool {
-                pool: window,
-                stride,
-            } => self.pool(PoolKind::Avg, window, stride, (x, out, dout), layer),
+            LayerOp::MaxPool { pool, stride } => {
+                self.pool(PoolKind::Max, pool, stride, (x, out, dout), layer)
+            }
+            LayerOp::AvgPool { pool, stride } => {
+                self.pool(PoolKind::Avg, pool, stride, (x, out, dout), layer)
+            }
             LayerOp::Lcn => {
-                self.both(Step::Lcn {
-                    x,
-                    out,
-                    shape: layer.output.clone(),
-                });
+                self.both(Step::Lcn { x, out, shape });
                 Contribution::Lcn { x, dout }
             }
             LayerOp::Conv { .. } | LayerOp::BatchNorm => unreachable!("handled before"),
@@ -217,15 +211,12 @@ impl Child<'_> {
         if stop {
             return (out, Backward::None); // nothing before this layer has parameters
         }
-        if !copied {
-            self.layers[layer.inputs[0]]
-                .contributions
-                .push(contribution);
+        if let [input] = layer.inputs[..] {
+            self.layers[input].contributions.push(contribution);
             return (out, Backward::PerChannel { dout, concat: None });
         }
-        let dconcat = self
-            .builder
-            .images(format!("{name} concat gradient"), &layer.input);
+        let dconcat = format!("{name} concat gradient");
+        let dconcat = self.builder.images(dconcat, &layer.input);
         self.contribute_copies(layer, dconcat);
         let concat = Some((dconcat, layer.input.clone(), contribution));
         (out, Backward::PerChannel { dout, concat })
@@ -237,7 +228,7 @@ impl Child<'_> {
         window: [usize; 2],
         stride: [usize; 2],
         (x, out, dout): (BufferId, BufferId, BufferId),
-        layer: &crate::graph::Layer,
+        layer: &Layer,
     ) -> Contribution {
         let (input, output) = (layer.input.clone(), layer.output.clone());
         let pool = Pool {
@@ -254,7 +245,7 @@ impl Child<'_> {
     }
 
     /// Each input of `layer` takes its planes of `dout`, the gradient to the layer's concat.
-    fn contribute_copies(&mut self, layer: &crate::graph::Layer, dout: BufferId) {
+    fn contribute_copies(&mut self, layer: &Layer, dout: BufferId) {
         let mut first_plane = 0;
         for &j in &layer.inputs {
             let shape = layer.input.clone();
