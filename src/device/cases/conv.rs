@@ -38,52 +38,90 @@ const fn row(
     }
 }
 
+/// Nine channels, which fill one plane and begin another.
+const NINE: &[Part] = &[(&[9], 9, 7)];
+/// Two tensors of one size, whose planes are worked on together.
+const TWO: &[Part] = &[(&[12], 8, 8), (&[9], 8, 8)];
 /// Three tensors of unequal sizes, none of a multiple of 8 channels.
 const THREE: &[Part] = &[(&[3], 9, 9), (&[10], 5, 7), (&[7], 9, 4)];
 /// A concat that was copied before, so of two groups, beside another tensor.
 const GROUPS: &[Part] = &[(&[3, 9], 6, 6), (&[8, 1], 8, 5)];
 
 const ROWS: &[Row] = &[
-    // Every size of filter, at stride 1 where a transform may serve.
-    row(&[(&[3], 5, 7)], [1, 1], [1, 1], 5, 2),
+    // Every filter that has a transform.
+    row(NINE, [1, 3], [1, 1], 10, 2),
+    row(NINE, [1, 5], [1, 1], 10, 2),
+    row(NINE, [1, 7], [1, 1], 10, 2),
+    row(NINE, [3, 1], [1, 1], 10, 2),
+    row(NINE, [3, 3], [1, 1], 10, 2),
+    row(NINE, [3, 5], [1, 1], 10, 2),
+    row(NINE, [3, 7], [1, 1], 10, 2),
+    row(NINE, [5, 1], [1, 1], 10, 2),
+    row(NINE, [5, 3], [1, 1], 10, 2),
+    row(NINE, [5, 5], [1, 1], 10, 2),
+    row(NINE, [5, 7], [1, 1], 10, 2),
+    row(NINE, [7, 1], [1, 1], 10, 2),
+    row(NINE, [7, 3], [1, 1], 10, 2),
+    row(NINE, [7, 5], [1, 1], 10, 2),
+    row(NINE, [7, 7], [1, 1], 10, 2),
+    // Channels that fill planes, and many of them; few, for which there is no transform.
     row(&[(&[8], 8, 8)], [3, 3], [1, 1], 16, 4),
+    row(&[(&[40], 6, 6)], [3, 3], [1, 1], 33, 1),
     row(&[(&[13], 9, 11)], [5, 5], [1, 1], 7, 3),
     row(&[(&[5], 12, 10)], [7, 7], [1, 1], 9, 2),
-    row(&[(&[4], 6, 13)], [1, 7], [1, 1], 11, 2),
-    row(&[(&[4], 13, 6)], [7, 1], [1, 1], 11, 2),
-    row(&[(&[6], 7, 7)], [3, 5], [1, 1], 10, 2),
-    row(&[(&[6], 9, 5)], [5, 3], [1, 1], 8, 3),
     row(&[(&[3], 10, 10)], [1, 3], [1, 1], 4, 1),
-    row(&[(&[9], 10, 9)], [7, 3], [1, 1], 24, 1),
-    row(&[(&[9], 9, 10)], [5, 7], [1, 1], 17, 1),
+    // More planes than are worked on together: on one side, on the other.
+    row(&[(&[264], 4, 4)], [3, 3], [1, 1], 9, 1),
+    row(&[(&[264], 4, 4)], [1, 1], [1, 1], 9, 1),
+    row(&[(&[9], 4, 4)], [3, 3], [1, 1], 264, 1),
+    // Images that are worked on in strips of rows, and several in a strip.
+    row(&[(&[8], 32, 32)], [3, 3], [1, 1], 25, 1),
+    row(&[(&[9], 4, 4)], [3, 3], [1, 1], 12, 19),
+    row(&[(&[16], 3, 2)], [5, 5], [1, 1], 7, 33),
+    row(&[(&[2], 4, 4)], [3, 3], [1, 1], 3, 17),
+    // Enough images for several partial sums of the gradient to the filter.
+    row(&[(&[9], 6, 6)], [3, 3], [1, 1], 8, 41),
+    row(&[(&[3], 6, 6)], [3, 3], [2, 2], 8, 41),
+    // Filters without a transform.
     row(&[(&[3], 11, 9)], [9, 9], [1, 1], 4, 2),
     row(&[(&[2], 6, 17)], [15, 15], [1, 1], 3, 2),
     row(&[(&[2], 17, 3)], [15, 1], [1, 1], 3, 1),
-    row(&[(&[16], 32, 32)], [3, 3], [1, 1], 8, 2),
-    row(&[(&[40], 6, 6)], [3, 3], [1, 1], 33, 1),
+    row(&[(&[10], 7, 12)], [9, 3], [1, 1], 9, 1),
     // Images of one pixel, of one row, of one column.
     row(&[(&[1], 1, 1)], [1, 1], [1, 1], 1, 1),
     row(&[(&[1], 1, 1)], [3, 3], [1, 1], 2, 3),
+    row(&[(&[24], 1, 1)], [7, 5], [1, 1], 10, 5),
     row(&[(&[9], 1, 13)], [5, 5], [1, 1], 3, 2),
     row(&[(&[9], 13, 1)], [3, 7], [2, 1], 3, 2),
-    row(&[(&[2], 4, 4)], [3, 3], [1, 1], 3, 17),
-    // Strides.
+    // Strides: equal and not, larger than the filter, larger than the image.
     row(&[(&[5], 11, 10)], [3, 3], [2, 2], 6, 3),
     row(&[(&[5], 11, 10)], [3, 3], [1, 2], 6, 2),
     row(&[(&[5], 11, 10)], [3, 5], [3, 1], 9, 2),
     row(&[(&[4], 10, 12)], [5, 7], [2, 3], 8, 2),
-    row(&[(&[12], 9, 8)], [1, 1], [2, 2], 5, 2),
     row(&[(&[3], 32, 32)], [3, 3], [2, 2], 8, 1),
+    row(&[(&[10], 17, 13)], [1, 3], [5, 8], 8, 2),
     row(&[(&[3], 5, 5)], [3, 3], [8, 8], 2, 2),
     row(&[(&[3], 13, 14)], [9, 15], [3, 2], 5, 1),
+    // 1x1, which may read its sources in place.
+    row(&[(&[3], 5, 7)], [1, 1], [1, 1], 5, 2),
+    row(&[(&[12], 2, 2)], [1, 1], [1, 1], 20, 7),
+    row(&[(&[12], 9, 8)], [1, 1], [2, 2], 5, 2),
+    row(&[(&[12], 14, 14), (&[9], 14, 14)], [1, 1], [1, 1], 5, 2),
+    row(TWO, [1, 1], [1, 1], 10, 3),
+    row(TWO, [1, 1], [2, 3], 10, 3),
+    row(THREE, [1, 1], [1, 1], 5, 3),
     // Several sources.
+    row(TWO, [3, 5], [1, 1], 10, 3),
     row(THREE, [3, 3], [1, 1], 12, 2),
     row(THREE, [5, 5], [1, 1], 9, 2),
     row(THREE, [7, 3], [1, 1], 5, 1),
-    row(THREE, [1, 1], [1, 1], 5, 3),
     row(THREE, [3, 5], [2, 1], 10, 2),
     row(GROUPS, [3, 3], [1, 1], 6, 2),
     row(GROUPS, [5, 1], [2, 2], 6, 2),
+    // Of a strip, nothing in one of the sources.
+    row(&[(&[9], 16, 16), (&[7], 1, 1)], [3, 3], [1, 1], 8, 1),
+    row(&[(&[9], 16, 16), (&[7], 1, 1)], [3, 3], [2, 1], 8, 2),
+    row(&[(&[6], 4, 20), (&[6], 20, 4)], [3, 3], [1, 1], 8, 1),
 ];
 
 pub(super) fn cases() -> Vec<Case> {

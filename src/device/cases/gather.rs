@@ -79,12 +79,16 @@ fn case(shape: &Shape, readers: &'static [Reader], relu: Option<bool>) -> Case {
     Case::new(title, 2, [n_weights, 2 * c], tolerance, move |setup| {
         // No scale near 0, which would leave lcn a contrast of rounding alone.
         setup.weights(Data::Signed(0.3, 1.5));
-        let (tensor, norm) = tensor(setup, &shape, relu);
+        let (buffer, norm) = tensor(setup, &shape, relu);
+        let tensor = Tensor {
+            buffer,
+            shape: &shape,
+        };
         let mut start = 3 * c;
         let mut contributions = vec![];
         for (i, reader) in readers.iter().enumerate() {
             let len = room(reader);
-            contributions.push(read(setup, i, tensor, &shape, *reader, Span { start, len }));
+            contributions.push(tensor.read(setup, i, *reader, Span { start, len }));
             start += len;
         }
         let out = match norm {
@@ -98,7 +102,7 @@ fn case(shape: &Shape, readers: &'static [Reader], relu: Option<bool>) -> Case {
             norm,
         });
         match norm {
-            None => setup.gradient(tensor, out),
+            None => setup.gradient(buffer, out),
             Some(id) => {
                 let norm = setup.builder.plan().norm(id).clone();
                 (0..2).for_each(|row| setup.statistics_backward(norm.dz_sums, &shape, row, 2));
@@ -143,105 +147,141 @@ fn tensor(setup: &mut Setup, shape: &Shape, relu: Option<bool>) -> (BufferId, Op
     (norm.out, Some(id))
 }
 
-/// Adds a consumer's forward step and its result; returns what it adds to the gradient.
-fn read(
-    setup: &mut Setup,
-    i: usize,
-    tensor: BufferId,
-    shape: &Shape,
-    reader: Reader,
-    weight: Span,
-) -> Contribution {
-    let source = |buffer, shape: &Shape, first_channel| Source {
+/// The tensor that is read.
+struct Tensor<'a> {
+    buffer: BufferId,
+    shape: &'a Shape,
+}
+
+impl Tensor<'_> {
+    fn source(&self, first_channel: usize) -> Source {
+        source(self.buffer, self.shape, first_channel)
+    }
+
+    /// Adds the forward step of consumer `i` and its result; returns what it adds to the gradient.
+    fn read(&self, setup: &mut Setup, i: usize, reader: Reader, weight: Span) -> Contribution {
+        match reader {
+            Reader::Conv(filter, stride) => self.conv(setup, i, filter, stride, weight),
+            Reader::Pool(kind, window, stride) => self.pool(setup, i, kind, window, stride),
+            Reader::Lcn => self.lcn(setup, i),
+            Reader::Concat => self.concat(setup, i),
+            Reader::GlobalAveragePool => self.global_average_pool(setup, i),
+        }
+    }
+
+    /// Beside the tensor it reads three channels of another size, before or after it.
+    fn conv(
+        &self,
+        setup: &mut Setup,
+        i: usize,
+        filter: [usize; 2],
+        stride: [usize; 2],
+        weight: Span,
+    ) -> Contribution {
+        let shape = self.shape;
+        let other = Shape::new(3, shape.h + 1, shape.w - 1);
+        let first = i.is_multiple_of(2);
+        let sources = match first {
+            true => vec![self.source(0), beside(setup, i, &other, shape.c())],
+            false => vec![beside(setup, i, &other, 0), self.source(3)],
+        };
+        let h = shape::conv_output(shape.h + 1, stride[0]);
+        let output = Shape::new(5, h, shape::conv_output(shape.w, stride[1]));
+        let name = format!("reader {i}");
+        let conv = (setup.builder).conv(&name, sources, filter, stride, &output, weight);
+        setup.forward(Step::Conv(conv));
+        let y = setup.builder.plan().conv(conv).y;
+        setup.result(y, y);
+        let source = usize::from(!first);
+        Contribution::Conv { conv, source }
+    }
+
+    fn pool(
+        &self,
+        setup: &mut Setup,
+        i: usize,
+        kind: PoolKind,
+        window: [usize; 2],
+        stride: [usize; 2],
+    ) -> Contribution {
+        let input = self.shape.clone();
+        let side = |size, axis: usize| shape::pool_output(size, window[axis], stride[axis]);
+        let output = Shape {
+            groups: input.groups.clone(),
+            h: side(input.h, 0).expect("the table's windows fit"),
+            w: side(input.w, 1).expect("the table's windows fit"),
+        };
+        let (out, dout) = result(setup, i, &output);
+        let pool = Pool {
+            kind,
+            window,
+            stride,
+            x: self.buffer,
+            input,
+            out,
+            output,
+        };
+        setup.forward(Step::Pool(pool.clone()));
+        Contribution::Pool { pool, dout }
+    }
+
+    fn lcn(&self, setup: &mut Setup, i: usize) -> Contribution {
+        let (out, dout) = result(setup, i, self.shape);
+        let (x, shape) = (self.buffer, self.shape.clone());
+        setup.forward(Step::Lcn { x, out, shape });
+        Contribution::Lcn { x, dout }
+    }
+
+    fn concat(&self, setup: &mut Setup, i: usize) -> Contribution {
+        let other = Shape::new(11, self.shape.h - 2, self.shape.w + 3);
+        let sources = vec![beside(setup, i, &other, 0), self.source(11)];
+        let shape = Shape::concat(&[&other, self.shape]);
+        let (out, dout) = result(setup, i, &shape);
+        setup.forward(Step::Concat {
+            sources,
+            out,
+            shape: shape.clone(),
+        });
+        Contribution::Copy {
+            dout,
+            shape,
+            first_plane: other.planes(),
+        }
+    }
+
+    fn global_average_pool(&self, setup: &mut Setup, i: usize) -> Contribution {
+        let other = Shape::new(2, self.shape.h + 1, self.shape.w + 1);
+        let (n_features, pixels) = (2 + self.shape.c(), other.h * other.w);
+        let sources = vec![beside(setup, i, &other, 0), self.source(2)];
+        let features = setup.builder.values(format!("features {i}"), n_features);
+        let dfeatures = setup.builder.values(format!("dfeatures {i}"), n_features);
+        setup.forward(Step::GlobalAveragePool {
+            sources,
+            pixels,
+            features,
+        });
+        setup.result(features, dfeatures);
+        Contribution::GlobalAveragePool {
+            dfeatures,
+            first_feature: 2,
+            n_features,
+            pixels,
+        }
+    }
+}
+
+fn source(buffer: BufferId, shape: &Shape, first_channel: usize) -> Source {
+    Source {
         buffer,
         shape: shape.clone(),
         first_channel,
-    };
-    match reader {
-        Reader::Conv(filter, stride) => {
-            // Beside the tensor it reads three channels of another size, before or after it.
-            let other = Shape::new(3, shape.h + 1, shape.w - 1);
-            let beside = setup.images(&format!("beside {i}"), &other, Data::Normal(0.0, 1.0));
-            let first = i.is_multiple_of(2);
-            let sources = match first {
-                true => vec![source(tensor, shape, 0), source(beside, &other, shape.c())],
-                false => vec![source(beside, &other, 0), source(tensor, shape, 3)],
-            };
-            let h = shape::conv_output(shape.h + 1, stride[0]);
-            let output = Shape::new(5, h, shape::conv_output(shape.w, stride[1]));
-            let name = format!("reader {i}");
-            let conv = (setup.builder).conv(&name, sources, filter, stride, &output, weight);
-            setup.forward(Step::Conv(conv));
-            let y = setup.builder.plan().conv(conv).y;
-            setup.result(y, y);
-            let source = usize::from(!first);
-            Contribution::Conv { conv, source }
-        }
-        Reader::Pool(kind, window, stride) => {
-            let side = |size, axis: usize| shape::pool_output(size, window[axis], stride[axis]);
-            let output = Shape {
-                groups: shape.groups.clone(),
-                h: side(shape.h, 0).expect("the table's windows fit"),
-                w: side(shape.w, 1).expect("the table's windows fit"),
-            };
-            let (out, dout) = result(setup, i, &output);
-            let pool = Pool {
-                kind,
-                window,
-                stride,
-                x: tensor,
-                input: shape.clone(),
-                out,
-                output,
-            };
-            setup.forward(Step::Pool(pool.clone()));
-            Contribution::Pool { pool, dout }
-        }
-        Reader::Lcn => {
-            let (out, dout) = result(setup, i, shape);
-            setup.forward(Step::Lcn {
-                x: tensor,
-                out,
-                shape: shape.clone(),
-            });
-            Contribution::Lcn { x: tensor, dout }
-        }
-        Reader::Concat => {
-            let other = Shape::new(11, shape.h - 2, shape.w + 3);
-            let beside = setup.images(&format!("beside {i}"), &other, Data::Normal(0.0, 1.0));
-            let concat = Shape::concat(&[&other, shape]);
-            let (out, dout) = result(setup, i, &concat);
-            setup.forward(Step::Concat {
-                sources: vec![source(beside, &other, 0), source(tensor, shape, 11)],
-                out,
-                shape: concat.clone(),
-            });
-            Contribution::Copy {
-                dout,
-                shape: concat,
-                first_plane: other.planes(),
-            }
-        }
-        Reader::GlobalAveragePool => {
-            let other = Shape::new(2, shape.h + 1, shape.w + 1);
-            let beside = setup.images(&format!("beside {i}"), &other, Data::Normal(0.0, 1.0));
-            let (n_features, pixels) = (2 + shape.c(), (shape.h + 1) * (shape.w + 1));
-            let out = setup.builder.values(format!("features {i}"), n_features);
-            let dfeatures = setup.builder.values(format!("dfeatures {i}"), n_features);
-            setup.forward(Step::GlobalAveragePool {
-                sources: vec![source(beside, &other, 0), source(tensor, shape, 2)],
-                pixels,
-                features: out,
-            });
-            setup.result(out, dfeatures);
-            Contribution::GlobalAveragePool {
-                dfeatures,
-                first_feature: 2,
-                n_features,
-                pixels,
-            }
-        }
     }
+}
+
+/// Another tensor that reader `i` reads.
+fn beside(setup: &mut Setup, i: usize, shape: &Shape, first_channel: usize) -> Source {
+    let buffer = setup.images(&format!("beside {i}"), shape, Data::Normal(0.0, 1.0));
+    source(buffer, shape, first_channel)
 }
 
 /// A reader's result and the gradient to it.
