@@ -4,8 +4,10 @@
 //! the work, so a figure above the peak of the processor means fewer products, not a fault.
 
 use criterion::{Criterion, Throughput};
-use nas_engine::device::cpu::conv::{Conv, ConvShape, DataGradient, SourceShape};
+use nas_engine::device::cpu::conv::{Conv, ConvShape, DataGradient};
+use nas_engine::device::cpu::layout::image_len;
 use nas_engine::device::cpu::simd::Isa;
+use nas_engine::graph::Shape;
 use nas_engine::rng::{Purpose, Rng};
 
 /// Channels of the sources, filters, filter, stride, images, height and width.
@@ -44,16 +46,10 @@ struct Layer {
 
 impl Layer {
     fn new(&(sources, filters, filter, stride, n, size): &Case) -> Layer {
-        let source = |&c: &usize| SourceShape {
-            groups: vec![c],
-            h: size,
-            w: size,
-        };
+        let sources = sources.iter().map(|&c| Shape::new(c, size, size));
         let shape = ConvShape {
             n,
-            h: size,
-            w: size,
-            sources: sources.iter().map(source).collect(),
+            sources: sources.collect(),
             filters,
             filter,
             stride: [stride, stride],
@@ -65,13 +61,12 @@ impl Layer {
             sources: shape
                 .sources
                 .iter()
-                .map(|source| random(n * source.image_len()))
+                .map(|source| random(n * image_len(source)))
                 .collect(),
             weights: random(shape.weights_len()),
             dy: random(n * shape.output_len()),
             packed: vec![0.0; conv.packed_len(true)],
             scratch: vec![0.0; conv.scratch_len()], // that of one thread
-
             partials: vec![0.0; conv.partials_len()],
             conv,
         };
@@ -80,9 +75,8 @@ impl Layer {
     }
 
     fn operations(&self) -> u64 {
-        let shape = self.conv.shape();
-        let [h, w] = shape.output();
-        2 * (shape.weights_len() * shape.n * h * w) as u64
+        let (shape, output) = (self.conv.shape(), self.conv.shape().output());
+        2 * (shape.weights_len() * shape.n * output.h * output.w) as u64
     }
 }
 
@@ -95,7 +89,10 @@ fn passes(criterion: &mut Criterion, case: &Case) {
     let mut layer = Layer::new(case);
     let (channels, filters, [kh, kw], stride, n, size) = *case;
     let channels: usize = channels.iter().sum();
-    let name = format!("conv/{channels}-{filters} {kh}x{kw} stride {stride} of {n}x{size}x{size}");
+    let isa = Isa::detect().name();
+    let name = format!(
+        "conv/{channels}-{filters} {kh}x{kw} stride {stride} of {n}x{size}x{size}, cpu ({isa})"
+    );
     let mut group = criterion.benchmark_group(name);
     group
         .throughput(Throughput::Elements(layer.operations()))
@@ -111,28 +108,27 @@ fn passes(criterion: &mut Criterion, case: &Case) {
     } = &mut layer;
     let sources: Vec<&[f32]> = sources.iter().map(|source| &source[..]).collect();
     let mut y = dy.clone();
-    group.bench_function("forward", |bench| {
-        bench.iter(|| conv.forward(n, &sources, packed, scratch, &mut y));
+    group.bench_function("fwd", |bench| {
+        bench.iter(|| conv.fwd(n, &sources, packed, scratch, &mut y));
     });
     let mut dxs: Vec<Vec<f32>> = sources.iter().map(|source| source.to_vec()).collect();
     if channels > 3 {
-        group.bench_function("data gradient", |bench| {
+        group.bench_function("bwd_data", |bench| {
             bench.iter(|| {
-                let mut gradients: Vec<DataGradient> = Vec::with_capacity(dxs.len());
                 for (source, dx) in dxs.iter_mut().enumerate() {
-                    gradients.push(DataGradient {
+                    let gradient = DataGradient {
                         source,
                         dx,
                         first: true,
-                    });
+                    };
+                    conv.bwd_data(0..n, dy, packed, scratch, gradient);
                 }
-                conv.data_gradient(0..n, dy, packed, scratch, &mut gradients);
             });
         });
     }
     let mut dw = weights.clone();
-    group.bench_function("filter gradient", |bench| {
-        bench.iter(|| conv.filter_gradient(&sources, dy, scratch, partials, &mut dw));
+    group.bench_function("bwd_filter", |bench| {
+        bench.iter(|| conv.bwd_filter(&sources, dy, scratch, partials, &mut dw));
     });
     group.bench_function("pack", |bench| bench.iter(|| conv.pack(weights, packed)));
 }

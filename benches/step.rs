@@ -60,7 +60,8 @@ pub fn plans(criterion: &mut Criterion) {
         ("sample, 4", drawn("sample", 4)),
         ("v1, 40", drawn("v1", 40)),
     ] {
-        group.bench_function(format!("{name} layers, batch 128"), |bencher| {
+        let name = format!("{name} layers, batch 128, {}", cpu.describe());
+        group.bench_function(name, |bencher| {
             bencher.iter(|| plan(&architecture, &cpu, Options::new(128)));
         });
     }

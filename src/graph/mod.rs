@@ -57,14 +57,13 @@ impl Shape {
     }
 
     /// Position of every channel among the `8 planes` of a buffer of statistics.
-    pub fn lanes(&self) -> Vec<usize> {
-        let mut lanes = Vec::with_capacity(self.c());
+    pub fn lanes(&self) -> impl Iterator<Item = usize> {
         let mut first = 0;
-        for &c in &self.groups {
-            lanes.extend(first..first + c);
+        self.groups.iter().flat_map(move |&c| {
+            let lanes = first..first + c;
             first += shape::PLANE * shape::planes(c);
-        }
-        lanes
+            lanes
+        })
     }
 
     /// Values of two rows of statistics, with a place for every channel of the planes.

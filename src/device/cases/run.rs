@@ -29,7 +29,7 @@ impl Part {
             row,
             rows,
             width: PLANE * shape.planes(),
-            lanes: shape.lanes(),
+            lanes: shape.lanes().collect(),
         }
     }
 }

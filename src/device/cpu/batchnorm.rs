@@ -5,12 +5,12 @@
 //! affine in what varies over pixels, so that [`passes`] over them need a few numbers per channel:
 //! the rows of [`Coefficients`].
 
-use super::layout::lanes;
 use super::loops::{Pixel, pixels};
+use crate::graph::Shape;
 
 mod passes;
 
-pub use passes::{InPlaceOf, gradient, image_moments, mask_and_sum, normalise};
+pub use passes::{InPlaceOf, bwd, fwd, image_moments, mask_and_sum};
 
 /// Added to the variance.
 const EPSILON: f64 = 1e-5;
@@ -68,35 +68,33 @@ const ROWS: usize = crate::graph::step::COEFFICIENT_ROWS;
 
 /// Vectors of one value per channel.
 pub struct Vectors<'a> {
-    /// Channels of each group.
-    pub groups: &'a [usize],
+    /// Shape of an image.
+    pub shape: &'a Shape,
     pub scale: &'a [f32],
     pub shift: &'a [f32],
     pub running_mean: &'a mut [f32],
     pub running_var: &'a mut [f32],
 }
 
-/// Statistics of a batch from the moments of its images, `[n][2][8 planes]`, each of `pixels`
-/// values; moves the running ones towards them.
+/// Statistics of a batch from the moments of its images, `[n][2][8 planes]`; moves the running ones
+/// towards them.
 pub fn batch_statistics(
     moments: &[f32],
-    pixels: usize,
     vectors: Vectors,
     coefficients: &mut Coefficients<&mut [f32]>,
 ) {
-    let width = coefficients.mean.len();
-    let n = (moments.len() / (2 * width)) as f64;
-    let m = pixels as f64;
-    let images = || moments.chunks_exact(2 * width);
     let Vectors {
-        groups,
+        shape,
         scale,
         shift,
         running_mean,
         running_var,
     } = vectors;
+    let width = coefficients.mean.len();
+    let images = || moments.chunks_exact(2 * width);
+    let (n, m) = (images().len() as f64, (shape.h * shape.w) as f64);
     clear(coefficients);
-    for (c, lane) in lanes(groups).enumerate() {
+    for (c, lane) in shape.lanes().enumerate() {
         // Chan's formula for sets of equal size.
         let mean = images().map(|image| f64::from(image[lane])).sum::<f64>() / n;
         let squares: f64 = images()
@@ -119,7 +117,7 @@ pub fn batch_statistics(
 /// Statistics for evaluation: the running ones.
 pub fn running_statistics(vectors: Vectors, coefficients: &mut Coefficients<&mut [f32]>) {
     clear(coefficients);
-    for (c, lane) in lanes(vectors.groups).enumerate() {
+    for (c, lane) in vectors.shape.lanes().enumerate() {
         let mean = f64::from(vectors.running_mean[c]);
         let var = f64::from(vectors.running_var[c]);
         set_forward(
@@ -171,16 +169,15 @@ fn set_forward(
 /// the gradient to x.
 pub fn gradient_statistics(
     dz_sums: &[f32],
-    pixels: usize,
-    groups: &[usize],
+    shape: &Shape,
     dscale: &mut [f32],
     dshift: &mut [f32],
     coefficients: &mut Coefficients<&mut [f32]>,
 ) {
     let width = coefficients.mean.len();
     let images = || dz_sums.chunks_exact(2 * width);
-    let m = (images().len() * pixels) as f64;
-    for (c, lane) in lanes(groups).enumerate() {
+    let m = (images().len() * shape.h * shape.w) as f64;
+    for (c, lane) in shape.lanes().enumerate() {
         let total = |at: usize| images().map(|image| f64::from(image[at])).sum::<f64>();
         let (sum_dz, sum_dz_xhat) = (total(lane), total(width + lane));
         dshift[c] = sum_dz as f32;
@@ -222,13 +219,13 @@ mod tests {
         let mut rows = Coefficients::write(&mut buffer);
         let (mut running_mean, mut running_var) = ([0.0], [1.0]);
         let vectors = Vectors {
-            groups: &[1],
+            shape: &Shape::new(1, 10, 10),
             scale: &[2.0],
             shift: &[0.5],
             running_mean: &mut running_mean,
             running_var: &mut running_var,
         };
-        batch_statistics(&moments, 100, vectors, &mut rows);
+        batch_statistics(&moments, vectors, &mut rows);
         let inv_std = 1.0 / (squares / 300.0 + EPSILON).sqrt();
         assert!((f64::from(rows.mean[0]) - mean).abs() < 1e-4);
         assert!((f64::from(rows.inv_std[0]) / inv_std - 1.0).abs() < 1e-5);
@@ -242,7 +239,7 @@ mod tests {
         let mut buffer = vec![f32::NAN; ROWS * 8];
         let (mut running_mean, mut running_var) = ([0.0], [1.0]);
         let vectors = Vectors {
-            groups: &[1],
+            shape: &Shape::new(1, 1, 1),
             scale: &[1.0],
             shift: &[0.0],
             running_mean: &mut running_mean,
@@ -250,7 +247,7 @@ mod tests {
         };
         let mut moments = [0.0; 16];
         moments[0] = 3.0;
-        batch_statistics(&moments, 1, vectors, &mut Coefficients::write(&mut buffer));
+        batch_statistics(&moments, vectors, &mut Coefficients::write(&mut buffer));
         assert_eq!((running_mean, running_var), ([0.3], [0.9]));
     }
 }

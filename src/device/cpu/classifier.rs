@@ -5,10 +5,10 @@ use super::loops::{self, Loop};
 use super::simd::Isa;
 
 /// logits[n,k] = bias[k] + sum over f of features[n,f] weight[k,f].
-pub fn forward(isa: Isa, features: &[f32], weight: &[f32], bias: &[f32], logits: &mut [f32]) {
+pub fn fwd(isa: Isa, features: &[f32], weight: &[f32], bias: &[f32], logits: &mut [f32]) {
     loops::run(
         isa,
-        Forward {
+        Fwd {
             features,
             weight,
             bias,
@@ -17,17 +17,17 @@ pub fn forward(isa: Isa, features: &[f32], weight: &[f32], bias: &[f32], logits:
     );
 }
 
-struct Forward<'a> {
+struct Fwd<'a> {
     features: &'a [f32],
     weight: &'a [f32],
     bias: &'a [f32],
     logits: &'a mut [f32],
 }
 
-impl Loop for Forward<'_> {
+impl Loop for Fwd<'_> {
     #[inline(always)]
     fn run(self) {
-        let Forward {
+        let Fwd {
             features,
             weight,
             bias,
@@ -57,8 +57,8 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
-/// What [`backward`] reads and writes; `n` images.
-pub struct Backward<'a> {
+/// What [`bwd`] reads and writes; `n` images.
+pub struct Bwd<'a> {
     /// `[n][n_features]`.
     pub features: &'a [f32],
     /// `[n][n_classes]`.
@@ -72,14 +72,14 @@ pub struct Backward<'a> {
 }
 
 /// dfeatures = dlogits W; dW = dlogitsᵀ features; dbias = sum over n of dlogits.
-pub fn backward(isa: Isa, arguments: Backward) {
+pub fn bwd(isa: Isa, arguments: Bwd) {
     loops::run(isa, arguments);
 }
 
-impl Loop for Backward<'_> {
+impl Loop for Bwd<'_> {
     #[inline(always)]
     fn run(self) {
-        let Backward {
+        let Bwd {
             features,
             dlogits,
             weight,
@@ -117,12 +117,12 @@ mod tests {
     fn by_hand() {
         let (features, weight) = ([1.0, 2.0, 3.0, 4.0], [1.0, 0.0, -1.0, 2.0]);
         let mut logits = [0.0; 4];
-        forward(Isa::detect(), &features, &weight, &[0.5, 1.0], &mut logits);
+        fwd(Isa::detect(), &features, &weight, &[0.5, 1.0], &mut logits);
         assert_eq!(logits, [1.5, 4.0, 3.5, 6.0]);
         let (mut dfeatures, mut dweight, mut dbias) = ([0.0; 4], [0.0; 4], [0.0; 2]);
-        backward(
+        bwd(
             Isa::detect(),
-            Backward {
+            Bwd {
                 features: &features,
                 dlogits: &[1.0, 0.0, 2.0, -1.0],
                 weight: &weight,

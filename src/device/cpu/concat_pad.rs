@@ -6,7 +6,7 @@ use super::simd::Isa;
 use crate::graph::Shape;
 
 /// Copies one image of a tensor into its planes of an image of the concatenation.
-pub fn copy_padded(source: &[f32], shape: &Shape, planes: &mut [f32], target: &Shape) {
+pub fn fwd(source: &[f32], shape: &Shape, planes: &mut [f32], target: &Shape) {
     let sources = source.chunks_exact(plane_len(shape));
     for (plane, out) in sources.zip(planes.chunks_exact_mut(plane_len(target))) {
         let mut rows = plane.chunks_exact(row_len(shape));
@@ -19,9 +19,9 @@ pub fn copy_padded(source: &[f32], shape: &Shape, planes: &mut [f32], target: &S
     }
 }
 
-/// The gradient of [`copy_padded`]: from an image of the concatenation's gradient, the planes of one
+/// The gradient of [`fwd`]: from an image of the concatenation's gradient, the planes of one
 /// tensor, cropped, are added to its gradient `out`, or, where they are the `first`, set it.
-pub fn add_cropped(
+pub fn bwd(
     isa: Isa,
     dout: &[f32],
     concat: &Shape,
@@ -38,7 +38,7 @@ pub fn add_cropped(
     let dout = &dout[first_plane * plane_len(concat)..];
     loops::run(
         isa,
-        AddCropped {
+        Bwd {
             dout,
             concat,
             out,
@@ -48,7 +48,7 @@ pub fn add_cropped(
     );
 }
 
-struct AddCropped<'a> {
+struct Bwd<'a> {
     dout: &'a [f32],
     concat: &'a Shape,
     out: &'a mut [f32],
@@ -56,10 +56,10 @@ struct AddCropped<'a> {
     first: bool,
 }
 
-impl Loop for AddCropped<'_> {
+impl Loop for Bwd<'_> {
     #[inline(always)]
     fn run(self) {
-        let AddCropped {
+        let Bwd {
             dout,
             concat,
             out,
@@ -90,13 +90,13 @@ mod tests {
         let (shape, target) = (Shape::new(9, 1, 2), Shape::new(9, 2, 3));
         let image: Vec<f32> = (1..=2 * 2 * PLANE).map(|i| i as f32).collect();
         let mut out = vec![f32::NAN; image_len(&target)];
-        copy_padded(&image, &shape, &mut out, &target);
+        fwd(&image, &shape, &mut out, &target);
         assert_eq!(out[..2 * PLANE], image[..2 * PLANE]);
         assert!(out[2 * PLANE..6 * PLANE].iter().all(|&x| x == 0.0));
         assert_eq!(out[6 * PLANE..8 * PLANE], image[2 * PLANE..]);
         let mut back = vec![f32::NAN; image.len()];
-        add_cropped(Isa::detect(), &out, &target, 0, &mut back, &shape, true);
-        add_cropped(Isa::detect(), &out, &target, 0, &mut back, &shape, false);
+        bwd(Isa::detect(), &out, &target, 0, &mut back, &shape, true);
+        bwd(Isa::detect(), &out, &target, 0, &mut back, &shape, false);
         let twice: Vec<f32> = image.iter().map(|x| 2.0 * x).collect();
         assert_eq!(back, twice);
     }

@@ -20,7 +20,7 @@ const GROUP_FLOATS: usize = 32 << 10;
 /// # Safety
 /// No view of `out`, of `dz_sums`, or of a buffer of which a contribution reads, is written to
 /// meanwhile.
-pub unsafe fn gather<'s>(
+pub unsafe fn step<'s>(
     batch: &Batch,
     out: BufferId,
     shape: &Shape,
@@ -86,30 +86,27 @@ unsafe fn add(
 ) {
     // SAFETY: the caller's promise.
     let get = |id| unsafe { batch.get(id) };
-    let isa = batch.isa;
-    if let Contribution::Conv { conv: id, source } = contribution {
-        let conv = batch.plan.conv(*id);
-        let gradient = DataGradient {
-            source: *source,
-            dx: out,
-            first,
-        };
-        let (dy, packed) = (get(conv.y), get(conv.packed));
-        batch.convs[id.0].data_gradient(images, dy, packed, scratch, &mut [gradient]);
-        return;
-    }
-    let outs = images.zip(out.chunks_exact_mut(image_len(shape)));
+    // Parts of `len` values of a buffer, one for each of the images.
+    let parts = |id, len| get(id).chunks_exact(len).skip(images.start);
+    let (isa, outs) = (batch.isa, out.chunks_exact_mut(image_len(shape)));
     match contribution {
-        Contribution::Conv { .. } => unreachable!("done above"),
+        Contribution::Conv { conv: id, source } => {
+            let conv = batch.plan.conv(*id);
+            let gradient = DataGradient {
+                source: *source,
+                dx: out,
+                first,
+            };
+            let (dy, packed) = (get(conv.y), get(conv.packed));
+            batch.convs[id.0].bwd_data(images, dy, packed, scratch, gradient);
+        }
         Contribution::Copy {
             dout,
             shape: concat,
             first_plane,
         } => {
-            let (dout, len) = (get(*dout), image_len(concat));
-            for (i, out) in outs {
-                let dout = &dout[i * len..][..len];
-                concat_pad::add_cropped(isa, dout, concat, *first_plane, out, shape, first);
+            for (dout, out) in parts(*dout, image_len(concat)).zip(outs) {
+                concat_pad::bwd(isa, dout, concat, *first_plane, out, shape, first);
             }
         }
         Contribution::GlobalAveragePool {
@@ -118,34 +115,22 @@ unsafe fn add(
             n_features,
             pixels,
         } => {
-            let dfeatures = get(*dfeatures);
-            for (i, out) in outs {
-                let dfeatures = &dfeatures[i * n_features + first_feature..][..shape.c()];
-                global_average_pool::backward(isa, shape, *pixels, dfeatures, out, first);
+            for (dfeatures, out) in parts(*dfeatures, *n_features).zip(outs) {
+                let dfeatures = &dfeatures[*first_feature..][..shape.c()];
+                global_average_pool::bwd(isa, shape, *pixels, dfeatures, out, first);
             }
         }
         Contribution::Pool { pool, dout } => {
-            let (x, y, dout) = (get(pool.x), get(pool.out), get(*dout));
             let (len, out_len) = (image_len(&pool.input), image_len(&pool.output));
-            for (i, out) in outs {
-                let part = i * out_len..(i + 1) * out_len;
-                let x = &x[i * len..][..len];
-                pool::backward(isa, pool, x, &y[part.clone()], &dout[part], out, first);
+            let inputs = parts(pool.x, len).zip(parts(pool.out, out_len));
+            for (((x, y), dout), out) in inputs.zip(parts(*dout, out_len)).zip(outs) {
+                pool::bwd(isa, pool, x, y, dout, out, first);
             }
         }
         Contribution::Lcn { x, dout } => {
-            let (x, dout, len) = (get(*x), get(*dout), image_len(shape));
-            for (i, out) in outs {
-                let part = i * len..(i + 1) * len;
-                lcn::backward(
-                    isa,
-                    shape,
-                    &x[part.clone()],
-                    &dout[part],
-                    out,
-                    first,
-                    scratch,
-                );
+            let len = image_len(shape);
+            for ((x, dout), out) in parts(*x, len).zip(parts(*dout, len)).zip(outs) {
+                lcn::bwd(isa, shape, x, dout, out, first, scratch);
             }
         }
     }

@@ -7,10 +7,10 @@ use crate::graph::Shape;
 use crate::shape::PLANE;
 
 /// features[c] = sum of the channel / `pixels`; `features` begins at the tensor's first.
-pub fn forward(isa: Isa, shape: &Shape, pixels: usize, x: &[f32], features: &mut [f32]) {
+pub fn fwd(isa: Isa, shape: &Shape, pixels: usize, x: &[f32], features: &mut [f32]) {
     loops::run(
         isa,
-        Forward {
+        Fwd {
             shape,
             part: 1.0 / pixels as f32,
             x,
@@ -19,24 +19,24 @@ pub fn forward(isa: Isa, shape: &Shape, pixels: usize, x: &[f32], features: &mut
     );
 }
 
-struct Forward<'a> {
+struct Fwd<'a> {
     shape: &'a Shape,
     part: f32,
     x: &'a [f32],
     features: &'a mut [f32],
 }
 
-impl Loop for Forward<'_> {
+impl Loop for Fwd<'_> {
     #[inline(always)]
     fn run(self) {
-        let Forward {
+        let Fwd {
             shape,
             part,
             x,
             features,
         } = self;
         let planes = x.chunks_exact(plane_len(shape));
-        for (plane, (first, n)) in planes.zip(plane_channels(&shape.groups)) {
+        for (plane, (first, n)) in planes.zip(plane_channels(shape)) {
             let mean = sum(pixels(plane), |x| *x).map(|sum| sum * part);
             features[first..first + n].copy_from_slice(&mean[..n]);
         }
@@ -45,17 +45,10 @@ impl Loop for Forward<'_> {
 
 /// dx = dfeatures / `pixels` in every pixel: added to `dx`, or, where it is the `first`, in place of
 /// what is there.
-pub fn backward(
-    isa: Isa,
-    shape: &Shape,
-    pixels: usize,
-    dfeatures: &[f32],
-    dx: &mut [f32],
-    first: bool,
-) {
+pub fn bwd(isa: Isa, shape: &Shape, pixels: usize, dfeatures: &[f32], dx: &mut [f32], first: bool) {
     loops::run(
         isa,
-        Backward {
+        Bwd {
             shape,
             part: 1.0 / pixels as f32,
             dfeatures,
@@ -65,7 +58,7 @@ pub fn backward(
     );
 }
 
-struct Backward<'a> {
+struct Bwd<'a> {
     shape: &'a Shape,
     part: f32,
     dfeatures: &'a [f32],
@@ -73,10 +66,10 @@ struct Backward<'a> {
     first: bool,
 }
 
-impl Loop for Backward<'_> {
+impl Loop for Bwd<'_> {
     #[inline(always)]
     fn run(self) {
-        let Backward {
+        let Bwd {
             shape,
             part,
             dfeatures,
@@ -84,7 +77,7 @@ impl Loop for Backward<'_> {
             first,
         } = self;
         let planes = dx.chunks_exact_mut(plane_len(shape));
-        for (plane, (channel, n)) in planes.zip(plane_channels(&shape.groups)) {
+        for (plane, (channel, n)) in planes.zip(plane_channels(shape)) {
             let mut d = ZERO;
             for (d, df) in d.iter_mut().zip(&dfeatures[channel..channel + n]) {
                 *d = df * part;
@@ -115,10 +108,10 @@ mod tests {
         };
         let x: Vec<f32> = (0..48).map(|i| (i % 8 + i / 24 * 10) as f32).collect();
         let mut features = [f32::NAN; 3];
-        forward(Isa::detect(), &shape, 6, &x, &mut features);
+        fwd(Isa::detect(), &shape, 6, &x, &mut features);
         assert_eq!(features, [0.0, 5.0, 5.5]);
         let mut dx = vec![1.0; 48];
-        backward(Isa::detect(), &shape, 2, &[2.0, 4.0, 6.0], &mut dx, false);
+        bwd(Isa::detect(), &shape, 2, &[2.0, 4.0, 6.0], &mut dx, false);
         assert_eq!(dx[16..18], [2.0, 1.0]);
         assert_eq!(dx[40..43], [3.0, 4.0, 1.0]);
     }

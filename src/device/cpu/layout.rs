@@ -2,7 +2,7 @@
 
 use super::loops::Pixel;
 use crate::graph::Shape;
-use crate::shape::{PLANE, planes};
+use crate::shape::PLANE;
 
 /// Floats of an image.
 pub fn image_len(shape: &Shape) -> usize {
@@ -19,20 +19,10 @@ pub fn row_len(shape: &Shape) -> usize {
     shape.w * PLANE
 }
 
-/// Of every channel, in order, its lane: the position among the 8 lanes of all planes.
-pub fn lanes(groups: &[usize]) -> impl Iterator<Item = usize> {
-    let mut first = 0;
-    groups.iter().flat_map(move |&group| {
-        let lanes = first..first + group;
-        first += PLANE * planes(group);
-        lanes
-    })
-}
-
 /// Of every plane, in order, its first channel and the number of its channels.
-pub fn plane_channels(groups: &[usize]) -> impl Iterator<Item = (usize, usize)> {
+pub fn plane_channels(shape: &Shape) -> impl Iterator<Item = (usize, usize)> {
     let mut first = 0;
-    groups.iter().flat_map(move |&group| {
+    shape.groups.iter().flat_map(move |&group| {
         let channel = first;
         first += group;
         (0..group)
@@ -49,7 +39,7 @@ pub fn to_planes(shape: &Shape, values: &[f64], out: &mut [f32]) {
         .chunks_exact(shape.len())
         .zip(out.chunks_exact_mut(image_len(shape)))
     {
-        for (channel, lane) in values.chunks_exact(pixels).zip(lanes(&shape.groups)) {
+        for (channel, lane) in values.chunks_exact(pixels).zip(shape.lanes()) {
             let plane = &mut out[lane / PLANE * plane_len(shape)..][..plane_len(shape)];
             let pixels: &mut [Pixel] = plane.as_chunks_mut().0;
             for (pixel, &value) in pixels.iter_mut().zip(channel) {
@@ -63,7 +53,7 @@ pub fn to_planes(shape: &Shape, values: &[f64], out: &mut [f32]) {
 pub fn from_planes(shape: &Shape, planes: &[f32]) -> Vec<f64> {
     let mut values = Vec::new();
     for image in planes.chunks_exact(image_len(shape)) {
-        for lane in lanes(&shape.groups) {
+        for lane in shape.lanes() {
             let plane = &image[lane / PLANE * plane_len(shape)..][..plane_len(shape)];
             let pixels: &[Pixel] = plane.as_chunks().0;
             values.extend(pixels.iter().map(|pixel| f64::from(pixel[lane % PLANE])));
@@ -78,9 +68,14 @@ mod tests {
 
     #[test]
     fn every_group_begins_a_plane() {
-        let lanes: Vec<usize> = lanes(&[2, 9, 1]).collect();
+        let shape = Shape {
+            groups: vec![2, 9, 1],
+            h: 1,
+            w: 1,
+        };
+        let lanes: Vec<usize> = shape.lanes().collect();
         assert_eq!(lanes, [0, 1, 8, 9, 10, 11, 12, 13, 14, 15, 16, 24]);
-        let planes: Vec<_> = plane_channels(&[2, 9, 1]).collect();
+        let planes: Vec<_> = plane_channels(&shape).collect();
         assert_eq!(planes, [(0, 2), (2, 8), (10, 1), (11, 1)]);
     }
 

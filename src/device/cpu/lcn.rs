@@ -25,10 +25,10 @@ pub fn workspace_len(shape: &Shape) -> usize {
 }
 
 /// Normalises an image.
-pub fn forward(isa: Isa, shape: &Shape, x: &[f32], out: &mut [f32], workspace: &mut [f32]) {
+pub fn fwd(isa: Isa, shape: &Shape, x: &[f32], out: &mut [f32], workspace: &mut [f32]) {
     loops::run(
         isa,
-        Forward {
+        Fwd {
             shape,
             x,
             out,
@@ -38,7 +38,7 @@ pub fn forward(isa: Isa, shape: &Shape, x: &[f32], out: &mut [f32], workspace: &
 }
 
 /// The gradient to x, added to `dx`, or, where it is the `first`, in place of what is there.
-pub fn backward(
+pub fn bwd(
     isa: Isa,
     shape: &Shape,
     x: &[f32],
@@ -49,7 +49,7 @@ pub fn backward(
 ) {
     loops::run(
         isa,
-        Backward {
+        Bwd {
             shape,
             x,
             dout,
@@ -170,17 +170,17 @@ fn contrast(x: &[Pixel], blur: &mut Blur, v: &mut [Pixel], s: &mut [Pixel]) -> P
     sum(s, |s| *s).map(|sum| sum / n)
 }
 
-struct Forward<'a> {
+struct Fwd<'a> {
     shape: &'a Shape,
     x: &'a [f32],
     out: &'a mut [f32],
     workspace: &'a mut [f32],
 }
 
-impl Loop for Forward<'_> {
+impl Loop for Fwd<'_> {
     #[inline(always)]
     fn run(self) {
-        let Forward {
+        let Fwd {
             shape,
             x,
             out,
@@ -198,7 +198,7 @@ impl Loop for Forward<'_> {
     }
 }
 
-struct Backward<'a> {
+struct Bwd<'a> {
     shape: &'a Shape,
     x: &'a [f32],
     dout: &'a [f32],
@@ -207,10 +207,10 @@ struct Backward<'a> {
     workspace: &'a mut [f32],
 }
 
-impl Loop for Backward<'_> {
+impl Loop for Bwd<'_> {
     #[inline(always)]
     fn run(self) {
-        let Backward {
+        let Bwd {
             shape,
             x,
             dout,
@@ -326,7 +326,7 @@ mod tests {
             let planes: Vec<f32> = lane.iter().flat_map(|&x| [x as f32; 8]).collect();
             let mut workspace = vec![f32::NAN; workspace_len(&shape)];
             let mut out = vec![f32::NAN; planes.len()];
-            forward(isa, &shape, &planes, &mut out, &mut workspace);
+            fwd(isa, &shape, &planes, &mut out, &mut workspace);
             for (p, want) in formula(&lane, h, w).into_iter().enumerate() {
                 assert!(
                     (f64::from(out[p * 8 + 5]) - want).abs() < 1e-5,
@@ -338,7 +338,7 @@ mod tests {
                 |x: &[f64]| -> f64 { formula(x, h, w).iter().zip(&dout).map(|(y, d)| y * d).sum() };
             let douts: Vec<f32> = dout.iter().flat_map(|&d| [d as f32; 8]).collect();
             let mut dx = vec![1.0; planes.len()];
-            backward(isa, &shape, &planes, &douts, &mut dx, false, &mut workspace);
+            bwd(isa, &shape, &planes, &douts, &mut dx, false, &mut workspace);
             for p in 0..h * w {
                 let mut moved = lane.clone();
                 let mut at = |step: f64| {

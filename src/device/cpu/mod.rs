@@ -10,7 +10,7 @@ mod concat_pad;
 pub mod conv;
 mod gather;
 mod global_average_pool;
-mod layout;
+pub mod layout;
 mod lcn;
 mod load_batch;
 mod loops;
@@ -27,7 +27,7 @@ use super::{Convolution, Device, DeviceError, Input, Session};
 use crate::graph::Shape;
 use crate::graph::plan::{Plan, Storage};
 use crate::graph::step::{self, Content};
-use conv::{Conv, ConvShape, SourceShape};
+use conv::{Conv, ConvShape};
 use session::CpuSession;
 use simd::Isa;
 
@@ -69,15 +69,9 @@ impl Cpu {
 
     /// The kernels of a convolution.
     fn conv(&self, conv: &step::Conv, batch: usize) -> Conv {
-        let sources = conv.sources.iter().map(|source| SourceShape {
-            groups: source.shape.groups.clone(),
-            h: source.shape.h,
-            w: source.shape.w,
-        });
+        let sources = conv.sources.iter().map(|source| source.shape.clone());
         let shape = ConvShape {
             n: batch,
-            h: conv.input.h,
-            w: conv.input.w,
             sources: sources.collect(),
             filters: conv.output.c(),
             filter: conv.filter,

@@ -10,7 +10,7 @@ const CHUNK: usize = 16 << 10;
 
 /// g = gradient + decay w; v = momentum v + g; w = w - rate (g + momentum v). Returns whether every
 /// new parameter is finite.
-pub fn nesterov(
+pub fn step(
     isa: Isa,
     control: &Control,
     weights: &mut [f32],
@@ -59,7 +59,7 @@ impl Loop for Nesterov<'_> {
             weight_decay,
             ..
         } = *self.control;
-        let step = |w: &mut f32, g: f32, v: &mut f32| {
+        let update = |w: &mut f32, g: f32, v: &mut f32| {
             let g = g + weight_decay * *w;
             *v = momentum * *v + g;
             *w -= learning_rate * (g + momentum * *v);
@@ -71,7 +71,7 @@ impl Loop for Nesterov<'_> {
         let mut check = [0.0; 8];
         for ((w, g), v) in weights.iter_mut().zip(gradients).zip(velocities) {
             for i in 0..8 {
-                check[i] += step(&mut w[i], g[i], &mut v[i]);
+                check[i] += update(&mut w[i], g[i], &mut v[i]);
             }
         }
         let last = last_weights
@@ -79,7 +79,7 @@ impl Loop for Nesterov<'_> {
             .zip(last_gradients)
             .zip(last_velocities);
         for ((w, &g), v) in last {
-            check[0] += step(w, g, v);
+            check[0] += update(w, g, v);
         }
         *self.check = check.iter().sum();
     }
@@ -100,7 +100,7 @@ mod tests {
     fn a_step_by_hand() {
         let (mut weights, mut velocities) = ([4.0; 9], [2.0; 9]);
         // g = 1 + 0.25 · 4 = 2; v = 0.5 · 2 + 2 = 3; w = 4 - 0.5 (2 + 0.5 · 3) = 2.25
-        assert!(nesterov(
+        assert!(step(
             Isa::detect(),
             &CONTROL,
             &mut weights,
@@ -121,7 +121,7 @@ mod tests {
                     momentum: 2.0,
                     ..CONTROL
                 };
-                let finite = nesterov(
+                let finite = step(
                     Isa::detect(),
                     &control,
                     &mut weights,

@@ -7,8 +7,8 @@ use crate::graph::step::{Pool, PoolKind};
 use crate::shape::PLANE;
 
 /// The pool of an image `x` into `out`.
-pub fn forward(isa: Isa, pool: &Pool, x: &[f32], out: &mut [f32]) {
-    loops::run(isa, Forward { pool, x, out });
+pub fn fwd(isa: Isa, pool: &Pool, x: &[f32], out: &mut [f32]) {
+    loops::run(isa, Fwd { pool, x, out });
 }
 
 /// Positions of the windows' first pixels in a plane of the input, in the order of the outputs.
@@ -31,16 +31,16 @@ fn part(pool: &Pool) -> f32 {
     1.0 / (pool.window[0] * pool.window[1]) as f32
 }
 
-struct Forward<'a> {
+struct Fwd<'a> {
     pool: &'a Pool,
     x: &'a [f32],
     out: &'a mut [f32],
 }
 
-impl Loop for Forward<'_> {
+impl Loop for Fwd<'_> {
     #[inline(always)]
     fn run(self) {
-        let Forward { pool, x, out } = self;
+        let Fwd { pool, x, out } = self;
         let part = part(pool);
         let planes = x.chunks_exact(plane_len(&pool.input));
         for (x, out) in planes.zip(out.chunks_exact_mut(plane_len(&pool.output))) {
@@ -69,7 +69,7 @@ fn larger(top: f32, x: f32) -> f32 {
 
 /// The gradient to the input of an image from `dout`: added to `dx`, or, where it is the `first`,
 /// in place of what is there. Of equal values of a window the first in row order is the largest.
-pub fn backward(
+pub fn bwd(
     isa: Isa,
     pool: &Pool,
     x: &[f32],
@@ -83,7 +83,7 @@ pub fn backward(
     }
     loops::run(
         isa,
-        Backward {
+        Bwd {
             pool,
             x,
             out,
@@ -93,7 +93,7 @@ pub fn backward(
     );
 }
 
-struct Backward<'a> {
+struct Bwd<'a> {
     pool: &'a Pool,
     x: &'a [f32],
     out: &'a [f32],
@@ -101,10 +101,10 @@ struct Backward<'a> {
     dx: &'a mut [f32],
 }
 
-impl Loop for Backward<'_> {
+impl Loop for Bwd<'_> {
     #[inline(always)]
     fn run(self) {
-        let Backward {
+        let Bwd {
             pool,
             x,
             out,
@@ -176,10 +176,10 @@ mod tests {
         let x = plane(&x);
         let mut out = vec![0.0; 4 * 8];
         let isa = Isa::detect();
-        forward(isa, &pool, &x, &mut out);
+        fwd(isa, &pool, &x, &mut out);
         let dout = plane(&[4.0, 8.0, 16.0, 32.0]);
         let mut dx = vec![f32::NAN; 9 * 8];
-        backward(isa, &pool, &x, &out, &dout, &mut dx, true);
+        bwd(isa, &pool, &x, &out, &dout, &mut dx, true);
         let lane = |values: &[f32]| values.iter().copied().skip(3).step_by(8).collect();
         (lane(&out), lane(&dx))
     }

@@ -134,7 +134,7 @@ impl<'a> CpuSession<'a> {
         // SAFETY: the planner keeps the two apart, and steps take views anew.
         let (logits, dlogits) = unsafe { (batch.get(logits), batch.get_mut(dlogits)) };
         let labels = &self.labels[..self.images];
-        let loss = softmax_xent::softmax_xent(logits, labels, n_classes, dlogits);
+        let loss = softmax_xent::fwd_bwd(logits, labels, n_classes, dlogits);
         self.results.loss_sums.push(loss.sum);
         self.results.correct += loss.correct;
         self.results.finite &= loss.sum.is_finite();
@@ -148,7 +148,7 @@ impl<'a> CpuSession<'a> {
             (weights, batch.get(plan.gradients), velocities)
         };
         let (isa, control) = (self.cpu.isa, &self.control);
-        self.results.finite &= optim::nesterov(isa, control, weights, gradients, velocities);
+        self.results.finite &= optim::step(isa, control, weights, gradients, velocities);
     }
 
     /// The buffer as floats, while no step runs.

@@ -10,7 +10,7 @@ pub struct Loss {
 }
 
 /// The loss of images with `labels` from logits `[n][n_classes]`; dlogits = (softmax - one-hot) / n.
-pub fn softmax_xent(logits: &[f32], labels: &[u8], n_classes: usize, dlogits: &mut [f32]) -> Loss {
+pub fn fwd_bwd(logits: &[f32], labels: &[u8], n_classes: usize, dlogits: &mut [f32]) -> Loss {
     let n = labels.len() as f64;
     let mut loss = Loss {
         sum: 0.0,
@@ -47,7 +47,7 @@ mod tests {
     fn by_hand() {
         let ln3 = 3f32.ln();
         let mut dlogits = [0.0; 4];
-        let loss = softmax_xent(&[ln3, 0.0, 100.0, 100.0], &[0, 1], 2, &mut dlogits);
+        let loss = fwd_bwd(&[ln3, 0.0, 100.0, 100.0], &[0, 1], 2, &mut dlogits);
         assert!((loss.sum - (4f64 / 3.0).ln() - 2f64.ln()).abs() < 1e-7);
         assert_eq!(loss.correct, 1, "of equal logits the first counts");
         let want = [-0.125, 0.125, 0.25, -0.25];
@@ -64,7 +64,7 @@ mod tests {
     fn what_is_not_a_number_reaches_the_loss() {
         let mut dlogits = [0.0; 2];
         assert!(
-            softmax_xent(&[0.0, f32::NAN], &[0], 2, &mut dlogits)
+            fwd_bwd(&[0.0, f32::NAN], &[0], 2, &mut dlogits)
                 .sum
                 .is_nan()
         );

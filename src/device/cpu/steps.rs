@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::batchnorm::{self, Coefficients, InPlaceOf, Vectors};
 use super::conv::Conv;
-use super::layout::image_len;
+use super::layout::{image_len, plane_len};
 use super::simd::Isa;
 use super::workers::{each, each_with};
 use super::{classifier, concat_pad, gather, global_average_pool, lcn, pool};
@@ -87,25 +87,25 @@ impl<'a> Batch<'a> {
     /// the planner's, which keeps apart the buffers that a step touches.
     pub unsafe fn run(&self, step: &Step) {
         match step {
-            Step::Conv(id) => self.conv(*id),
-            Step::ConvFilterGrad(id) => self.conv_filter_gradient(*id),
+            Step::Conv(id) => self.conv_fwd(*id),
+            Step::ConvFilterGrad(id) => self.conv_bwd_filter(*id),
             Step::Pack(id) => self.pack(*id),
             Step::Moments(id) => {
                 let norm = self.plan.norm(*id);
                 self.moments(norm.x, &norm.shape, norm.moments);
             }
-            Step::Norm(id) => self.norm(self.plan.norm(*id), true),
-            Step::NormRunning(id) => self.norm(self.plan.norm(*id), false),
-            Step::NormGrad(id) => self.norm_gradient(self.plan.norm(*id)),
+            Step::Norm(id) => self.norm_fwd(self.plan.norm(*id), true),
+            Step::NormRunning(id) => self.norm_fwd(self.plan.norm(*id), false),
+            Step::NormGrad(id) => self.norm_bwd(self.plan.norm(*id)),
             Step::Pool(p) => {
                 let run = |x: &[f32], out: &mut [f32], _: &mut [f32]| {
-                    pool::forward(self.isa, p, x, out);
+                    pool::fwd(self.isa, p, x, out);
                 };
                 self.image_wise(p.x, &p.input, p.out, &p.output, run);
             }
             Step::Lcn { x, out, shape } => {
                 let run = |x: &[f32], out: &mut [f32], scratch: &mut [f32]| {
-                    lcn::forward(self.isa, shape, x, out, scratch);
+                    lcn::fwd(self.isa, shape, x, out, scratch);
                 };
                 self.image_wise(*x, shape, *out, shape, run);
             }
@@ -121,8 +121,8 @@ impl<'a> Batch<'a> {
             } => {
                 self.global_average_pool(sources, *pixels, *features);
             }
-            Step::Classifier(classifier) => self.classifier(classifier),
-            Step::ClassifierGrad(classifier) => self.classifier_gradient(classifier),
+            Step::Classifier(classifier) => self.classifier_fwd(classifier),
+            Step::ClassifierGrad(classifier) => self.classifier_bwd(classifier),
             Step::Gather {
                 out,
                 shape,
@@ -132,7 +132,7 @@ impl<'a> Batch<'a> {
                 let norm = norm.map(|id| self.plan.norm(id));
                 // SAFETY: one step, apart.
                 unsafe {
-                    gather::gather(self, *out, shape, contributions, norm, self.pieces());
+                    gather::step(self, *out, shape, contributions, norm, self.pieces());
                 }
             }
             Step::LoadBatch { .. } | Step::SoftmaxXent { .. } | Step::Update | Step::Advance => {
@@ -148,18 +148,18 @@ impl<'a> Batch<'a> {
         self.convs[id.0].pack(&weights[conv.weight.range()], packed);
     }
 
-    fn conv(&self, id: ConvId) {
+    fn conv_fwd(&self, id: ConvId) {
         let conv = self.plan.conv(id);
         // SAFETY: one step, apart.
         unsafe {
             let (packed, y) = (self.get(conv.packed), self.get_mut(conv.y));
             let (sources, scratch) = (self.sources(&conv.sources), self.scratch());
-            self.convs[id.0].forward(self.images, &sources, packed, scratch, y);
+            self.convs[id.0].fwd(self.images, &sources, packed, scratch, y);
         }
         self.moments(conv.y, &conv.output, conv.moments);
     }
 
-    fn conv_filter_gradient(&self, id: ConvId) {
+    fn conv_bwd_filter(&self, id: ConvId) {
         let (step, conv) = (self.plan.conv(id), &self.convs[id.0]);
         // SAFETY: one step, apart.
         unsafe {
@@ -167,7 +167,7 @@ impl<'a> Batch<'a> {
             let (sources, dy) = (self.sources(&step.sources), self.get(step.y));
             let scratch = self.scratch();
             let (partials, scratch) = scratch.split_at_mut(conv.partials_len());
-            conv.filter_gradient(&sources, dy, scratch, partials, dw);
+            conv.bwd_filter(&sources, dy, scratch, partials, dw);
         }
     }
 
@@ -192,24 +192,18 @@ impl<'a> Batch<'a> {
     }
 
     /// Normalises by the batch's statistics, or by the running ones.
-    fn norm(&self, norm: &Norm, of_batch: bool) {
+    fn norm_fwd(&self, norm: &Norm, of_batch: bool) {
         let (shape, len) = (&norm.shape, image_len(&norm.shape));
         // SAFETY: one step, apart.
-        let (weights, running, moments, coefficients) = unsafe {
-            let (plan, moments) = (self.plan, self.get(norm.moments));
-            let running = self.get_mut(plan.running);
-            (
-                self.get(plan.weights),
-                running,
-                moments,
-                self.get_mut(norm.coefficients),
-            )
+        let (weights, running, coefficients) = unsafe {
+            let (weights, running) = (self.get(self.plan.weights), self.get_mut(self.plan.running));
+            (weights, running, self.get_mut(norm.coefficients))
         };
         let [running_mean, running_var] = running
             .get_disjoint_mut([norm.running_mean.range(), norm.running_var.range()])
             .expect("each statistic has a place of its own");
         let vectors = Vectors {
-            groups: &shape.groups,
+            shape,
             scale: &weights[norm.scale.range()],
             shift: &weights[norm.shift.range()],
             running_mean,
@@ -217,8 +211,10 @@ impl<'a> Batch<'a> {
         };
         let mut rows = Coefficients::write(coefficients);
         if of_batch {
+            // SAFETY: one step, apart.
+            let moments = unsafe { self.get(norm.moments) };
             let moments = &moments[..self.images * shape.statistics_len()];
-            batchnorm::batch_statistics(moments, shape.h * shape.w, vectors, &mut rows);
+            batchnorm::batch_statistics(moments, vectors, &mut rows);
         } else {
             batchnorm::running_statistics(vectors, &mut rows);
         }
@@ -230,11 +226,11 @@ impl<'a> Batch<'a> {
             .zip(out.chunks_exact_mut(len))
             .take(self.images);
         each(tasks, |(x, out)| {
-            batchnorm::normalise(self.isa, x, coefficients, norm.relu, out)
+            batchnorm::fwd(self.isa, x, coefficients, norm.relu, out)
         });
     }
 
-    fn norm_gradient(&self, norm: &Norm) {
+    fn norm_bwd(&self, norm: &Norm) {
         let (shape, len) = (&norm.shape, image_len(&norm.shape));
         // SAFETY: one step, apart.
         let (gradients, coefficients, sums) = unsafe {
@@ -249,8 +245,8 @@ impl<'a> Batch<'a> {
             .get_disjoint_mut([norm.scale.range(), norm.shift.range()])
             .expect("each gradient has a place of its own");
         let sums = &sums[..self.images * shape.statistics_len()];
-        let (pixels, mut rows) = (shape.h * shape.w, Coefficients::write(coefficients));
-        batchnorm::gradient_statistics(sums, pixels, &shape.groups, dscale, dshift, &mut rows);
+        let mut rows = Coefficients::write(coefficients);
+        batchnorm::gradient_statistics(sums, shape, dscale, dshift, &mut rows);
         let coefficients = &*coefficients;
         let (place, other) = match norm.dx == norm.x {
             true => (InPlaceOf::X, norm.dz),
@@ -263,7 +259,7 @@ impl<'a> Batch<'a> {
             .zip(dx.chunks_exact_mut(len))
             .take(self.images);
         each(tasks, |(other, dx)| {
-            batchnorm::gradient(self.isa, place, other, coefficients, dx)
+            batchnorm::bwd(self.isa, place, other, coefficients, dx)
         });
     }
 
@@ -292,9 +288,9 @@ impl<'a> Batch<'a> {
                 let len = image_len(&source.shape);
                 // SAFETY: one step, apart.
                 let x = &unsafe { self.get(source.buffer) }[i * len..][..len];
-                let planes = source.shape.planes() * shape.h * shape.w * crate::shape::PLANE;
+                let planes = source.shape.planes() * plane_len(shape);
                 let (planes, rest) = std::mem::take(&mut out).split_at_mut(planes);
-                concat_pad::copy_padded(x, &source.shape, planes, shape);
+                concat_pad::fwd(x, &source.shape, planes, shape);
                 out = rest;
             }
         });
@@ -316,12 +312,12 @@ impl<'a> Batch<'a> {
                 // SAFETY: one step, apart.
                 let x = &unsafe { self.get(*buffer) }[i * len..][..len];
                 let features = &mut features[*first_channel..][..shape.c()];
-                global_average_pool::forward(self.isa, shape, pixels, x, features);
+                global_average_pool::fwd(self.isa, shape, pixels, x, features);
             }
         });
     }
 
-    fn classifier(&self, c: &Classifier) {
+    fn classifier_fwd(&self, c: &Classifier) {
         // SAFETY: one step, apart.
         let (features, weights, logits) = unsafe {
             (
@@ -332,10 +328,10 @@ impl<'a> Batch<'a> {
         };
         let features = &features[..self.images * c.n_features];
         let (weight, bias) = (&weights[c.weight.range()], &weights[c.bias.range()]);
-        classifier::forward(self.isa, features, weight, bias, logits);
+        classifier::fwd(self.isa, features, weight, bias, logits);
     }
 
-    fn classifier_gradient(&self, c: &Classifier) {
+    fn classifier_bwd(&self, c: &Classifier) {
         // SAFETY: one step, apart.
         let (weights, gradients, features, dlogits, dfeatures) = unsafe {
             let (weights, gradients) = (
@@ -354,7 +350,7 @@ impl<'a> Batch<'a> {
         let [dweight, dbias] = gradients
             .get_disjoint_mut([c.weight.range(), c.bias.range()])
             .expect("each gradient has a place of its own");
-        let arguments = classifier::Backward {
+        let arguments = classifier::Bwd {
             features: &features[..self.images * c.n_features],
             dlogits: &dlogits[..self.images * c.n_classes],
             weight: &weights[c.weight.range()],
@@ -362,6 +358,6 @@ impl<'a> Batch<'a> {
             dweight,
             dbias,
         };
-        classifier::backward(self.isa, arguments);
+        classifier::bwd(self.isa, arguments);
     }
 }

@@ -18,7 +18,7 @@ const MOMENTUM: f64 = 0.1;
 /// Sums over h and w of `first` and `second` of every value, `[n][2][8 planes]`.
 fn sums(shape: &Shape, x: &Tensor, value: impl Fn([usize; 4]) -> [f64; 2]) -> Tensor {
     let width = PLANE * shape.planes();
-    let lanes = shape.lanes();
+    let lanes: Vec<usize> = shape.lanes().collect();
     let mut sums = Tensor::zeros([1, x.dims[0], 2, width]);
     for position in x.positions() {
         let [n, c, ..] = position;
@@ -32,7 +32,7 @@ fn sums(shape: &Shape, x: &Tensor, value: impl Fn([usize; 4]) -> [f64; 2]) -> Te
 /// Of each image and channel, the mean over h and w and the sum of squared differences from it.
 pub fn moments(shape: &Shape, x: &Tensor) -> Vec<f64> {
     let pixels = (shape.h * shape.w) as f64;
-    let lanes = shape.lanes();
+    let lanes: Vec<usize> = shape.lanes().collect();
     let mut mean = sums(shape, x, |at| [x[at] / pixels, 0.0]);
     let squares = sums(shape, x, |at| {
         let [n, c, ..] = at;
@@ -109,7 +109,7 @@ fn normalise(plan: &Plan, norm: &Norm, memory: &mut Memory, c: usize, mean: f64,
 /// Writes rows from `first` of channel `c`.
 fn set_coefficients(norm: &Norm, memory: &mut Memory, c: usize, first: usize, rows: &[f64]) {
     let width = PLANE * norm.shape.planes();
-    let lane = norm.shape.lanes()[c];
+    let lane = norm.shape.lanes().nth(c).expect("a lane for every channel");
     for (row, &value) in rows.iter().enumerate() {
         memory[norm.coefficients].values[(first + row) * width + lane] = value;
     }
@@ -119,7 +119,7 @@ fn set_coefficients(norm: &Norm, memory: &mut Memory, c: usize, first: usize, ro
 fn means_and_inverses(norm: &Norm, memory: &Memory) -> Vec<(f64, f64)> {
     let width = PLANE * norm.shape.planes();
     let coefficients = &memory[norm.coefficients].values;
-    let lanes = norm.shape.lanes().into_iter();
+    let lanes = norm.shape.lanes();
     lanes
         .map(|lane| (coefficients[lane], coefficients[width + lane]))
         .collect()

@@ -51,22 +51,22 @@ impl Loop for ImageMoments<'_> {
 }
 
 /// out = factor x + summand for an image, then perhaps max(0, ·).
-pub fn normalise(isa: Isa, x: &[f32], coefficients: &[f32], relu: bool, out: &mut [f32]) {
+pub fn fwd(isa: Isa, x: &[f32], coefficients: &[f32], relu: bool, out: &mut [f32]) {
     let rows = Coefficients::read(coefficients);
-    loops::run(isa, Normalise { x, rows, relu, out });
+    loops::run(isa, Fwd { x, rows, relu, out });
 }
 
-struct Normalise<'a> {
+struct Fwd<'a> {
     x: &'a [f32],
     rows: Coefficients<&'a [Pixel]>,
     relu: bool,
     out: &'a mut [f32],
 }
 
-impl Loop for Normalise<'_> {
+impl Loop for Fwd<'_> {
     #[inline(always)]
     fn run(self) {
-        let Normalise { x, rows, relu, out } = self;
+        let Fwd { x, rows, relu, out } = self;
         if relu {
             // Unlike `max`, this lets what is not a number through.
             affine_planes(x, &rows, out, |z| if z < 0.0 { 0.0 } else { z });
@@ -181,7 +181,7 @@ fn affine(x: &Pixel, factor: &Pixel, summand: &Pixel) -> Pixel {
     zip(&zip(x, factor, |x, f| x * f), summand, |a, b| a + b)
 }
 
-/// What [`gradient`] overwrites.
+/// What [`bwd`] overwrites.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum InPlaceOf {
     /// `dx` holds x.
@@ -191,7 +191,7 @@ pub enum InPlaceOf {
 }
 
 /// dx of an image; `dx` holds one of x and dz, `other` the other one.
-pub fn gradient(isa: Isa, place: InPlaceOf, other: &[f32], coefficients: &[f32], dx: &mut [f32]) {
+pub fn bwd(isa: Isa, place: InPlaceOf, other: &[f32], coefficients: &[f32], dx: &mut [f32]) {
     let rows = Coefficients::read(coefficients);
     let (own, others) = match place {
         InPlaceOf::X => (rows.x_factor, rows.dz_factor),
@@ -199,7 +199,7 @@ pub fn gradient(isa: Isa, place: InPlaceOf, other: &[f32], coefficients: &[f32],
     };
     loops::run(
         isa,
-        Gradient {
+        Bwd {
             other,
             own,
             others,
@@ -209,7 +209,7 @@ pub fn gradient(isa: Isa, place: InPlaceOf, other: &[f32], coefficients: &[f32],
     );
 }
 
-struct Gradient<'a> {
+struct Bwd<'a> {
     other: &'a [f32],
     own: &'a [Pixel],
     others: &'a [Pixel],
@@ -217,10 +217,10 @@ struct Gradient<'a> {
     dx: &'a mut [f32],
 }
 
-impl Loop for Gradient<'_> {
+impl Loop for Bwd<'_> {
     #[inline(always)]
     fn run(self) {
-        let Gradient {
+        let Bwd {
             other,
             own,
             others,
@@ -266,7 +266,7 @@ pub mod tests {
         let values = [-1.0, -0.0, 0.0, 1e-45, 2.0, f32::INFINITY];
         let x = plane(&values);
         let mut out = vec![f32::NAN; x.len()];
-        normalise(isa, &x, &coefficients, true, &mut out);
+        fwd(isa, &x, &coefficients, true, &mut out);
         assert_eq!(out, plane(&values.map(|x| x.max(0.0))));
         let (mut dz, mut sums) = (plane(&[5.0, 6.0, 7.0, 8.0, 9.0, 0.0]), [f32::NAN; 16]);
         mask_and_sum(isa, &x[..40], &coefficients, true, &mut dz[..40], &mut sums);
@@ -279,7 +279,7 @@ pub mod tests {
         let isa = Isa::detect();
         let x = plane(&[1.0, f32::NAN, -1.0]);
         let mut z = vec![0.0; x.len()];
-        normalise(isa, &x, &[1.0; ROWS * 8], true, &mut z);
+        fwd(isa, &x, &[1.0; ROWS * 8], true, &mut z);
         assert!(z[0] > 0.0 && z[8].is_nan());
         let mut moments = [0.0; 16];
         image_moments(isa, &plane(&[1.0, f32::NAN]), &mut moments);

@@ -4,9 +4,11 @@ use std::ops::Range;
 
 use super::outputs::Outputs;
 use super::pack::{MAX_LANES, MAX_TAPS, unpack};
-use super::plan::{Pass, Strip};
+use super::plan::Pass;
 use super::product::{FilterProduct, entry_pieces};
 use super::stage::OutputRow;
+use super::strips::Strip;
+use crate::device::cpu::layout::{image_len, plane_len};
 use crate::device::cpu::simd::Isa;
 use crate::shape::PLANE;
 
@@ -154,7 +156,8 @@ impl FilterPass {
         } = self.outputs;
         let [y, x] = self.pass.axes;
         for image in 0..strip.images {
-            let dy = &dy[(strip.image + image) * self.outputs.image()..][..self.outputs.image()];
+            let dy =
+                &dy[(strip.image + image) * self.outputs.image_len()..][..self.outputs.image_len()];
             for row in 0..strip.rows {
                 let tile = (image * strip.rows + row) * x.tiles();
                 let row = OutputRow {
@@ -195,9 +198,9 @@ impl FilterPass {
         let pieces = entry_pieces(isa, entries.len());
         let input = if pass.in_place {
             let number = pass.planes[pass.blocks[block].start].source;
-            let source = pass.sources[number];
+            let source = &pass.sources[number];
             let row = strip.row * pass.axes[0].step * source.w * PLANE;
-            &sources[number][strip.image * source.image() + row..]
+            &sources[number][strip.image * image_len(source) + row..]
         } else {
             v
         };
@@ -207,7 +210,7 @@ impl FilterPass {
                 let plane = outputs.h * outputs.w * PLANE;
                 let (dm, tile_pitch, vector_pitch) = if self.dy_in_place {
                     let row = strip.row * outputs.w * PLANE;
-                    let at = strip.image * outputs.image() + vectors.start * plane + row;
+                    let at = strip.image * outputs.image_len() + vectors.start * plane + row;
                     (&dy[at..], PLANE, plane)
                 } else {
                     let at = point * outputs.m_pitch + vectors.start * outputs.lanes;
@@ -237,9 +240,8 @@ impl FilterPass {
 fn entries(pass: &Pass, block: usize) -> Vec<u32> {
     let mut list = Vec::new();
     for (i, plane) in pass.planes[pass.blocks[block].clone()].iter().enumerate() {
-        let source = pass.sources[plane.source];
         let at = match pass.in_place {
-            true => plane.index * source.h * source.w * PLANE,
+            true => plane.index * plane_len(&pass.sources[plane.source]),
             false => i * pass.plane_pitch,
         };
         let at = u32::try_from(at).expect("a block has fewer than 2^32 floats");

@@ -1,54 +1,16 @@
 //! What a layer is: its sources, its filter, its sizes.
 
-use super::plan::{Plane, Source};
-use crate::shape::{PLANE, conv_output, planes};
-
-/// A tensor that a convolution reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceShape {
-    /// Channels of each group; a group begins with a new plane (a copied concatenation keeps the
-    /// planes of its parts).
-    pub groups: Vec<usize>,
-    /// Height; padded with zeros at the bottom to the target's.
-    pub h: usize,
-    /// Width; padded with zeros at the right to the target's.
-    pub w: usize,
-}
-
-impl SourceShape {
-    pub(super) fn planes(&self) -> usize {
-        self.groups.iter().map(|&group| planes(group)).sum()
-    }
-
-    pub(super) fn channels(&self) -> usize {
-        self.groups.iter().sum()
-    }
-
-    pub(super) fn plan(&self) -> Source {
-        Source {
-            planes: self.planes(),
-            h: self.h,
-            w: self.w,
-        }
-    }
-
-    /// Floats of an image.
-    pub fn image_len(&self) -> usize {
-        self.plan().image()
-    }
-}
+use crate::device::cpu::layout::image_len;
+use crate::graph::Shape;
+use crate::shape::conv_output;
 
 /// A convolutional layer on a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConvShape {
     /// Images of a batch.
     pub n: usize,
-    /// Height of the concatenated input: the largest of the sources.
-    pub h: usize,
-    /// Width of the concatenated input.
-    pub w: usize,
-    /// What is concatenated, in order.
-    pub sources: Vec<SourceShape>,
+    /// What is concatenated, in order; padded with zeros at the bottom and right to the largest.
+    pub sources: Vec<Shape>,
     /// Output channels.
     pub filters: usize,
     /// Height and width of the filter, odd.
@@ -58,23 +20,27 @@ pub struct ConvShape {
 }
 
 impl ConvShape {
-    /// Height and width of the output.
-    pub fn output(&self) -> [usize; 2] {
-        [
-            conv_output(self.h, self.stride[0]),
-            conv_output(self.w, self.stride[1]),
-        ]
+    /// The concatenation.
+    pub fn input(&self) -> Shape {
+        Shape::concat(&self.sources.iter().collect::<Vec<_>>())
+    }
+
+    /// What comes out.
+    pub fn output(&self) -> Shape {
+        let input = self.input();
+        let [h, w] = [(input.h, self.stride[0]), (input.w, self.stride[1])]
+            .map(|(size, stride)| conv_output(size, stride));
+        Shape::new(self.filters, h, w)
     }
 
     /// Floats of an output image.
     pub fn output_len(&self) -> usize {
-        let [h, w] = self.output();
-        planes(self.filters) * h * w * PLANE
+        image_len(&self.output())
     }
 
     /// Input channels.
     pub fn channels(&self) -> usize {
-        self.sources.iter().map(SourceShape::channels).sum()
+        self.sources.iter().map(Shape::c).sum()
     }
 
     /// Floats of the weights, `[filters][channels][kh][kw]`.
@@ -83,56 +49,18 @@ impl ConvShape {
     }
 }
 
-/// Planes of a concatenation, in order.
-pub(super) fn concat<'a>(tensors: impl Iterator<Item = &'a [usize]>) -> Vec<Plane> {
-    let mut list = Vec::new();
-    let mut channel = 0;
-    for (source, groups) in tensors.enumerate() {
-        let mut index = 0;
-        for &group in groups {
-            for first in (0..group).step_by(PLANE) {
-                let channels = PLANE.min(group - first);
-                list.push(Plane {
-                    source,
-                    index,
-                    channel: channel + first,
-                    channels,
-                });
-                index += 1;
-            }
-            channel += group;
-        }
-    }
-    list
-}
-
 pub(super) fn check(shape: &ConvShape) {
-    let sizes = [
-        shape.n,
-        shape.h,
-        shape.w,
-        shape.filters,
-        shape.stride[0],
-        shape.stride[1],
-    ];
+    let sizes = [shape.n, shape.filters, shape.stride[0], shape.stride[1]];
+    let sources = shape.sources.iter();
+    let sides = sources.flat_map(|source| source.groups.iter().chain([&source.h, &source.w]));
     assert!(
-        sizes.iter().all(|&size| size > 0),
+        sizes.iter().chain(sides).all(|&size| size > 0),
         "sizes of a convolution are positive: {shape:?}"
     );
     assert!(
         shape.filter.iter().all(|k| k % 2 == 1),
         "filters are odd: {shape:?}"
     );
-    for source in &shape.sources {
-        assert!(
-            source.h <= shape.h && source.w <= shape.w,
-            "sources fit the target: {shape:?}"
-        );
-        assert!(
-            source.groups.iter().all(|&group| group > 0),
-            "groups have channels: {shape:?}"
-        );
-    }
     assert!(
         shape.channels() > 0,
         "a convolution reads something: {shape:?}"

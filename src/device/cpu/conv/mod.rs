@@ -9,14 +9,17 @@
 //! sources that is read in place. Results do not depend on the number of threads.
 
 mod axis;
+mod blocks;
 mod filter;
 mod layer;
 mod outputs;
 mod pack;
 mod plan;
+mod points;
 mod product;
 mod run;
 mod stage;
+mod strips;
 #[cfg(test)]
 mod tests;
 mod transform;
@@ -24,15 +27,16 @@ mod transform;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::layout::image_len;
 use super::simd::Isa;
 use super::workers::{each, each_with};
-use crate::shape::planes;
+use crate::graph::Shape;
 use filter::FilterPass;
-pub use layer::{ConvShape, SourceShape};
-use layer::{check, concat};
+pub use layer::ConvShape;
+use layer::check;
 use outputs::Outputs;
 use pack::Order;
-use plan::{Kind, Layer, Pass, Source};
+use plan::{Kind, Layer, Pass};
 use run::Target;
 
 /// A planned convolution.
@@ -46,7 +50,7 @@ pub struct Conv {
     data: Vec<Data>,
 }
 
-/// The gradient to one source. Sources of one size share a pass and its transformed dY.
+/// The gradient to one source. Sources of one size share a pass.
 struct Data {
     pass: Arc<Pass>,
     dx: Outputs,
@@ -69,27 +73,24 @@ impl Conv {
     /// value at most) and take fewer products.
     ///
     /// # Panics
-    /// If a size is 0, a filter is even, or a source is larger than the target.
+    /// If a size is 0 or a filter is even.
     pub fn new(shape: ConvShape, isa: Isa, allow_transform: bool) -> Conv {
         check(&shape);
-        let sources: Vec<Source> = shape.sources.iter().map(SourceShape::plan).collect();
+        let output = shape.output();
         let layer = |kind| Layer {
             kind,
-            sources: &sources,
-            planes: concat(shape.sources.iter().map(|source| &source.groups[..])),
-            out: shape.output(),
-            out_planes: planes(shape.filters),
+            sources: &shape.sources,
+            out: [output.h, output.w],
+            out_planes: output.planes(),
             filter: shape.filter,
             stride: shape.stride,
             images: shape.n,
             allow_transform,
         };
-        let [oh, ow] = shape.output();
-        let outputs = |pass: &Pass| Outputs::new(isa, pass, &[shape.filters], oh, ow, 0);
         let forward = Pass::new(layer(Kind::Forward));
-        let y = outputs(&forward);
+        let y = Outputs::new(isa, &forward, &output, 0);
         let pass = Pass::new(layer(Kind::Filter));
-        let dy = outputs(&pass);
+        let dy = Outputs::new(isa, &pass, &output, 0);
         let sizes = [
             shape.filters,
             shape.channels(),
@@ -122,23 +123,20 @@ impl Conv {
 
     /// Floats of scratch for each thread, enough for every operation.
     pub fn scratch_len(&self) -> usize {
-        let data = self
-            .data
-            .iter()
-            .map(|data| data.pass.scratch_len([&data.dx].into_iter()));
-        data.max()
+        let data = self.data.iter();
+        let data = data.map(|data| data.pass.scratch_len(&data.dx));
+        data.chain([self.filter.scratch_len(), self.fwd_scratch_len()])
+            .max()
             .unwrap_or(0)
-            .max(self.filter.scratch_len())
-            .max(self.forward_scratch_len())
     }
 
-    /// Floats of scratch for each thread that runs [`Conv::forward`].
-    pub fn forward_scratch_len(&self) -> usize {
+    /// Floats of scratch for each thread that runs [`Conv::fwd`].
+    pub fn fwd_scratch_len(&self) -> usize {
         // At least something, for pieces of it to be told apart.
-        self.forward.scratch_len([&self.y].into_iter()).max(16)
+        self.forward.scratch_len(&self.y).max(16)
     }
 
-    /// Floats of the partial sums of [`Conv::filter_gradient`].
+    /// Floats of the partial sums of [`Conv::bwd_filter`].
     pub fn partials_len(&self) -> usize {
         self.filter.partials_len()
     }
@@ -184,9 +182,9 @@ impl Conv {
 
     /// y = the convolution of the first `images` images of the sources.
     ///
-    /// `packed`: from [`Conv::pack`]. `scratch`: [`Conv::forward_scratch_len`] floats for each
+    /// `packed`: from [`Conv::pack`]. `scratch`: [`Conv::fwd_scratch_len`] floats for each
     /// thread that may help. `y`: `[images][planes][h][w][8]`, overwritten.
-    pub fn forward(
+    pub fn fwd(
         &self,
         images: usize,
         sources: &[&[f32]],
@@ -201,19 +199,18 @@ impl Conv {
             self.shape.n
         );
         let packed = &packed[..self.y.packed_len(&self.forward)];
-        let group = self.forward.strip[0];
-        let y = &mut y[..images * self.y.image()];
-        let tasks = y.chunks_mut(group * self.y.image()).enumerate();
-        let scratch = scratch.chunks_exact_mut(self.forward_scratch_len());
-        each_with(tasks, scratch, |(i, y), scratch| {
+        let (group, len) = (self.forward.strip[0], self.y.image_len());
+        let tasks = y[..images * len].chunks_mut(group * len).enumerate();
+        let scratch = scratch.chunks_exact_mut(self.fwd_scratch_len());
+        each_with(tasks, scratch, |(i, out), scratch| {
             let images = i * group..((i + 1) * group).min(images);
-            let pass = &self.forward;
-            pass.run(self.isa, sources, images, &mut [y], scratch, |out| Target {
+            let target = Target {
                 outputs: &self.y,
                 packed,
                 out,
                 add: false,
-            });
+            };
+            self.forward.run(self.isa, sources, images, target, scratch);
         });
     }
 
@@ -221,7 +218,7 @@ impl Conv {
     ///
     /// `scratch`: [`Conv::scratch_len`] floats for each thread that may help. `partials`:
     /// [`Conv::partials_len`] floats. `dw`: `[filters][channels][kh][kw]`, overwritten.
-    pub fn filter_gradient(
+    pub fn bwd_filter(
         &self,
         sources: &[&[f32]],
         dy: &[f32],
@@ -251,18 +248,17 @@ impl Conv {
         });
     }
 
-    /// The gradients of some sources for `images` of the batch, by the calling thread alone.
+    /// The gradient of a source for `images` of the batch, by the calling thread alone.
     ///
     /// `dy`: the whole batch. `packed`: from [`Conv::pack`], gradients included. `scratch`:
-    /// [`Conv::scratch_len`] floats. Sources of one size that are asked for together, one after the
-    /// other, share the transform of dY.
-    pub fn data_gradient(
+    /// [`Conv::scratch_len`] floats.
+    pub fn bwd_data(
         &self,
         images: Range<usize>,
         dy: &[f32],
         packed: &[f32],
         scratch: &mut [f32],
-        gradients: &mut [DataGradient],
+        gradient: DataGradient,
     ) {
         assert_eq!(
             packed.len(),
@@ -274,26 +270,21 @@ impl Conv {
             "images {images:?} of {}",
             self.shape.n
         );
-        let pass = |gradient: &DataGradient| &self.data[gradient.source].pass;
-        for same in gradients.chunk_by_mut(|a, b| Arc::ptr_eq(pass(a), pass(b))) {
-            let pass = pass(&same[0]);
-            pass.run(self.isa, &[dy], images.clone(), same, scratch, |gradient| {
-                let data = &self.data[gradient.source];
-                Target {
-                    outputs: &data.dx,
-                    packed: &packed[data.packed.clone()],
-                    out: gradient.dx,
-                    add: !gradient.first,
-                }
-            });
-        }
+        let data = &self.data[gradient.source];
+        let target = Target {
+            outputs: &data.dx,
+            packed: &packed[data.packed.clone()],
+            out: gradient.dx,
+            add: !gradient.first,
+        };
+        data.pass.run(self.isa, &[dy], images, target, scratch);
     }
 
     fn check_sources(&self, images: usize, sources: &[&[f32]]) {
         assert_eq!(sources.len(), self.shape.sources.len(), "sources");
         for (source, shape) in sources.iter().zip(&self.shape.sources) {
             assert!(
-                source.len() >= images * shape.image_len(),
+                source.len() >= images * image_len(shape),
                 "images of a source"
             );
         }
@@ -302,29 +293,19 @@ impl Conv {
 
 /// Plans the gradients to all sources; their packed weights begin at `packed`.
 fn plan_data(shape: &ConvShape, isa: Isa, allow_transform: bool, packed: usize) -> Vec<Data> {
-    let [oh, ow] = shape.output();
-    let dy = [Source {
-        planes: planes(shape.filters),
-        h: oh,
-        w: ow,
-    }];
+    let dy = [shape.output()];
     let mut data: Vec<Data> = Vec::new();
     let (mut packed, mut channel) = (packed, 0);
     for source in &shape.sources {
-        let same = data
-            .iter()
-            .find(|data| (data.dx.h, data.dx.w) == (source.h, source.w));
+        let size = [source.h, source.w];
+        let same = data.iter().find(|data| [data.dx.h, data.dx.w] == size);
         let pass = same.map(|data| data.pass.clone()).unwrap_or_else(|| {
-            let same = shape
-                .sources
-                .iter()
-                .filter(|s| (s.h, s.w) == (source.h, source.w));
+            let same = shape.sources.iter().filter(|s| [s.h, s.w] == size);
             Pass::new(Layer {
                 kind: Kind::Data,
                 sources: &dy,
-                planes: concat([&[shape.filters][..]].into_iter()),
-                out: [source.h, source.w],
-                out_planes: same.map(SourceShape::planes).max().unwrap_or(1),
+                out: size,
+                out_planes: same.map(Shape::planes).max().unwrap_or(1),
                 filter: shape.filter,
                 stride: shape.stride,
                 images: shape.n,
@@ -332,14 +313,14 @@ fn plan_data(shape: &ConvShape, isa: Isa, allow_transform: bool, packed: usize) 
             })
             .into()
         });
-        let dx = Outputs::new(isa, &pass, &source.groups, source.h, source.w, channel);
+        let dx = Outputs::new(isa, &pass, source, channel);
         let end = packed + dx.packed_len(&pass);
         data.push(Data {
             pass,
             dx,
             packed: packed..end,
         });
-        (packed, channel) = (end, channel + source.channels());
+        (packed, channel) = (end, channel + source.c());
     }
     data
 }

@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::axis::grid;
 use super::plan::{Class, Pass, odd_lines, offset};
 use crate::device::cpu::simd::Isa;
-use crate::shape::{PLANE, planes};
+use crate::graph::Shape;
+use crate::shape::PLANE;
 
 /// What a pass writes: a tensor, its channels, and the order of its packed weights,
 /// `[block of vectors][block of planes][class][point][plane][part][channel][vectors * lanes]`.
@@ -26,35 +27,22 @@ pub(super) struct Outputs {
 }
 
 impl Outputs {
-    /// The tensor of `groups` of channels, `h x w`, that `pass` writes; channels count from
-    /// `first`.
-    pub fn new(
-        isa: Isa,
-        pass: &Pass,
-        groups: &[usize],
-        h: usize,
-        w: usize,
-        first: usize,
-    ) -> Outputs {
-        let n_planes: usize = groups.iter().map(|&group| planes(group)).sum();
-        let mut channels = Vec::new();
-        let mut channel = first;
-        for &group in groups {
-            channels.extend((channel..channel + group).map(Some));
-            channels.resize(channels.len().next_multiple_of(PLANE), None);
-            channel += group;
+    /// The tensor of `shape` that `pass` writes; channels count from `first`.
+    pub fn new(isa: Isa, pass: &Pass, shape: &Shape, first: usize) -> Outputs {
+        let (planes, lanes) = (shape.planes(), isa.lanes());
+        let mut channels = vec![None; (PLANE * planes).next_multiple_of(lanes)];
+        for (c, lane) in shape.lanes().enumerate() {
+            channels[lane] = Some(first + c);
         }
-        let lanes = isa.lanes();
-        channels.resize(channels.len().next_multiple_of(lanes), None);
         let n_vectors = channels.len() / lanes;
         let blocks = n_vectors.div_ceil(isa.register_tile().1);
         let cut = |i: usize| (i * n_vectors).div_ceil(blocks);
         let vectors = (0..blocks).map(|i| cut(i)..cut(i + 1)).collect();
         let tiles = pass.classes[0].tile_at.len();
         let mut outputs = Outputs {
-            planes: n_planes,
-            h,
-            w,
+            planes,
+            h: shape.h,
+            w: shape.w,
             m_pitch: odd_lines(tiles * channels.len()),
             channels,
             vectors,
@@ -70,7 +58,7 @@ impl Outputs {
     }
 
     /// Floats of an image.
-    pub fn image(&self) -> usize {
+    pub fn image_len(&self) -> usize {
         self.planes * self.h * self.w * PLANE
     }
 
@@ -102,7 +90,7 @@ impl Outputs {
                 grid(class.tiles[0].min(pass.strip[1]), class.tiles[1]).map(|[r, c]| {
                     let row = class.phase[0] + r * y.out_step;
                     let column = class.phase[1] + c * x.out_step;
-                    offset(i * self.image() + (row * self.w + column) * PLANE)
+                    offset(i * self.image_len() + (row * self.w + column) * PLANE)
                 }),
             );
         }

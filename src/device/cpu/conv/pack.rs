@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use super::outputs::Outputs;
 use super::plan::Pass;
+use super::points::{self, ByPoints};
 use super::transform::{self, CookToom};
-use crate::device::cpu::simd::{Isa, Kernel, Simd};
+use crate::device::cpu::simd::{Isa, Simd};
 
 /// Taps of a filter at most (15 x 15), and lanes of a vector.
 pub(super) const MAX_TAPS: usize = 15 * 15;
@@ -61,7 +62,7 @@ pub(super) fn pack(
                 point: place.point * width,
             };
             // SAFETY: the block holds every point and part of the entry, `taps` every tap.
-            unsafe { dispatch(isa, ToPoints(filter)) }
+            unsafe { points::run(isa, filter.points(), ToPoints(filter)) }
         }
     }
 }
@@ -123,7 +124,7 @@ pub(super) fn unpack(isa: Isa, pass: &Pass, outputs: &Outputs, packed: &[f32], t
                 };
                 // SAFETY: the block holds every point and part of the entry, and is read alone;
                 // `taps` holds every tap.
-                unsafe { dispatch(isa, ToTaps(filter)) }
+                unsafe { points::run(isa, filter.points(), ToTaps(filter)) }
             }
         }
     }
@@ -162,11 +163,6 @@ fn entries(pass: &Pass) -> impl Iterator<Item = Place> {
     })
 }
 
-/// Taps of a part along one axis.
-fn part_taps(scheme: CookToom, part: usize) -> Range<usize> {
-    part * scheme.part..((part + 1) * scheme.part).min(scheme.taps)
-}
-
 /// The filter of one input channel for a vector of outputs, as taps and as points of parts.
 #[derive(Clone, Copy)]
 struct Filter {
@@ -179,6 +175,39 @@ struct Filter {
     point: usize,
 }
 
+/// A part of a filter: its rows and columns of taps, and where its first point lies.
+struct FilterPart {
+    rows: Range<usize>,
+    columns: Range<usize>,
+    point: *mut f32,
+}
+
+impl Filter {
+    fn points(&self) -> [usize; 2] {
+        self.schemes.map(|scheme| scheme.points)
+    }
+
+    #[inline(always)]
+    fn parts(self) -> impl Iterator<Item = FilterPart> {
+        let [y, x] = self.schemes;
+        let taps = |scheme: CookToom, part: usize| {
+            part * scheme.part..((part + 1) * scheme.part).min(scheme.taps)
+        };
+        (0..y.parts * x.parts).map(move |part| FilterPart {
+            rows: taps(y, part / x.parts),
+            columns: taps(x, part % x.parts),
+            point: self.packed.wrapping_add(part * self.part),
+        })
+    }
+
+    /// Where a tap lies.
+    #[inline(always)]
+    fn tap<S: Simd>(&self, row: usize, column: usize) -> *mut f32 {
+        let tap = row * self.schemes[1].taps + column;
+        self.taps.wrapping_add(tap * S::LANES)
+    }
+}
+
 /// Taps to points.
 #[derive(Clone, Copy)]
 struct ToPoints(Filter);
@@ -187,96 +216,39 @@ struct ToPoints(Filter);
 #[derive(Clone, Copy)]
 struct ToTaps(Filter);
 
-/// Arguments whose kernel is compiled for every number of points and taps of a part.
-trait Tiled: Copy {
-    fn points(&self) -> [usize; 2];
-    unsafe fn parts<S: Simd, const AY: usize, const AX: usize, const RY: usize, const RX: usize>(
-        self,
-    );
-}
-
-/// Points and taps of a part as types.
-struct Shaped<T, const AY: usize, const AX: usize, const RY: usize, const RX: usize>(T);
-
-impl<T: Tiled, const AY: usize, const AX: usize, const RY: usize, const RX: usize> Kernel
-    for Shaped<T, AY, AX, RY, RX>
-{
+impl ByPoints for ToPoints {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // SAFETY: the caller's promise.
-        unsafe { self.0.parts::<S, AY, AX, RY, RX>() }
-    }
-}
-
-/// Enters the kernel for the points of both axes.
-unsafe fn dispatch<T: Tiled>(isa: Isa, args: T) {
-    macro_rules! shapes {
-        ($($ay:literal, $ax:literal: $ry:literal, $rx:literal;)*) => {
-            match args.points() {
-                // SAFETY: the caller's promise.
-                $([$ay, $ax] => unsafe { isa.run(Shaped::<T, $ay, $ax, $ry, $rx>(args)) },)*
-                _ => unreachable!("schemes have 1, 6, 7 or 8 points"),
-            }
-        };
-    }
-    shapes! {
-        1, 1: 1, 1; 1, 6: 1, 3; 1, 7: 1, 4; 1, 8: 1, 5;
-        6, 1: 3, 1; 6, 6: 3, 3; 6, 7: 3, 4; 6, 8: 3, 5;
-        7, 1: 4, 1; 7, 6: 4, 3; 7, 7: 4, 4; 7, 8: 4, 5;
-        8, 1: 5, 1; 8, 6: 5, 3; 8, 7: 5, 4; 8, 8: 5, 5;
-    }
-}
-
-impl Filter {
-    /// Rows and columns of taps of a part.
-    #[inline(always)]
-    fn part_taps(&self, part: usize) -> [Range<usize>; 2] {
-        let [y, x] = self.schemes;
-        [part_taps(y, part / x.parts), part_taps(x, part % x.parts)]
-    }
-
-    fn parts(&self) -> usize {
-        self.schemes[0].parts * self.schemes[1].parts
-    }
-}
-
-impl Tiled for ToPoints {
-    fn points(&self) -> [usize; 2] {
-        self.0.schemes.map(|scheme| scheme.points)
-    }
-
-    #[inline(always)]
-    unsafe fn parts<S: Simd, const AY: usize, const AX: usize, const RY: usize, const RX: usize>(
+    unsafe fn kernel<
+        S: Simd,
+        const AY: usize,
+        const AX: usize,
+        const RY: usize,
+        const RX: usize,
+        const MY: usize,
+        const MX: usize,
+    >(
         self,
     ) {
-        let Filter {
-            schemes: [_, sx],
-            taps,
-            packed,
-            part: to_part,
-            point: to_point,
-        } = self.0;
-        for part in 0..self.0.parts() {
-            let [rows, columns] = self.0.part_taps(part);
+        for part in self.0.parts() {
             // SAFETY: the caller's promise.
             unsafe {
                 let mut lines = [[S::splat(0.0); RX]; AY];
-                for (x, column) in columns.enumerate() {
+                for (x, column) in part.columns.enumerate() {
                     let mut line = [S::splat(0.0); RY];
-                    for (tap, row) in line.iter_mut().zip(rows.clone()) {
-                        *tap = S::load(taps.add((row * sx.taps + column) * S::LANES));
+                    for (tap, row) in line.iter_mut().zip(part.rows.clone()) {
+                        *tap = S::load(self.0.tap::<S>(row, column));
                     }
                     let line: [S; AY] = transform::filter(line);
                     for (lines, u) in lines.iter_mut().zip(line) {
                         lines[x] = u;
                     }
                 }
-                let mut point = packed.add(part * to_part);
+                let mut point = part.point;
                 for line in &lines {
                     let line: [S; AX] = transform::filter(*line);
                     for u in line {
                         u.store(point);
-                        point = point.wrapping_add(to_point);
+                        point = point.wrapping_add(self.0.point);
                     }
                 }
             }
@@ -284,44 +256,40 @@ impl Tiled for ToPoints {
     }
 }
 
-impl Tiled for ToTaps {
-    fn points(&self) -> [usize; 2] {
-        self.0.schemes.map(|scheme| scheme.points)
-    }
-
+impl ByPoints for ToTaps {
     #[inline(always)]
-    unsafe fn parts<S: Simd, const AY: usize, const AX: usize, const RY: usize, const RX: usize>(
+    unsafe fn kernel<
+        S: Simd,
+        const AY: usize,
+        const AX: usize,
+        const RY: usize,
+        const RX: usize,
+        const MY: usize,
+        const MX: usize,
+    >(
         self,
     ) {
-        let Filter {
-            schemes: [_, sx],
-            taps,
-            packed,
-            part: to_part,
-            point: to_point,
-        } = self.0;
-        for part in 0..self.0.parts() {
-            let [rows, columns] = self.0.part_taps(part);
+        for part in self.0.parts() {
             // SAFETY: the caller's promise.
             unsafe {
                 let mut lines = [[S::splat(0.0); RX]; AY];
-                let mut point = packed.add(part * to_part);
+                let mut point = part.point;
                 for line in &mut lines {
                     let mut du = [S::splat(0.0); AX];
                     for du in &mut du {
                         *du = S::load(point);
-                        point = point.wrapping_add(to_point);
+                        point = point.wrapping_add(self.0.point);
                     }
                     *line = transform::filter_transposed(du);
                 }
-                for (x, column) in columns.enumerate() {
+                for (x, column) in part.columns.enumerate() {
                     let mut line = [S::splat(0.0); AY];
                     for (du, lines) in line.iter_mut().zip(&lines) {
                         *du = lines[x];
                     }
                     let line: [S; RY] = transform::filter_transposed(line);
-                    for (dw, row) in line.into_iter().zip(rows.clone()) {
-                        dw.store(taps.add((row * sx.taps + column) * S::LANES));
+                    for (dw, row) in line.into_iter().zip(part.rows.clone()) {
+                        dw.store(self.0.tap::<S>(row, column));
                     }
                 }
             }

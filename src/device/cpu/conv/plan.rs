@@ -18,15 +18,16 @@
 use std::ops::Range;
 
 use super::axis::{Axis, grid};
-use super::product::Input;
+use super::blocks::{Plane, concat};
+use super::strips::strip;
 use super::transform::CookToom;
+use crate::device::cpu::layout::image_len;
+use crate::graph::Shape;
 use crate::shape::PLANE;
 
-/// Input planes of a block at most: their addresses are gathered on the stack.
-const MAX_BLOCK: usize = 32;
 /// Floats of V, and of the sums of products (M) of a strip. Together they are larger than a
 /// second-level cache of 512 KB; smaller ones read the weights too often from the third.
-const V_FLOATS: usize = 96 << 10;
+pub(super) const V_FLOATS: usize = 96 << 10;
 const M_FLOATS: usize = 64 << 10;
 /// Tiles of a strip: of transforms, as many as M has room for between these; of plain sums.
 const TRANSFORM_TILES: [usize; 2] = [8, 64];
@@ -56,41 +57,6 @@ pub(super) struct Class {
     pub entry_at: Vec<usize>,
 }
 
-/// A tensor that a pass reads, with all its planes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Source {
-    pub planes: usize,
-    pub h: usize,
-    pub w: usize,
-}
-
-impl Source {
-    /// Floats of an image.
-    pub fn image(&self) -> usize {
-        self.planes * self.h * self.w * PLANE
-    }
-}
-
-/// A plane of the concatenated input.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Plane {
-    pub source: usize,
-    /// Which plane of the source.
-    pub index: usize,
-    /// Its first channel in the concatenation, and how many of its 8 are used.
-    pub channel: usize,
-    pub channels: usize,
-}
-
-/// Images, or rows of tiles of one image, that are worked on together.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Strip {
-    pub image: usize,
-    pub images: usize,
-    pub row: usize,
-    pub rows: usize,
-}
-
 /// Which pass of a layer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -105,8 +71,7 @@ pub(super) enum Kind {
 /// A layer, as a pass sees it.
 pub(super) struct Layer<'a> {
     pub kind: Kind,
-    pub sources: &'a [Source],
-    pub planes: Vec<Plane>,
+    pub sources: &'a [Shape],
     /// Height and width of what comes out.
     pub out: [usize; 2],
     /// Planes that come out, at most, for one V.
@@ -122,7 +87,7 @@ pub(super) struct Layer<'a> {
 pub(super) struct Pass {
     pub transform: Option<[CookToom; 2]>,
     pub axes: [Axis; 2],
-    pub sources: Vec<Source>,
+    pub sources: Vec<Shape>,
     pub planes: Vec<Plane>,
     /// Ranges of planes that are in V together, of sources of one size.
     pub blocks: Vec<Range<usize>>,
@@ -172,7 +137,7 @@ impl Pass {
             plane_pitch: odd_lines(points * point_pitch),
             entries: 0,
             in_place: false,
-            planes: layer.planes,
+            planes: concat(layer.sources),
         };
         pass.in_place = pass.can_read_in_place(layer.filter);
         pass.cut_blocks(layer.kind);
@@ -183,144 +148,6 @@ impl Pass {
 
     pub fn points(&self) -> usize {
         self.axes[0].points * self.axes[1].points
-    }
-
-    /// Floats of V.
-    pub fn v_len(&self) -> usize {
-        let most = self
-            .blocks
-            .iter()
-            .map(|block| block.len())
-            .max()
-            .unwrap_or(0);
-        if self.in_place {
-            0
-        } else {
-            most * self.plane_pitch
-        }
-    }
-
-    /// Input channels of a block.
-    pub fn block_channels(&self, block: usize) -> usize {
-        self.planes[self.blocks[block].clone()]
-            .iter()
-            .map(|plane| plane.channels)
-            .sum()
-    }
-
-    /// Strips that cover `images`.
-    pub fn strips(&self, images: Range<usize>) -> impl Iterator<Item = Strip> + use<> {
-        let ([n, r], all_rows) = (self.strip, self.axes[0].tiles());
-        images.clone().step_by(n).flat_map(move |image| {
-            (0..all_rows).step_by(r).map(move |row| Strip {
-                image,
-                images: n.min(images.end - image),
-                row,
-                rows: r.min(all_rows - row),
-            })
-        })
-    }
-
-    /// Tiles of `class` in a strip: that many of the class's tables are meant.
-    pub fn tiles(&self, class: &Class, strip: Strip) -> usize {
-        strip.images * class.tiles[0].saturating_sub(strip.row).min(strip.rows) * class.tiles[1]
-    }
-
-    /// The first input row that a strip reads (negative in the padding).
-    pub fn first_input_row(&self, strip: Strip) -> isize {
-        let axis = &self.axes[0];
-        (strip.row * axis.step * axis.pixels) as isize - axis.before as isize
-    }
-
-    /// Whether a block holds anything but zeros in a strip: a small source has no rows at the
-    /// bottom.
-    pub fn is_active(&self, block: usize, strip: Strip) -> bool {
-        let source = self.sources[self.planes[self.blocks[block].start].source];
-        self.first_input_row(strip) < source.h as isize
-    }
-
-    /// Addresses of a block's planes when V is the source itself.
-    pub fn inputs_in_place<'a>(
-        &self,
-        block: usize,
-        strip: Strip,
-        sources: &[&[f32]],
-        inputs: &'a mut [Input; MAX_BLOCK],
-    ) -> &'a [Input] {
-        let row = strip.row * self.axes[0].step;
-        let range = self.blocks[block].clone();
-        for (input, plane) in inputs.iter_mut().zip(&self.planes[range.clone()]) {
-            let source = self.sources[plane.source];
-            let pixel = (plane.index * source.h + row) * source.w;
-            let at = strip.image * source.image() + pixel * PLANE;
-            *input = Input {
-                at: sources[plane.source][at..].as_ptr(),
-                channels: plane.channels,
-            };
-        }
-        &inputs[..range.len()]
-    }
-
-    /// Addresses of a block's planes in V.
-    pub fn inputs_in_v<'a>(
-        &self,
-        block: usize,
-        v: &[f32],
-        inputs: &'a mut [Input; MAX_BLOCK],
-    ) -> &'a [Input] {
-        let range = self.blocks[block].clone();
-        for (i, plane) in self.planes[range.clone()].iter().enumerate() {
-            let at = v[i * self.plane_pitch..].as_ptr();
-            inputs[i] = Input {
-                at,
-                channels: plane.channels,
-            };
-        }
-        &inputs[..range.len()]
-    }
-
-    /// Room for the addresses of a block's planes.
-    pub fn no_inputs() -> [Input; MAX_BLOCK] {
-        [Input {
-            at: std::ptr::null(),
-            channels: 0,
-        }; MAX_BLOCK]
-    }
-
-    /// Whether positions are pixels of sources without padding, and strips are contiguous.
-    fn can_read_in_place(&self, filter: [usize; 2]) -> bool {
-        let first = self.sources[0];
-        let covered = |axis: &Axis, size| axis.positions(axis.tiles()) <= size;
-        filter == [1, 1]
-            && self
-                .sources
-                .iter()
-                .all(|source| (source.h, source.w) == (first.h, first.w))
-            && (self.strip[0] == 1 || self.sources.len() == 1)
-            && covered(&self.axes[0], first.h)
-            && covered(&self.axes[1], first.w)
-    }
-
-    /// Cuts the planes into blocks of one source size that V has room for; those that are read in
-    /// place by offsets from one address are of one source.
-    fn cut_blocks(&mut self, kind: Kind) {
-        let most = match self.in_place {
-            true => MAX_BLOCK,
-            false => (V_FLOATS / self.plane_pitch).clamp(1, MAX_BLOCK),
-        };
-        let size = |plane: &Plane| (self.sources[plane.source].h, self.sources[plane.source].w);
-        let one_source = self.in_place && kind == Kind::Filter;
-        let together = |a: &Plane, b: &Plane| match one_source {
-            true => a.source == b.source,
-            false => size(a) == size(b),
-        };
-        let mut first = 0;
-        for same in self.planes.chunk_by(together) {
-            let n = same.len().div_ceil(most);
-            let cut = |i: usize| first + i * same.len() / n;
-            self.blocks.extend((0..n).map(|i| cut(i)..cut(i + 1)));
-            first += same.len();
-        }
     }
 
     fn classes(&self, kind: Kind, filter: [usize; 2]) -> Vec<Class> {
@@ -351,9 +178,9 @@ impl Pass {
 
     fn class(&self, phase: [usize; 2], tiles: [usize; 2], parts: Vec<Part>) -> Class {
         let [y, x] = &self.axes;
-        let source = self.sources[0];
+        let source = &self.sources[0];
         let (image, width) = match self.in_place {
-            true => (source.image(), source.w),
+            true => (image_len(source), source.w),
             false => (
                 self.positions[0] * self.positions[1] * PLANE,
                 self.positions[1],
@@ -401,7 +228,7 @@ impl Layer<'_> {
             CookToom::new(self.filter[0])?,
             CookToom::new(self.filter[1])?,
         ];
-        let channels: usize = self.planes.iter().map(|plane| plane.channels).sum();
+        let channels: usize = self.sources.iter().map(Shape::c).sum();
         let products = |i: usize| {
             let CookToom {
                 tile,
@@ -419,15 +246,6 @@ impl Layer<'_> {
             && channels >= 8
             && worth)
             .then_some(schemes)
-    }
-}
-
-/// Images and rows of a strip of about `wanted` tiles: rows of one image, or whole images.
-fn strip(rows: usize, cols: usize, images: usize, wanted: usize) -> [usize; 2] {
-    let even = |n: usize, most: usize| n.div_ceil(n.div_ceil(most.clamp(1, n)));
-    match wanted / (rows * cols) {
-        0 | 1 => [1, even(rows, wanted / cols)],
-        most => [even(images, most), rows],
     }
 }
 

@@ -144,14 +144,14 @@ impl FilterProduct<'_> {
 }
 
 /// Arguments whose kernel is compiled for every shape of register tile.
-trait Tiled: Copy {
+trait RegisterTile: Copy {
     unsafe fn tile<S: Simd, const NZ: usize, const N: usize>(self);
 }
 
 /// The shape of a register tile as types.
 struct Shaped<T, const NZ: usize, const N: usize>(T);
 
-impl<T: Tiled, const NZ: usize, const N: usize> Kernel for Shaped<T, NZ, N> {
+impl<T: RegisterTile, const NZ: usize, const N: usize> Kernel for Shaped<T, NZ, N> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         // Shapes that the instruction set does not use are not compiled.
@@ -166,7 +166,7 @@ impl<T: Tiled, const NZ: usize, const N: usize> Kernel for Shaped<T, NZ, N> {
 }
 
 /// Enters the kernel for `vectors` x `rows`.
-unsafe fn dispatch<T: Tiled>(isa: Isa, vectors: usize, rows: usize, args: T) {
+unsafe fn dispatch<T: RegisterTile>(isa: Isa, vectors: usize, rows: usize, args: T) {
     macro_rules! shapes {
         ($nz:literal: $($n:literal)*) => {
             match rows {
@@ -184,7 +184,7 @@ unsafe fn dispatch<T: Tiled>(isa: Isa, vectors: usize, rows: usize, args: T) {
     }
 }
 
-impl Tiled for Product<'_> {
+impl RegisterTile for Product<'_> {
     #[inline(always)]
     unsafe fn tile<S: Simd, const NZ: usize, const N: usize>(self) {
         let (tiles, _) = self.tiles.as_chunks::<N>();
@@ -234,7 +234,7 @@ impl Product<'_> {
     }
 }
 
-impl Tiled for FilterProduct<'_> {
+impl RegisterTile for FilterProduct<'_> {
     #[inline(always)]
     unsafe fn tile<S: Simd, const NZ: usize, const N: usize>(self) {
         let mut out = self.out;

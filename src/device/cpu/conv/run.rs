@@ -3,86 +3,69 @@
 use std::ops::Range;
 
 use super::outputs::Outputs;
-use super::plan::{Pass, Strip};
+use super::plan::Pass;
 use super::product::{Product, tile_pieces};
 use super::stage::{InputRow, OutputRow, copy_row};
+use super::strips::Strip;
+use crate::device::cpu::layout::{image_len, plane_len};
 use crate::device::cpu::simd::Isa;
 use crate::shape::PLANE;
 
 /// A tensor that a pass writes.
-pub(super) struct Target<'p, 'o> {
-    pub outputs: &'p Outputs,
+pub(super) struct Target<'a> {
+    pub outputs: &'a Outputs,
     /// Weights, in the order of `outputs`.
-    pub packed: &'p [f32],
+    pub packed: &'a [f32],
     /// The images of the pass alone.
-    pub out: &'o mut [f32],
+    pub out: &'a mut [f32],
     /// Whether to add to `out`, or to set it.
     pub add: bool,
 }
 
 impl Pass {
-    /// Floats of scratch that [`Pass::run`] needs to write any of `outputs`.
-    pub fn scratch_len<'a>(&self, outputs: impl Iterator<Item = &'a Outputs>) -> usize {
-        let m = outputs
-            .map(|outputs| self.points() * outputs.m_pitch)
-            .max()
-            .unwrap_or(0);
-        self.v_len() + if self.transform.is_some() { m } else { 0 }
+    /// Floats of scratch that [`Pass::run`] needs to write `outputs`.
+    pub fn scratch_len(&self, outputs: &Outputs) -> usize {
+        let m = match self.transform {
+            Some(_) => self.points() * outputs.m_pitch,
+            None => 0,
+        };
+        self.v_len() + m
     }
 
-    /// Convolves `images` of the sources (all images of each) to every target; `view` shows what a
-    /// target is.
-    pub fn run<'p, T>(
+    /// Convolves `images` of the sources (all images of each) to the target.
+    pub fn run(
         &self,
         isa: Isa,
         sources: &[&[f32]],
         images: Range<usize>,
-        targets: &mut [T],
+        mut target: Target,
         scratch: &mut [f32],
-        view: impl for<'o> Fn(&'o mut T) -> Target<'p, 'o>,
     ) {
+        let outputs = target.outputs;
+        assert_eq!(
+            target.packed.len(),
+            outputs.packed_len(self),
+            "packed weights"
+        );
+        let out_len = images.len() * outputs.image_len();
+        assert_eq!(target.out.len(), out_len, "output images");
         let (v, m) = scratch.split_at_mut(self.v_len());
-        for target in targets.iter_mut().map(&view) {
-            assert_eq!(
-                target.packed.len(),
-                target.outputs.packed_len(self),
-                "packed weights"
-            );
-            assert_eq!(
-                target.out.len(),
-                images.len() * target.outputs.image(),
-                "output images"
-            );
-        }
-        for strip in self.strips(images.clone()) {
-            let mut staged = None; // the block that V holds
-            for mut target in targets.iter_mut().map(&view) {
-                let mut add = target.add && self.transform.is_none();
-                for block in 0..self.blocks.len() {
-                    // The first block runs even where it holds zeros alone: it sets the sums.
-                    if block > 0 && !self.is_active(block, strip) {
-                        continue;
-                    }
-                    if staged != Some(block) && !self.in_place {
-                        self.stage(isa, sources, block, strip, v);
-                        staged = Some(block);
-                    }
-                    self.multiply(
-                        isa,
-                        sources,
-                        block,
-                        strip,
-                        v,
-                        m,
-                        images.start,
-                        &mut target,
-                        add,
-                    );
-                    add = true;
+        let first = images.start;
+        for strip in self.strips(images) {
+            let mut add = target.add && self.transform.is_none();
+            for block in 0..self.blocks.len() {
+                // The first block runs even where it holds zeros alone: it sets the sums.
+                if block > 0 && !self.is_active(block, strip) {
+                    continue;
                 }
-                if self.transform.is_some() {
-                    self.finish(isa, strip, m, images.start, &mut target);
+                if !self.in_place {
+                    self.stage(isa, sources, block, strip, v);
                 }
+                self.multiply(isa, sources, block, strip, v, m, first, &mut target, add);
+                add = true;
+            }
+            if self.transform.is_some() {
+                self.finish(isa, strip, m, first, &mut target);
             }
         }
     }
@@ -93,11 +76,11 @@ impl Pass {
         let [rows, cols] = self.positions;
         let used_rows = (strip.rows - 1) * y.step + y.extent;
         for (i, plane) in self.planes[self.blocks[block].clone()].iter().enumerate() {
-            let source = self.sources[plane.source];
-            let pixels = source.h * source.w * PLANE;
+            let source = &self.sources[plane.source];
+            let pixels = plane_len(source);
             let v = &mut v[i * self.plane_pitch..][..self.points() * self.point_pitch];
             for image in 0..strip.images {
-                let at = (strip.image + image) * source.image() + plane.index * pixels;
+                let at = (strip.image + image) * image_len(source) + plane.index * pixels;
                 let pixels = &sources[plane.source][at..][..pixels];
                 // Between the taps of a stride larger than the filter nothing is read.
                 for row in (0..used_rows).filter(|row| row % y.step < y.extent) {
@@ -165,7 +148,7 @@ impl Pass {
                     } else {
                         let plane = outputs.h * outputs.w * PLANE;
                         let row = strip.row * self.axes[0].out_step * outputs.w * PLANE;
-                        let image = (strip.image - first_image) * outputs.image();
+                        let image = (strip.image - first_image) * outputs.image_len();
                         (&mut target.out[image + first_plane * plane + row..], plane)
                     };
                     let product = Product {
@@ -212,8 +195,8 @@ impl Pass {
         } = *target.outputs;
         let [y, x] = self.axes;
         for image in 0..strip.images {
-            let at = (strip.image - first_image + image) * target.outputs.image();
-            let out = &mut target.out[at..][..target.outputs.image()];
+            let at = (strip.image - first_image + image) * target.outputs.image_len();
+            let out = &mut target.out[at..][..target.outputs.image_len()];
             for row in 0..strip.rows {
                 let tile = (image * strip.rows + row) * x.tiles();
                 let row = OutputRow {

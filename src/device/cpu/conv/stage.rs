@@ -2,8 +2,9 @@
 
 use std::mem::MaybeUninit;
 
+use super::points::{self, ByPoints};
 use super::transform;
-use crate::device::cpu::simd::{Isa, Kernel, Simd};
+use crate::device::cpu::simd::{Isa, Simd};
 use crate::shape::PLANE;
 
 /// A pixel outside of an image.
@@ -63,7 +64,7 @@ impl InputRow {
     /// The plane is readable, the positions of all points are writable.
     pub unsafe fn run(self, isa: Isa, points: [usize; 2]) {
         // SAFETY: the caller's promise.
-        unsafe { dispatch(isa, points, self) }
+        unsafe { points::run(isa, points, self) }
     }
 }
 
@@ -74,7 +75,7 @@ impl OutputRow {
     /// The tiles of all points are readable, the image is writable.
     pub unsafe fn write(self, isa: Isa, points: [usize; 2], add: bool) {
         // SAFETY: the caller's promise.
-        unsafe { dispatch(isa, points, ToImage { row: self, add }) }
+        unsafe { points::run(isa, points, ToImage { row: self, add }) }
     }
 
     /// Fills M from the image.
@@ -83,46 +84,7 @@ impl OutputRow {
     /// The tiles of all points are writable, the image is readable.
     pub unsafe fn read(self, isa: Isa, points: [usize; 2]) {
         // SAFETY: the caller's promise.
-        unsafe { dispatch(isa, points, FromImage(self)) }
-    }
-}
-
-/// Arguments whose kernel is compiled for every number of points and outputs of a tile.
-trait Tiled: Copy {
-    unsafe fn tiles<S: Simd, const AY: usize, const AX: usize, const MY: usize, const MX: usize>(
-        self,
-    );
-}
-
-/// Points and outputs of a tile as types.
-struct Shaped<T, const AY: usize, const AX: usize, const MY: usize, const MX: usize>(T);
-
-impl<T: Tiled, const AY: usize, const AX: usize, const MY: usize, const MX: usize> Kernel
-    for Shaped<T, AY, AX, MY, MX>
-{
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // SAFETY: the caller's promise.
-        unsafe { self.0.tiles::<S, AY, AX, MY, MX>() }
-    }
-}
-
-/// Enters the kernel for the points of both axes.
-unsafe fn dispatch<T: Tiled>(isa: Isa, points: [usize; 2], args: T) {
-    macro_rules! shapes {
-        ($($ay:literal, $ax:literal: $my:literal, $mx:literal;)*) => {
-            match points {
-                // SAFETY: the caller's promise.
-                $([$ay, $ax] => unsafe { isa.run(Shaped::<T, $ay, $ax, $my, $mx>(args)) },)*
-                _ => unreachable!("schemes have 1, 6, 7 or 8 points"),
-            }
-        };
-    }
-    shapes! {
-        1, 1: 1, 1; 1, 6: 1, 4; 1, 7: 1, 4; 1, 8: 1, 4;
-        6, 1: 4, 1; 6, 6: 4, 4; 6, 7: 4, 4; 6, 8: 4, 4;
-        7, 1: 4, 1; 7, 6: 4, 4; 7, 7: 4, 4; 7, 8: 4, 4;
-        8, 1: 4, 1; 8, 6: 4, 4; 8, 7: 4, 4; 8, 8: 4, 4;
+        unsafe { points::run(isa, points, FromImage(self)) }
     }
 }
 
@@ -153,9 +115,17 @@ impl<S: Simd, const Y: usize, const X: usize> Grid<S, Y, X> {
     }
 }
 
-impl Tiled for InputRow {
+impl ByPoints for InputRow {
     #[inline(always)]
-    unsafe fn tiles<S: Simd, const AY: usize, const AX: usize, const MY: usize, const MX: usize>(
+    unsafe fn kernel<
+        S: Simd,
+        const AY: usize,
+        const AX: usize,
+        const RY: usize,
+        const RX: usize,
+        const MY: usize,
+        const MX: usize,
+    >(
         self,
     ) {
         let rows_inside = self.y >= 0 && self.y as usize + AY <= self.h;
@@ -232,9 +202,17 @@ impl InputRow {
     }
 }
 
-impl Tiled for ToImage {
+impl ByPoints for ToImage {
     #[inline(always)]
-    unsafe fn tiles<S: Simd, const AY: usize, const AX: usize, const MY: usize, const MX: usize>(
+    unsafe fn kernel<
+        S: Simd,
+        const AY: usize,
+        const AX: usize,
+        const RY: usize,
+        const RX: usize,
+        const MY: usize,
+        const MX: usize,
+    >(
         self,
     ) {
         let OutputRow {
@@ -297,9 +275,17 @@ impl ToImage {
     }
 }
 
-impl Tiled for FromImage {
+impl ByPoints for FromImage {
     #[inline(always)]
-    unsafe fn tiles<S: Simd, const AY: usize, const AX: usize, const MY: usize, const MX: usize>(
+    unsafe fn kernel<
+        S: Simd,
+        const AY: usize,
+        const AX: usize,
+        const RY: usize,
+        const RX: usize,
+        const MY: usize,
+        const MX: usize,
+    >(
         self,
     ) {
         let OutputRow {
