@@ -137,9 +137,9 @@ impl Case {
     /// The case's plan for a device, every buffer by itself and guarded.
     pub fn plan(&self, storage: &dyn Storage) -> Prepared {
         let options = Options {
-            batch: self.batch,
             guard: 64,
             reuse: false,
+            ..Options::new(self.batch)
         };
         let builder = Builder::new(storage, options, self.vectors[0], self.vectors[1]);
         let mut setup = Setup {

@@ -4,7 +4,6 @@
 //! through the same two traits, so that one table of cases tests them against each other.
 
 use std::fmt;
-use std::str::FromStr;
 
 use crate::data::{Augment, Dataset};
 use crate::graph::plan::{Plan, Storage};
@@ -25,18 +24,6 @@ pub enum Convolution {
     Auto,
     /// Plain sums only.
     Direct,
-}
-
-impl FromStr for Convolution {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Convolution::Auto),
-            "direct" => Ok(Convolution::Direct),
-            _ => Err(format!("unknown convolution '{text}'; use auto or direct")),
-        }
-    }
 }
 
 impl fmt::Display for Convolution {

@@ -34,6 +34,8 @@ pub struct Options {
     /// Whether buffers share memory when their lives do not meet. Off, every buffer can be read
     /// after a run.
     pub reuse: bool,
+    /// Whether the plan only evaluates: no list to train, and no memory for gradients and momentum.
+    pub evaluate_only: bool,
 }
 
 impl Options {
@@ -43,6 +45,7 @@ impl Options {
             batch,
             guard: 0,
             reuse: true,
+            evaluate_only: false,
         }
     }
 }
@@ -140,8 +143,9 @@ impl<'a> Builder<'a> {
             kept: vec![],
         };
         builder.plan.weights = builder.keep("weights", Content::Values(n_trained));
-        builder.plan.gradients = builder.keep("gradients", Content::Values(n_trained));
-        builder.plan.momentum = builder.keep("momentum", Content::Values(n_trained));
+        let n_updated = if options.evaluate_only { 0 } else { n_trained };
+        builder.plan.gradients = builder.keep("gradients", Content::Values(n_updated));
+        builder.plan.momentum = builder.keep("momentum", Content::Values(n_updated));
         builder.plan.running = builder.keep("running statistics", Content::Values(n_running));
         builder
     }
@@ -204,6 +208,7 @@ impl<'a> Builder<'a> {
             y,
             packed: y,
             moments,
+            gradients: !self.options.evaluate_only,
         };
         let packed = Content::Bytes(self.storage.packed_bytes(&conv, self.options.batch));
         conv.packed = self.keep(format!("{name} packed weights"), packed);
@@ -273,10 +278,18 @@ impl<'a> Builder<'a> {
 
     /// Places every buffer.
     pub fn finish(mut self) -> Plan {
+        if self.options.evaluate_only {
+            self.plan.train.clear();
+        }
         let scratch = Content::Bytes(self.scratch_bytes());
         self.plan.scratch = self.keep("scratch", scratch);
         let mut lives = vec![None; self.plan.buffers.len()];
-        for (time, step) in self.plan.train.iter().enumerate() {
+        // A batch of evaluation needs what one of training needs, and no buffer for longer.
+        let steps = match self.options.evaluate_only {
+            true => &self.plan.evaluate,
+            false => &self.plan.train,
+        };
+        for (time, step) in steps.iter().enumerate() {
             for id in touched(&self.plan, step) {
                 lives[id.0].get_or_insert((time, time)).1 = time;
             }
@@ -290,7 +303,7 @@ impl<'a> Builder<'a> {
         }
         let requests: Vec<Request> = (self.plan.buffers.iter().zip(lives))
             .map(|(buffer, live)| Request {
-                // A buffer that training never touches takes no memory.
+                // A buffer that no step touches takes no memory.
                 bytes: if live.is_some() { buffer.bytes } else { 0 },
                 live: live.unwrap_or((0, 0)),
             })

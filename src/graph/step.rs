@@ -93,6 +93,9 @@ pub struct Conv {
     pub packed: BufferId,
     /// Statistics of y as [`Step::Moments`] writes them.
     pub moments: BufferId,
+    /// Whether its gradients are computed too; else a device may pack the weights for the forward
+    /// pass alone.
+    pub gradients: bool,
 }
 
 /// Batch normalisation, with or without ReLU: out = scale (x - mean) / sqrt(var + eps) + shift.

@@ -315,7 +315,11 @@ pub fn evaluate(
 ) -> Result<Evaluation, TrainError> {
     let graph = Graph::new(architecture, dataset.classes().len())?;
     let params = Params::new(&graph);
-    let plan = Plan::new(&graph, &params, device, Options::new(batch));
+    let options = Options {
+        evaluate_only: true,
+        ..Options::new(batch)
+    };
+    let plan = Plan::new(&graph, &params, device, options);
     let mut session = device.load(
         &plan,
         Some(Input {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use nas_engine::data::{Augment, Dataset};
 use nas_engine::device::cpu::Cpu;
 use nas_engine::device::reference::Reference;
-use nas_engine::device::{Control, Convolution, Device, Input, List};
+use nas_engine::device::{Control, Convolution, Device, Input, List, Session};
 use nas_engine::graph::memory::ALIGNMENT;
 use nas_engine::graph::plan::Storage;
 use nas_engine::graph::step::{Content, Conv};
@@ -130,9 +130,8 @@ fn nothing_is_written_over_while_it_is_needed() {
         let params = Params::new(&graph);
         for guard in [0, 64] {
             let options = Options {
-                batch: 3,
                 guard,
-                reuse: true,
+                ..Options::new(3)
             };
             let plan = Plan::new(&graph, &params, &Odd, options);
             replay::replay(&plan).unwrap_or_else(|e| panic!("{e}; guard {guard}, {name}"));
@@ -183,9 +182,9 @@ fn without_reuse_no_two_buffers_meet() {
     for (name, drawn) in drawn(50, SMALL) {
         let graph = graph(&drawn.architecture);
         let options = Options {
-            batch: 2,
             guard: 64,
             reuse: false,
+            ..Options::new(2)
         };
         let plan = Plan::new(&graph, &Params::new(&graph), &Odd, options);
         let mut places: Vec<_> = plan.buffers.iter().map(|b| (b.offset, b.bytes)).collect();
@@ -212,9 +211,9 @@ fn sharing_memory_changes_no_bit() {
         let params = Params::new(&graph);
         let run = |reuse| {
             let options = Options {
-                batch: 4,
                 guard: 64,
                 reuse,
+                ..Options::new(4)
             };
             let plan = Plan::new(&graph, &params, &cpu, options);
             run_steps(&cpu, &plan, &params, &dataset)
@@ -224,8 +223,13 @@ fn sharing_memory_changes_no_bit() {
     }
 }
 
-/// Bits of everything that three training steps and an evaluation leave.
-fn run_steps(device: &dyn Device, plan: &Plan, params: &Params, dataset: &Dataset) -> Vec<u64> {
+/// A session with initial weights.
+fn load<'a>(
+    device: &'a dyn Device,
+    plan: &'a Plan,
+    params: &Params,
+    dataset: &'a Dataset,
+) -> Box<dyn Session + 'a> {
     let input = Input {
         dataset,
         augment: Augment::UpsampleCrop,
@@ -237,7 +241,13 @@ fn run_steps(device: &dyn Device, plan: &Plan, params: &Params, dataset: &Datase
     session.write(plan.weights, &wide(&initial.trained));
     session.write(plan.running, &wide(&initial.running));
     session.run(List::Prepare, 1);
-    let mut control = Control {
+    session
+}
+
+/// Bits of everything that three training steps and an evaluation leave.
+fn run_steps(device: &dyn Device, plan: &Plan, params: &Params, dataset: &Dataset) -> Vec<u64> {
+    let mut session = load(device, plan, params, dataset);
+    let control = Control {
         learning_rate: 0.01,
         momentum: 0.9,
         weight_decay: 1e-4,
@@ -247,8 +257,7 @@ fn run_steps(device: &dyn Device, plan: &Plan, params: &Params, dataset: &Datase
     session.begin(&order, control);
     session.run(List::Train, 3);
     let mut values = session.results().expect("runs").loss_sums;
-    control.epoch = None;
-    session.begin(&order[..10], control);
+    session.begin(&order[..10], Control::EVALUATE);
     session.run(List::Evaluate, 3);
     values.extend(session.results().expect("runs").loss_sums);
     for id in [plan.weights, plan.gradients, plan.momentum, plan.running] {
@@ -256,6 +265,43 @@ fn run_steps(device: &dyn Device, plan: &Plan, params: &Params, dataset: &Datase
     }
     assert_eq!(session.broken_guard(), None);
     values.iter().map(|x| x.to_bits()).collect()
+}
+
+/// The losses of an evaluation, with and without what training needs.
+#[test]
+fn evaluation_alone_needs_less_and_changes_no_bit() {
+    let bounds = Bounds {
+        layers: 8,
+        filters: 10,
+        channels: 60,
+    };
+    let dataset = Dataset::synthetic(20, 2, CLASSES, 1);
+    let cpu = Cpu::new(Some(2), Convolution::Auto).expect("threads");
+    for (name, drawn) in drawn(40, bounds) {
+        let graph = graph(&drawn.architecture);
+        let params = Params::new(&graph);
+        let run = |evaluate_only| {
+            let options = Options {
+                guard: 64,
+                evaluate_only,
+                ..Options::new(4)
+            };
+            let plan = Plan::new(&graph, &params, &cpu, options);
+            (evaluate(&cpu, &plan, &params, &dataset), plan)
+        };
+        let ((whole_losses, whole), (losses, plan)) = (run(false), run(true));
+        assert_eq!(losses, whole_losses, "{name}");
+        assert!(plan.arena_bytes < whole.arena_bytes, "{name}");
+        replay::replay(&plan).unwrap_or_else(|e| panic!("{e}; {name}"));
+    }
+}
+
+fn evaluate(device: &dyn Device, plan: &Plan, params: &Params, dataset: &Dataset) -> Vec<f64> {
+    let mut session = load(device, plan, params, dataset);
+    session.begin(&(0..10).collect::<Vec<u32>>(), Control::EVALUATE);
+    session.run(List::Evaluate, 3);
+    assert_eq!(session.broken_guard(), None);
+    session.results().expect("runs").loss_sums
 }
 
 /// 40 layers with all of their skip connections. Under 5 ms when optimised; the bound leaves room

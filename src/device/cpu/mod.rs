@@ -92,14 +92,17 @@ impl Storage for Cpu {
     }
 
     fn packed_bytes(&self, conv: &step::Conv, batch: usize) -> usize {
-        4 * self.conv(conv, batch).packed_len(true)
+        4 * self.conv(conv, batch).packed_len(conv.gradients)
     }
 
     fn scratch_bytes(&self, conv: &step::Conv, batch: usize) -> usize {
-        let conv = self.conv(conv, batch);
+        let kernels = self.conv(conv, batch);
+        let (piece, partials) = match conv.gradients {
+            true => (kernels.scratch_len(), kernels.partials_len()),
+            false => (kernels.fwd_scratch_len(), 0),
+        };
         // Pieces for the threads begin with a cache line.
-        let piece = conv.scratch_len().next_multiple_of(16);
-        4 * (conv.partials_len() + self.threads() * piece)
+        4 * (self.threads() * piece.next_multiple_of(16) + partials)
     }
 
     fn lcn_scratch_bytes(&self, shape: &Shape, _: usize) -> usize {

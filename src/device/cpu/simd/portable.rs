@@ -83,9 +83,4 @@ impl<const L: usize> Simd for Portable<L> {
     fn mul_add(self, b: Self, c: Self) -> Self {
         self * b + c
     }
-
-    #[inline(always)]
-    fn max(self, other: Self) -> Self {
-        self.zip(other, f32::max)
-    }
 }

@@ -77,12 +77,6 @@ impl Simd for Avx2 {
         // SAFETY: as above.
         Avx2(unsafe { _mm256_fmadd_ps(self.0, b.0, c.0) })
     }
-
-    #[inline(always)]
-    fn max(self, other: Self) -> Self {
-        // SAFETY: as above.
-        Avx2(unsafe { _mm256_max_ps(self.0, other.0) })
-    }
 }
 
 impl Simd for Avx512 {
@@ -138,11 +132,5 @@ impl Simd for Avx512 {
     fn mul_add(self, b: Self, c: Self) -> Self {
         // SAFETY: as above.
         Avx512(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
-    }
-
-    #[inline(always)]
-    fn max(self, other: Self) -> Self {
-        // SAFETY: as above.
-        Avx512(unsafe { _mm512_max_ps(self.0, other.0) })
     }
 }
