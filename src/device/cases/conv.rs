@@ -1,8 +1,8 @@
 //! Cases of the convolution: forward with moments, gradients to filters and to every source.
 
-use super::{Case, Data, Tolerance};
+use super::{Case, Data, Setup, Tolerance};
 use crate::graph::Shape;
-use crate::graph::step::{Contribution, Source, Span, Step};
+use crate::graph::step::{Contribution, Conv, Source, Span, Step};
 use crate::shape;
 
 /// Sums of up to a few thousand products in f32: each rounds by 6e-8 of its size, and what they add
@@ -131,16 +131,22 @@ pub(super) fn cases() -> Vec<Case> {
         .collect()
 }
 
+impl Row {
+    fn shapes(&self) -> Vec<Shape> {
+        self.sources.iter().map(shape_of).collect()
+    }
+
+    fn input(&self) -> Shape {
+        Shape::concat(&self.shapes().iter().collect::<Vec<_>>())
+    }
+
+    fn n_weights(&self) -> usize {
+        self.filters * self.input().c() * self.filter[0] * self.filter[1]
+    }
+}
+
 /// Random data, or small whole numbers with which plain sums are exact.
 fn case(row: &'static Row, exact: bool) -> Case {
-    let shapes: Vec<Shape> = row.sources.iter().map(shape_of).collect();
-    let input = Shape::concat(&shapes.iter().collect::<Vec<_>>());
-    let output = Shape::new(
-        row.filters,
-        shape::conv_output(input.h, row.stride[0]),
-        shape::conv_output(input.w, row.stride[1]),
-    );
-    let n_weights = row.filters * input.c() * row.filter[0] * row.filter[1];
     let kind = if exact { "whole numbers" } else { "normal" };
     let name = format!(
         "{:?} to {} filters {:?} stride {:?}, {kind}",
@@ -148,55 +154,46 @@ fn case(row: &'static Row, exact: bool) -> Case {
     );
     let direct = if exact { 0.0 } else { DIRECT };
     let tolerance = Tolerance::new(direct).transform(TRANSFORM);
-    let vectors = [n_weights, 0];
-    Case::new(
-        ("conv", name),
-        row.batch,
-        vectors,
-        tolerance,
-        move |setup| {
-            let data = match exact {
-                true => Data::Integers(3),
-                false => Data::Normal(0.0, 1.0),
-            };
-            setup.weights(data.clone());
-            let sources = setup.sources(&shapes, data.clone());
-            let weight = Span {
-                start: 0,
-                len: n_weights,
-            };
-            let conv = setup.builder.conv(
-                "conv",
-                sources.clone(),
-                row.filter,
-                row.stride,
-                &output,
-                weight,
-            );
-            let (y, moments) = {
-                let conv = setup.builder.plan().conv(conv);
-                (conv.y, conv.moments)
-            };
-            setup.forward(Step::Conv(conv));
-            setup.result_with(y, y, data);
-            if !exact {
-                setup.statistics(moments, &output, 0, 2);
-                setup.statistics(moments, &output, 1, 2);
-            }
-            setup.backward(Step::ConvFilterGrad(conv));
-            setup.weight_gradients();
-            for (source, Source { buffer, shape, .. }) in sources.into_iter().enumerate() {
-                let out = setup.builder.images(format!("gradient {source}"), &shape);
-                setup.backward(Step::Gather {
-                    out,
-                    shape,
-                    contributions: vec![Contribution::Conv { conv, source }],
-                    norm: None,
-                });
-                setup.gradient(buffer, out);
-            }
-        },
-    )
+    let vectors = [row.n_weights(), 0];
+    let build = move |setup: &mut Setup| passes(setup, row, exact);
+    Case::new(("conv", name), row.batch, vectors, tolerance, build)
+}
+
+/// Forward, the gradient to the filter, and that to every source.
+fn passes(setup: &mut Setup, row: &Row, exact: bool) {
+    let data = match exact {
+        true => Data::Integers(3),
+        false => Data::Normal(0.0, 1.0),
+    };
+    setup.weights(data.clone());
+    let sources = setup.sources(&row.shapes(), data.clone());
+    let (input, [s, t]) = (row.input(), row.stride);
+    let [h, w] = [(input.h, s), (input.w, t)].map(|(size, s)| shape::conv_output(size, s));
+    let output = Shape::new(row.filters, h, w);
+    let weight = Span {
+        start: 0,
+        len: row.n_weights(),
+    };
+    let inputs = sources.clone();
+    let conv = (setup.builder).conv("conv", inputs, row.filter, row.stride, &output, weight);
+    let Conv { y, moments, .. } = *setup.builder.plan().conv(conv);
+    setup.forward(Step::Conv(conv));
+    setup.result_with(y, y, data);
+    if !exact {
+        (0..2).for_each(|i| setup.statistics(moments, &output, i, 2));
+    }
+    setup.backward(Step::ConvFilterGrad(conv));
+    setup.weight_gradients();
+    for (source, Source { buffer, shape, .. }) in sources.into_iter().enumerate() {
+        let out = setup.builder.images(format!("gradient {source}"), &shape);
+        setup.backward(Step::Gather {
+            out,
+            shape,
+            contributions: vec![Contribution::Conv { conv, source }],
+            norm: None,
+        });
+        setup.gradient(buffer, out);
+    }
 }
 
 fn shape_of(&(groups, h, w): &Part) -> Shape {
