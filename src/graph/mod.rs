@@ -21,6 +21,12 @@ pub use plan::{Options, Plan, Storage};
 pub const IMAGE_SIZE: usize = 32;
 /// Channels of the image that a child reads.
 pub const IMAGE_CHANNELS: usize = 3;
+/// Most channels that a layer or the classifier reads. Convolutions cannot reach it (256 layers of
+/// 4096 filters); layers that pass their channels on and read all before them double it each time.
+pub const MAX_CHANNELS: usize = 1 << 20;
+/// Most tensors that a layer or the classifier reads, those counted apart that its inputs pass on.
+/// Convolutions are 256 at most; a plan lists them for each reader of each layer.
+pub const MAX_TENSORS: usize = 1 << 12;
 
 /// Channels, height and width of one image of a tensor.
 ///
@@ -136,13 +142,28 @@ pub enum GraphError {
         /// Height and width of the input.
         input: [usize; 2],
     },
+    /// The inputs hold more together than a network may read in one place.
+    #[error(
+        "{reader} reads {channels} channels of {tensors} tensors (pools and normalisations pass on \
+         all that they read), but at most {MAX_CHANNELS} of {MAX_TENSORS} can be read together; \
+         let it read fewer layers, or put convolutions before it"
+    )]
+    Channels {
+        /// `layer 7` or `the classifier`.
+        reader: String,
+        /// Channels of all its inputs.
+        channels: usize,
+        /// Tensors that they come from.
+        tensors: usize,
+    },
 }
 
 impl Graph {
     /// Builds the network of `architecture` for `classes` classes.
     ///
     /// # Errors
-    /// Where a pooling window is larger than its input.
+    /// Where a pooling window is larger than its input, or a layer or the classifier reads more than
+    /// [`MAX_CHANNELS`] or [`MAX_TENSORS`].
     pub fn new(architecture: &Architecture, classes: usize) -> Result<Graph, GraphError> {
         let image = Shape::new(IMAGE_CHANNELS, IMAGE_SIZE, IMAGE_SIZE);
         let mut layers = vec![Layer {
@@ -158,8 +179,7 @@ impl Graph {
             } else {
                 layer.inputs.clone()
             };
-            let sources: Vec<&Shape> = inputs.iter().map(|&j| &layers[j].output).collect();
-            let input = Shape::concat(&sources);
+            let input = read(&layers, &inputs, || format!("layer {number}"))?;
             let output = infer(number, &layer.op, &input)?;
             layers.push(Layer {
                 op: Some(layer.op),
@@ -169,11 +189,7 @@ impl Graph {
             });
         }
         let classifier_inputs = architecture.unread();
-        let sources: Vec<&Shape> = classifier_inputs
-            .iter()
-            .map(|&j| &layers[j].output)
-            .collect();
-        let classifier_input = Shape::concat(&sources);
+        let classifier_input = read(&layers, &classifier_inputs, || "the classifier".into())?;
         Ok(Graph {
             layers,
             classifier_inputs,
@@ -186,6 +202,26 @@ impl Graph {
     pub fn features(&self) -> usize {
         self.classifier_input.c()
     }
+}
+
+/// The concatenation of the outputs that `reader` reads.
+fn read(
+    layers: &[Layer],
+    inputs: &[usize],
+    reader: impl Fn() -> String,
+) -> Result<Shape, GraphError> {
+    let sources: Vec<&Shape> = inputs.iter().map(|&j| &layers[j].output).collect();
+    let channels = sources.iter().map(|source| source.c()).sum();
+    let tensors = sources.iter().map(|source| source.groups.len()).sum();
+    if channels > MAX_CHANNELS || tensors > MAX_TENSORS {
+        let reader = reader();
+        return Err(GraphError::Channels {
+            reader,
+            channels,
+            tensors,
+        });
+    }
+    Ok(Shape::concat(&sources))
 }
 
 /// The output shape of a layer.
@@ -215,5 +251,79 @@ fn infer(number: usize, op: &LayerOp, input: &Shape) -> Result<Shape, GraphError
             }
         }
         LayerOp::Lcn | LayerOp::BatchNorm => Ok(input.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::{FILTERS, LAYERS, Layer};
+
+    const LCN: LayerOp = LayerOp::Lcn;
+    const WIDEST: LayerOp = LayerOp::Conv {
+        filter: [15, 15],
+        filters: *FILTERS.end(),
+        stride: [1, 1],
+    };
+
+    /// A layer of `first`, then `n` of `op`, each reading all layers and the image.
+    fn dense(first: LayerOp, op: LayerOp, n: usize) -> Architecture {
+        let layer = |number| Layer {
+            op: if number == 1 { first } else { op },
+            inputs: (0..number).collect(),
+        };
+        Architecture {
+            layers: (1..=n + 1).map(layer).collect(),
+            learning_rate: None,
+        }
+    }
+
+    fn refusal(architecture: &Architecture) -> (String, usize, usize) {
+        match Graph::new(architecture, 10).unwrap_err() {
+            GraphError::Channels {
+                reader,
+                channels,
+                tensors,
+            } => (reader, channels, tensors),
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn what_doubles_comes_to_an_end() {
+        let pool = LayerOp::AvgPool {
+            pool: [1, 1],
+            stride: [1, 1],
+        };
+        for op in [LCN, LayerOp::BatchNorm, pool] {
+            // 3, 6, 12, … channels of 1, 2, 4, … tensors.
+            Graph::new(&dense(op, op, 12), 10).unwrap();
+            for n in [13, 40, 255] {
+                let (reader, channels, tensors) = refusal(&dense(op, op, n));
+                assert_eq!(reader, "layer 14", "{op:?}");
+                assert_eq!((channels, tensors), (3 << 13, 1 << 13), "{op:?}");
+            }
+            // 4099, 8198, … channels of 2, 4, … tensors.
+            Graph::new(&dense(WIDEST, op, 8), 10).unwrap();
+            let (reader, channels, tensors) = refusal(&dense(WIDEST, op, 40));
+            assert_eq!(reader, "layer 10", "{op:?}");
+            assert_eq!((channels, tensors), (4099 << 8, 1 << 9), "{op:?}");
+        }
+        // Two layers that each stay below pass it together.
+        let mut two = dense(LCN, LCN, 12);
+        two.layers.push(two.layers[12].clone());
+        assert_eq!(refusal(&two).0, "the classifier");
+        let message = Graph::new(&two, 10).unwrap_err().to_string();
+        assert!(
+            message.contains("24576 channels of 8192 tensors"),
+            "{message}"
+        );
+        assert!(message.contains("at most 1048576 of 4096"), "{message}");
+    }
+
+    #[test]
+    fn the_widest_convolutions_are_allowed() {
+        let graph = Graph::new(&dense(WIDEST, WIDEST, LAYERS.end() - 1), 10).unwrap();
+        assert_eq!(graph.layers[256].input.c(), 3 + 255 * 4096);
     }
 }

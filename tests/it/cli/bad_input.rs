@@ -53,93 +53,37 @@ fn architectures() {
     let folder = tempfile::tempdir().unwrap();
     let good = r#"{"filter":[3,3],"filters":8,"inputs":[0]}"#;
     let with = |layer: &str| layers(&format!("{good},{layer}"));
-    let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+    let conv = |filter: &str, filters: &str, inputs: &str| {
+        with(&format!(
+            r#"{{"filter":{filter},"filters":{filters},"inputs":{inputs}}}"#
+        ))
+    };
+    let window = r#"{"type":"max_pool","pool":[33,2],"stride":[2,2],"inputs":[1]}"#;
+    // What a layer reads it passes on, so that the channels double forty times.
+    let doubling: Vec<String> = (1..=40)
+        .map(|number| {
+            let inputs: Vec<usize> = (0..number).collect();
+            format!(r#"{{"type":"lcn","inputs":{inputs:?}}}"#)
+        })
+        .collect();
+    // Every other rule of the format: tests/it/space/json.rs.
     let cases = [
-        (
-            "forward",
-            with(r#"{"filter":[3,3],"filters":8,"inputs":[3]}"#),
-            "layer 2",
-        ),
-        (
-            "itself",
-            with(r#"{"filter":[3,3],"filters":8,"inputs":[2]}"#),
-            "layer 2",
-        ),
-        (
-            "order",
-            with(r#"{"filter":[3,3],"filters":8,"inputs":[1,0]}"#),
-            "ascending",
-        ),
-        (
-            "twice",
-            with(r#"{"filter":[3,3],"filters":8,"inputs":[1,1]}"#),
-            "ascending",
-        ),
-        (
-            "zero",
-            with(r#"{"filter":[0,3],"filters":8,"inputs":[1]}"#),
-            "filter",
-        ),
-        (
-            "even",
-            with(r#"{"filter":[3,2],"filters":8,"inputs":[1]}"#),
-            "odd",
-        ),
-        (
-            "large",
-            with(r#"{"filter":[3,17],"filters":8,"inputs":[1]}"#),
-            "15",
-        ),
-        (
-            "filters",
-            with(r#"{"filter":[3,3],"filters":4097,"inputs":[1]}"#),
-            "4096",
-        ),
-        (
-            "huge",
-            with(r#"{"filter":[3,3],"filters":1e40,"inputs":[1]}"#),
-            "filters",
-        ),
-        (
-            "minus",
-            with(r#"{"filter":[3,3],"filters":-8,"inputs":[1]}"#),
-            "filters",
-        ),
-        (
-            "stride",
-            with(r#"{"filter":[3,3],"filters":8,"stride":[9,1],"inputs":[1]}"#),
-            "stride",
-        ),
+        ("forward", conv("[3,3]", "8", "[3]"), "layer 2"),
+        ("itself", conv("[3,3]", "8", "[2]"), "layer 2"),
+        ("order", conv("[3,3]", "8", "[1,0]"), "ascending"),
+        ("twice", conv("[3,3]", "8", "[1,1]"), "ascending"),
+        ("zero", conv("[0,3]", "8", "[1]"), "odd"),
+        ("even", conv("[3,2]", "8", "[1]"), "odd"),
+        ("range", conv("[3,3]", "4097", "[1]"), "4096"),
+        ("window", with(window), "layer 2"),
         (
             "key",
-            with(r#"{"filter":[3,3],"filters":8,"input":[1]}"#),
-            "input",
+            with(r#"{"filter":[3,3],"filters":8,"inputs":[1],"padding":1}"#),
+            "`padding`",
         ),
-        (
-            "other",
-            with(r#"{"type":"lcn","stride":[1,1],"inputs":[1]}"#),
-            "stride",
-        ),
-        (
-            "type",
-            with(r#"{"type":"dropout","inputs":[1]}"#),
-            "dropout",
-        ),
-        (
-            "window",
-            with(r#"{"type":"max_pool","pool":[33,2],"stride":[2,2],"inputs":[1]}"#),
-            "layer 2",
-        ),
-        ("none", layers(""), "layer"),
-        ("cut", with("{\"filter\":[3,")[..60].to_owned(), "JSON"),
-        ("empty", String::new(), "JSON"),
-        ("deep", deep, "JSON"),
-        ("deep layers", layers(&"[".repeat(1000)), "JSON"),
-        (
-            "space",
-            r#"{"space":"tree","layers":[]}"#.to_owned(),
-            "tree",
-        ),
+        ("cut", with(window)[..60].to_owned(), "JSON"),
+        ("deep", "[".repeat(1000) + &"]".repeat(1000), "JSON"),
+        ("channels", layers(&doubling.join(",")), "layer 14"),
     ];
     for (name, json, words) in cases {
         let path = file(folder.path(), &format!("{name}.json"), json);
@@ -149,7 +93,10 @@ fn architectures() {
             "architecture",
             &[name, words],
         );
-        let data = data_folder(40, 8);
+    }
+    let data = data_folder(40, 8);
+    for (name, words) in [("forward", "forward.json"), ("window", "layer 2")] {
+        let path = text(&folder.path().join(format!("{name}.json")));
         let data = text(data.path());
         refused(
             &["train", "--data", &data, "--arch", &path],
