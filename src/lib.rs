@@ -7,6 +7,8 @@
 //! |---|---|
 //! | [`rng`] | random numbers addressed by (seed, purpose, index) |
 //! | [`shape`] | the output-size formulas |
+//! | [`text`] | numbers, digests and names as people read them |
+//! | [`whole_file`] | files that appear whole or not at all |
 //! | [`data`] | data sets: records, split, order of an epoch, views of an image |
 //! | [`space`] | architectures and the search space: decisions in, architecture out, and back |
 //! | [`graph`] | architecture to a plan of steps with one arena |
@@ -20,6 +22,10 @@
 
 pub mod rng;
 pub mod shape;
+
+pub mod text;
+
+pub mod whole_file;
 
 pub mod data;
 

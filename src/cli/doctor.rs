@@ -7,10 +7,7 @@ use super::machine;
 use super::output::Output;
 use crate::device::{self, Convolution};
 use crate::report::table::{Align, aligned};
-use crate::report::text;
-
-/// Names of the devices there may be, and of what kind each is.
-const DEVICES: [(&str, &str); 3] = [("cpu", "cpu"), ("reference", "cpu"), ("cuda", "gpu")];
+use crate::text;
 
 /// Runs the command.
 pub fn run(output: &Output) -> Result<(), Failure> {
@@ -18,7 +15,8 @@ pub fn run(output: &Output) -> Result<(), Failure> {
     let memory = machine::memory_bytes();
     let mut devices = Vec::new();
     let mut rows = Vec::new();
-    for (name, kind) in DEVICES {
+    for name in device::NAMES.into_iter().filter(|name| *name != "auto") {
+        let kind = if name == "cuda" { "gpu" } else { "cpu" };
         let opened = device::open(name, Some(cores), Convolution::Auto);
         let (description, reason) = match &opened {
             Ok(device) => (device.describe(), None),

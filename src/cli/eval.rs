@@ -12,7 +12,7 @@ use crate::config::DEFAULT_PRESET;
 use crate::data::Split;
 use crate::device;
 use crate::graph::{Graph, Params};
-use crate::report::text;
+use crate::text;
 use crate::train::checkpoint::WeightsFile;
 use crate::train::{self, TrainError};
 

@@ -11,13 +11,15 @@ use super::machine;
 use super::output::Output;
 use crate::config::{Config, DataConfig, Setting};
 use crate::data::Dataset;
+use crate::device;
 use crate::space::Architecture;
+use crate::whole_file;
 
 /// What runs the work. Whole numbers are read signed, so that a negative one is refused by name.
 #[derive(Args)]
 pub struct DeviceFlags {
-    /// auto, cpu, reference, cuda or cuda:N[,M…]
-    #[arg(long, value_name = "DEVICE")]
+    /// What trains
+    #[arg(long, value_name = "DEVICE", help = device::names())]
     pub device: Option<String>,
     /// auto: transforms where they are faster; direct: plain sums only
     #[arg(long, value_name = "HOW", value_parser = ["auto", "direct"])]
@@ -150,9 +152,6 @@ pub fn read_architecture(path: &Path) -> Result<Architecture, Failure> {
 
 /// Checks, before work begins, that a file can be written where asked.
 pub fn check_writable(flag: &str, path: &Path) -> Result<(), Failure> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
     let wrong = |reason: String| {
         let message = format!("cannot write {flag} {}: {reason}", path.display());
         Failure::new(Kind::Usage, message)
@@ -160,7 +159,7 @@ pub fn check_writable(flag: &str, path: &Path) -> Result<(), Failure> {
     if path.is_dir() {
         return Err(wrong("it is a folder; add the name of a file".into()));
     }
-    tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(|error| {
+    tempfile::NamedTempFile::new_in(whole_file::folder(path)).map_err(|error| {
         wrong(format!(
             "{}; choose a folder that can be written",
             error.kind()

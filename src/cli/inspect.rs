@@ -11,10 +11,12 @@ use super::flags::{self, ConfigFlags, Settings};
 use super::output::Output;
 use crate::config::{BATCH, DEFAULT_PRESET};
 use crate::device::{self, Convolution};
+use crate::graph::cost::LayerCost;
 use crate::graph::{Costs, Graph, Layer, Options, Params, Plan};
+use crate::report::notation;
 use crate::report::table::{Align, aligned};
-use crate::report::{notation, text};
 use crate::space::{ConvSpace, PRESETS, Token};
+use crate::text;
 use crate::train::TrainError;
 
 /// Flags of `inspect`.
@@ -53,18 +55,8 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let tokens: Result<Vec<Token>, String> = ConvSpace::new(&config.space)
         .and_then(|space| space.encode(&architecture))
         .map_err(|error| error.to_string());
-    let layers = graph.layers.iter().enumerate().skip(1).zip(&costs.layers);
-    let json_layers = layers.clone().map(|((index, layer), cost)| {
-        json!({
-            "index": index,
-            "output": [layer.output.c(), layer.output.h, layer.output.w],
-            "input_channels": layer.input.c(),
-            "parameters": cost.parameters,
-            "multiply_adds": cost.multiply_adds,
-        })
-    });
     let json = json!({
-        "layers": json_layers.collect::<Vec<_>>(),
+        "layers": json_layers(&graph, &costs),
         "classifier_inputs": graph.classifier_inputs,
         "classifier_features": graph.features(),
         "parameters": costs.parameters(),
@@ -73,25 +65,13 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         "tokens": tokens.as_ref().ok(),
         "tokens_reason": tokens.as_ref().err(),
     });
-    let mut rows: Vec<Vec<String>> = layers
-        .map(|((index, layer), cost)| {
-            let costs = [cost.parameters, cost.multiply_adds].map(text::count);
-            row(index.to_string(), layer, costs)
-        })
-        .collect();
-    rows.push(vec![
-        "out".to_owned(),
-        format!("classifier, {classes} classes"),
-        numbers(&graph.classifier_inputs),
-        graph.features().to_string(),
-        classes.to_string(),
-        text::count(costs.classifier.parameters),
-        text::count(costs.classifier.multiply_adds),
-    ]);
     let words = format!(
-        "{}\nparameters       {}\nmultiply-adds    {} an image\ntraining memory  {} at batch {batch}\n\
+        "{}\n\
+         parameters       {}\n\
+         multiply-adds    {} an image\n\
+         training memory  {} at batch {batch}\n\
          tokens           {}\n",
-        aligned(&HEADER, &rows),
+        table(&graph, &costs),
         text::count(costs.parameters()),
         text::count(costs.multiply_adds()),
         text::bytes(plan.arena_bytes as u64),
@@ -107,6 +87,28 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     output.result(&json, &words)
 }
 
+/// Layers 1, 2, … with their numbers and costs.
+fn layers<'a>(
+    graph: &'a Graph,
+    costs: &'a Costs,
+) -> impl Iterator<Item = (usize, &'a Layer, &'a LayerCost)> {
+    let numbered = graph.layers.iter().enumerate().skip(1).zip(&costs.layers);
+    numbered.map(|((index, layer), cost)| (index, layer, cost))
+}
+
+fn json_layers(graph: &Graph, costs: &Costs) -> Vec<serde_json::Value> {
+    let object = |(index, layer, cost): (usize, &Layer, &LayerCost)| {
+        json!({
+            "index": index,
+            "output": [layer.output.c(), layer.output.h, layer.output.w],
+            "input_channels": layer.input.c(),
+            "parameters": cost.parameters,
+            "multiply_adds": cost.multiply_adds,
+        })
+    };
+    layers(graph, costs).map(object).collect()
+}
+
 const HEADER: [(&str, Align); 7] = [
     ("layer", Align::Right),
     ("operation", Align::Left),
@@ -117,17 +119,31 @@ const HEADER: [(&str, Align); 7] = [
     ("multiply-adds", Align::Right),
 ];
 
-fn row(index: String, layer: &Layer, [parameters, multiply_adds]: [String; 2]) -> Vec<String> {
-    let output = &layer.output;
-    vec![
-        index,
-        layer.op.as_ref().map_or(String::new(), notation::operation),
-        numbers(&layer.inputs),
-        layer.input.c().to_string(),
-        format!("{}x{}x{}", output.c(), output.h, output.w),
-        parameters,
-        multiply_adds,
-    ]
+/// A row a layer, the classifier last.
+fn table(graph: &Graph, costs: &Costs) -> String {
+    let row = |(index, layer, cost): (usize, &Layer, &LayerCost)| {
+        let output = &layer.output;
+        vec![
+            index.to_string(),
+            layer.op.as_ref().map_or(String::new(), notation::operation),
+            numbers(&layer.inputs),
+            layer.input.c().to_string(),
+            format!("{}x{}x{}", output.c(), output.h, output.w),
+            text::count(cost.parameters),
+            text::count(cost.multiply_adds),
+        ]
+    };
+    let mut rows: Vec<Vec<String>> = layers(graph, costs).map(row).collect();
+    rows.push(vec![
+        "out".to_owned(),
+        format!("classifier, {} classes", graph.classes),
+        numbers(&graph.classifier_inputs),
+        graph.features().to_string(),
+        graph.classes.to_string(),
+        text::count(costs.classifier.parameters),
+        text::count(costs.classifier.multiply_adds),
+    ]);
+    aligned(&HEADER, &rows)
 }
 
 fn numbers(list: &[usize]) -> String {

@@ -8,10 +8,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::Output;
 use crate::config::Config;
-use crate::report::{self, text};
+use crate::report;
 use crate::search::Event;
+use crate::search::entry::Child;
 use crate::search::history::History;
-use crate::search::journal::Child;
+use crate::text;
 use crate::train::metrics;
 
 /// The bar and the time left; below them rewards and the children under way.

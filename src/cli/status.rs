@@ -5,14 +5,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::failure::{Failure, Kind};
 use super::output::Output;
 use crate::config::{self, Config, DEFAULT_PRESET, StrategyKind};
-use crate::report::{Summary, text};
+use crate::report::Summary;
 use crate::search::history::History;
 use crate::search::journal;
+use crate::text;
 
 /// Flags of `status`.
 #[derive(Args)]
@@ -37,54 +38,78 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         true => History::new(&file, journal::read(&file)?)?,
         false => History::default(),
     };
-    let total = config.search.samples;
-    let learns = config.search.strategy == StrategyKind::Policy;
-    let state = match history.is_finished(total, learns) {
-        true => "finished",
-        false if is_locked(&file) => "running",
-        false => "stopped",
-    };
-    let pace = history.samples_per_second();
-    let left = total.saturating_sub(history.children.len() as u64);
-    let seconds_left = match state {
-        "finished" => Some(0.0),
-        _ => pace.map(|pace| left as f64 / pace),
-    };
+    let progress = Progress::new(&config, &history, &file);
     let summary = Summary::new(&history);
-    let json = json!({
-        "state": state,
-        "samples": summary.samples,
-        "total": total,
-        "best": summary.best,
-        "mean_reward": summary.mean_reward,
-        "mean_reward_first_quarter": summary.mean_reward_first_quarter,
-        "mean_reward_last_quarter": summary.mean_reward_last_quarter,
-        "failures": summary.failures,
-        "children_per_hour": pace.map(|pace| pace * 3600.0),
-        "seconds": summary.seconds,
-        "seconds_left": seconds_left,
-    });
-    let words = format!(
-        "{state}: {} of {total} samples in {}{}{}\nmean reward {}, first quarter {}, last quarter \
-         {}\n\n{}",
-        summary.samples,
-        text::duration(summary.seconds),
-        pace.map_or(String::new(), |pace| format!(
-            ", {:.0} an hour",
-            pace * 3600.0
-        )),
-        match seconds_left {
-            Some(seconds) if state == "running" => {
-                format!(", {} left", text::duration(seconds))
-            }
-            _ => String::new(),
-        },
-        text::share(summary.mean_reward),
-        text::share(summary.mean_reward_first_quarter),
-        text::share(summary.mean_reward_last_quarter),
-        summary.best_table(),
-    );
-    output.result(&json, &words)
+    output.result(&progress.json(&summary), &progress.words(&summary))
+}
+
+/// How far a search is.
+struct Progress {
+    state: &'static str,
+    total: u64,
+    children_per_hour: Option<f64>,
+    seconds_left: Option<f64>,
+}
+
+impl Progress {
+    fn new(config: &Config, history: &History, journal: &Path) -> Progress {
+        let total = config.search.samples;
+        let learns = config.search.strategy == StrategyKind::Policy;
+        let state = match history.is_finished(total, learns) {
+            true => "finished",
+            false if is_locked(journal) => "running",
+            false => "stopped",
+        };
+        let pace = history.samples_per_second();
+        let left = total.saturating_sub(history.children.len() as u64);
+        Progress {
+            state,
+            total,
+            children_per_hour: pace.map(|pace| pace * 3600.0),
+            seconds_left: match state {
+                "finished" => Some(0.0),
+                _ => pace.map(|pace| left as f64 / pace),
+            },
+        }
+    }
+
+    fn json(&self, summary: &Summary) -> Value {
+        json!({
+            "state": self.state,
+            "samples": summary.samples,
+            "total": self.total,
+            "best": summary.best,
+            "mean_reward": summary.mean_reward,
+            "mean_reward_first_quarter": summary.mean_reward_first_quarter,
+            "mean_reward_last_quarter": summary.mean_reward_last_quarter,
+            "failures": summary.failures,
+            "children_per_hour": self.children_per_hour,
+            "seconds": summary.seconds,
+            "seconds_left": self.seconds_left,
+        })
+    }
+
+    fn words(&self, summary: &Summary) -> String {
+        let pace = self.children_per_hour;
+        let left = self.seconds_left.filter(|_| self.state == "running");
+        format!(
+            "{}: {} of {} samples in {}{}{}\n\
+             mean reward {}, first quarter {}, last quarter {}\n\n{}",
+            self.state,
+            summary.samples,
+            self.total,
+            text::duration(summary.seconds),
+            pace.map_or(String::new(), |pace| format!(", {pace:.0} an hour")),
+            left.map_or(String::new(), |left| format!(
+                ", {} left",
+                text::duration(left)
+            )),
+            text::share(summary.mean_reward),
+            text::share(summary.mean_reward_first_quarter),
+            text::share(summary.mean_reward_last_quarter),
+            summary.best_table(),
+        )
+    }
 }
 
 /// Whether a process holds the lock of a journal. Asked of the kernel's list, because trying the

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
 use super::failure::{Failure, Kind};
@@ -10,10 +11,11 @@ use super::flags::{self, ConfigFlags, DataFlags, DeviceFlags, SeedFlags, Setting
 use super::machine::{self, MemoryWatch};
 use super::output::Output;
 use crate::config::Config;
+use crate::data::Augment;
 use crate::device;
 use crate::graph::params::Weights;
 use crate::graph::{Graph, Params};
-use crate::report::text;
+use crate::text;
 use crate::train::checkpoint::{self, Metadata, WeightsFile};
 use crate::train::{self, EpochReport, Job, Outcome};
 
@@ -38,7 +40,7 @@ pub struct Flags {
     #[arg(long, allow_negative_numbers = true, value_name = "X")]
     learning_rate: Option<f64>,
     /// Views of an image
-    #[arg(long, value_name = "HOW", value_parser = ["upsample-crop", "pad-crop", "none"])]
+    #[arg(long, value_name = "HOW", value_parser = PossibleValuesParser::new(Augment::NAMES))]
     augment: Option<String>,
     /// Take the images in the order of the files, the last tenth for validation
     #[arg(long)]

@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 
 use super::Config;
 use crate::controller::ControllerError;
+use crate::data::MIN_LIMIT;
+use crate::device;
 use crate::space::{ConvSpace, SpaceError};
 
 /// A setting and the rule that it breaks.
@@ -15,7 +17,7 @@ pub const BATCH: RangeInclusive<usize> = 1..=16_384;
 /// Epochs of a child.
 pub const EPOCHS: RangeInclusive<usize> = 1..=1_000_000;
 /// Training records that are enough to hold one out.
-pub const LIMIT: RangeInclusive<usize> = 10..=u32::MAX as usize;
+pub const LIMIT: RangeInclusive<usize> = MIN_LIMIT..=u32::MAX as usize;
 /// Threads.
 pub const THREADS: RangeInclusive<usize> = 1..=1024;
 /// Architectures of a search.
@@ -50,8 +52,9 @@ impl Config {
             device.memory_bytes.unwrap_or(1),
             1..=u64::MAX,
         )?;
-        if !is_device(&device.name) {
-            return broken("device.name", device_rule(&device.name));
+        if !device::is_name(&device.name) {
+            let rule = format!("cannot be `{}`; give {}", device.name, device::names());
+            return broken("device.name", rule);
         }
         within("train.epochs", train.epochs, EPOCHS)?;
         within("train.batch", train.batch, BATCH)?;
@@ -86,18 +89,6 @@ impl Config {
             Ok(_) => Ok(()),
         }
     }
-}
-
-/// Whether a device may have this name; whether this machine has it is another question.
-pub fn is_device(name: &str) -> bool {
-    let numbers = |list: &str| list.split(',').all(|number| number.parse::<u8>().is_ok());
-    matches!(name, "auto" | "cpu" | "reference" | "cuda")
-        || name.strip_prefix("cuda:").is_some_and(numbers)
-}
-
-/// What a device may be called.
-pub fn device_rule(name: &str) -> String {
-    format!("cannot be '{name}'; give auto, cpu, reference, cuda or cuda:N[,M…]")
 }
 
 fn broken(key: &str, rule: String) -> Result<(), Broken> {

@@ -15,6 +15,7 @@ use crate::controller::ControllerConfig;
 use crate::data::Augment;
 use crate::device::Convolution;
 use crate::space::SpaceConfig;
+use crate::text;
 use crate::train::TrainConfig;
 
 pub use check::BATCH;
@@ -156,7 +157,6 @@ impl Config {
         fixed.data.path = None;
         fixed.device.name = String::new();
         fixed.device.threads = None;
-        let digest = Sha256::digest(fixed.to_toml());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        text::hex(&Sha256::digest(fixed.to_toml()))
     }
 }

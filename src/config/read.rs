@@ -10,6 +10,7 @@ use toml::{Spanned, Table, Value};
 
 use super::Config;
 use crate::space::PRESETS;
+use crate::text;
 
 /// A setting from the command line or the environment.
 #[derive(Clone, Debug)]
@@ -184,8 +185,8 @@ fn lay_over(table: &mut Table, given: Table) {
 /// The setting that an error of deserialisation is about, and what is wrong with it.
 fn explain(error: &toml::de::Error) -> (String, String) {
     // The path of the value is in the last line of the error's text: "in `train.epochs`".
-    let text = error.to_string();
-    let path = text
+    let whole = error.to_string();
+    let path = whole
         .lines()
         .last()
         .and_then(|line| line.strip_prefix("in `")?.strip_suffix('`'));
@@ -196,7 +197,7 @@ fn explain(error: &toml::de::Error) -> (String, String) {
         ([unknown, known @ ..], _) if message.starts_with("unknown field") => {
             let key = [path, unknown].into_iter().filter(|part| !part.is_empty());
             let key = key.collect::<Vec<_>>().join(".");
-            let hint = nearest(unknown, known).map_or_else(
+            let hint = text::nearest(unknown, known.iter().copied()).map_or_else(
                 || format!("the settings here are {}", known.join(", ")),
                 |name| format!("did you mean `{name}`?"),
             );
@@ -206,7 +207,7 @@ fn explain(error: &toml::de::Error) -> (String, String) {
             let known = known.join(", ");
             (
                 path.into(),
-                format!("`{path}` cannot be '{unknown}'; give one of {known}"),
+                format!("`{path}` cannot be `{unknown}`; give one of {known}"),
             )
         }
         _ => {
@@ -222,14 +223,4 @@ fn explain(error: &toml::de::Error) -> (String, String) {
             (path.into(), format!("`{path}`: {found}"))
         }
     }
-}
-
-/// The known name that is nearest to an unknown one, if any is near.
-fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
-    let similarity = |name: &&&str| (strsim::jaro_winkler(unknown, name) * 1e6) as u64;
-    known
-        .iter()
-        .max_by_key(similarity)
-        .filter(|name| similarity(name) > 750_000)
-        .copied()
 }

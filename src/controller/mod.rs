@@ -18,6 +18,7 @@ pub use reinforce::Scored;
 
 use crate::rng::{Purpose, Rng};
 use crate::space::{ConvSpace, Token};
+use crate::text;
 use adam::Adam;
 use reinforce::Baseline;
 
@@ -212,9 +213,6 @@ impl Controller {
         }
         hash.update(self.adam.step.to_le_bytes());
         hash.update(self.baseline.value.unwrap_or(f64::NAN).to_le_bytes());
-        hash.finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        text::hex(&hash.finalize())
     }
 }

@@ -23,6 +23,7 @@ pub use sample::CACHE_DIR_VARIABLE;
 pub use split::{Split, epoch_order};
 pub use view::{Augment, Draw, UnknownAugment, VIEW_LEN, view};
 
+use crate::text;
 use cifar::RecordFile;
 
 /// Bytes of an image: its red, green and blue planes of 32 rows of 32 values.
@@ -183,43 +184,21 @@ impl Dataset {
             for file in self.train.iter().chain([&self.test]) {
                 sha.update(file.bytes());
             }
-            sha.finalize()
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect()
+            text::hex(&sha.finalize())
         };
         self.sha256.get_or_init(digest).clone()
     }
 
     /// One line for people: what it is and how many images are in use.
     pub fn describe(&self) -> String {
-        let [train, test] = [self.n_train, self.n_test].map(with_thousands);
+        let [train, test] = [self.n_train, self.n_test].map(|n| text::count(n as u64));
         format!("{}, {train} + {test} images", self.name)
     }
-}
-
-/// A number with commas, as people write it.
-fn with_thousands(n: usize) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn thousands_are_marked() {
-        let texts = [0, 999, 1_000, 50_000, 1_234_567].map(with_thousands);
-        assert_eq!(texts, ["0", "999", "1,000", "50,000", "1,234,567"]);
-    }
 
     #[test]
     fn a_data_set_is_shared_between_threads() {

@@ -6,7 +6,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::GzDecoder;
@@ -14,6 +14,7 @@ use flate2::bufread::GzDecoder;
 use super::cifar::{NAMES_FILE, TEST_FILE, train_file};
 use super::idx::{self, Pairs};
 use super::{DataError, RECORD_BYTES};
+use crate::whole_file;
 
 /// The environment variable that names the folder to unpack into.
 pub const CACHE_DIR_VARIABLE: &str = "NAS_ENGINE_CACHE_DIR";
@@ -69,10 +70,14 @@ pub(super) fn unpack(cache: &Path) -> Result<PathBuf, DataError> {
         "fashion-mnist-sample-{LAYOUT}-{:08x}",
         content_hash()
     ));
+    fs::create_dir_all(&dir).map_err(|source| DataError::Unpack {
+        path: dir.clone(),
+        source,
+    })?;
     for (name, part) in [(train_file(1).as_str(), &TRAIN), (TEST_FILE, &TEST)] {
         let path = dir.join(name);
         if !holds(&path, part) {
-            replace(&path, |file| {
+            whole_file::write(&path, |file| {
                 part.records()?
                     .try_for_each(|record| file.write_all(&record?))
             })
@@ -81,7 +86,7 @@ pub(super) fn unpack(cache: &Path) -> Result<PathBuf, DataError> {
     }
     let path = dir.join(NAMES_FILE);
     if !fs::read(&path).is_ok_and(|bytes| bytes == NAMES.as_bytes()) {
-        replace(&path, |file| file.write_all(NAMES.as_bytes()))
+        whole_file::write(&path, |file| file.write_all(NAMES.as_bytes()))
             .map_err(|source| DataError::Unpack { path, source })?;
     }
     Ok(dir)
@@ -135,28 +140,6 @@ fn holds(path: &Path, part: &Part) -> bool {
         Ok(file.read(&mut found)? == 0)
     };
     same().unwrap_or(false)
-}
-
-/// Writes a file beside its place and then moves it there, so that it is never seen half written.
-fn replace(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
-) -> io::Result<()> {
-    let dir = path
-        .parent()
-        .expect("a file of the sample lies in a folder");
-    fs::create_dir_all(dir)?;
-    let mut builder = tempfile::Builder::new();
-    // Others may share the cache: as the user's mask wants it, not private as temporary files are.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let temporary = builder.prefix(".unpacking-").tempfile_in(dir)?;
-    let mut file = BufWriter::with_capacity(64 * RECORD_BYTES, temporary.as_file());
-    write(&mut file)?;
-    file.flush()?;
-    drop(file);
-    temporary.persist(path)?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -25,9 +25,7 @@ const MAX_OFFSET: usize = WIDE - SIDE;
 const PAD: usize = MAX_OFFSET / 2;
 
 /// What training does to an image besides whitening it.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Augment {
     /// Resize to 40x40; train on a random 32x32 crop, flipped or not; evaluate the central crop
@@ -39,26 +37,30 @@ pub enum Augment {
     None,
 }
 
+impl Augment {
+    /// Every one there is.
+    pub const ALL: [Augment; 3] = [Augment::UpsampleCrop, Augment::PadCrop, Augment::None];
+
+    /// Their names, in the same order.
+    pub const NAMES: [&str; 3] = ["upsample-crop", "pad-crop", "none"];
+}
+
 impl fmt::Display for Augment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Augment::UpsampleCrop => "upsample-crop",
-            Augment::PadCrop => "pad-crop",
-            Augment::None => "none",
-        })
+        f.pad(Augment::NAMES[*self as usize])
     }
 }
 
 /// A name that is no [`Augment`].
 #[derive(Debug, thiserror::Error)]
-#[error("no augmentation is called {0:?}; it is upsample-crop, pad-crop or none")]
+#[error("no augmentation is called `{0}`; give one of {names}", names = Augment::NAMES.join(", "))]
 pub struct UnknownAugment(String);
 
 impl FromStr for Augment {
     type Err = UnknownAugment;
 
     fn from_str(name: &str) -> Result<Augment, UnknownAugment> {
-        [Augment::UpsampleCrop, Augment::PadCrop, Augment::None]
+        Augment::ALL
             .into_iter()
             .find(|augment| augment.to_string() == name)
             .ok_or_else(|| UnknownAugment(name.to_string()))

@@ -39,7 +39,7 @@ impl fmt::Display for Convolution {
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// A name that no device has.
-    #[error("unknown device '{0}'; use auto, cpu, reference, cuda or cuda:N")]
+    #[error("unknown device `{0}`; use {names}", names = names())]
     Unknown(String),
     /// A device that this machine or this build lacks.
     #[error("{device} cannot be used: {reason}; use --device cpu")]
@@ -138,6 +138,11 @@ pub trait Device: Storage + Send + Sync {
     /// Kind and size in a line, such as `cpu (AVX2, 2 threads)`.
     fn describe(&self) -> String;
 
+    /// What decides the bits of its results, such as `cpu (AVX2)`.
+    fn model(&self) -> String {
+        self.describe()
+    }
+
     /// Allocates all that `plan` needs and nothing after it. Buffers start as zeros.
     ///
     /// # Errors
@@ -180,6 +185,20 @@ pub trait Session {
 
     /// The first buffer whose guard band was written to; needs a plan with guards.
     fn broken_guard(&mut self) -> Option<String>;
+}
+
+/// Names of devices; `cuda` may be followed by numbers.
+pub const NAMES: [&str; 4] = ["auto", "cpu", "reference", "cuda"];
+
+/// What a device may be called, in words.
+pub fn names() -> String {
+    format!("{} or cuda:N[,M…]", NAMES.join(", "))
+}
+
+/// Whether a device may have this name; whether this machine has it is for [`open`] to say.
+pub fn is_name(name: &str) -> bool {
+    let numbers = |list: &str| list.split(',').all(|number| number.parse::<u8>().is_ok());
+    NAMES.contains(&name) || name.strip_prefix("cuda:").is_some_and(numbers)
 }
 
 /// Opens a device by name; `auto` takes the CPU.

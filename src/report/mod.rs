@@ -2,17 +2,17 @@
 
 pub mod notation;
 pub mod table;
-pub mod text;
 
 use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::search::entry::Child;
 use crate::search::evaluator::Status;
 use crate::search::history::History;
-use crate::search::journal::Child;
 use crate::space::Architecture;
+use crate::text;
 use crate::train::metrics;
 use table::{Align, aligned};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::rng::{Purpose, Rng};
-use crate::search::journal::Timing;
+use crate::search::entry::Timing;
 use crate::space::Architecture;
 
 /// How a child ended.

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::search::journal::{Child, Contents, Entry, JournalError, Line, Run, Update};
+use crate::search::entry::{Child, Entry, Run, Update};
+use crate::search::journal::{Contents, JournalError, Line};
 
 /// The facts of a search so far.
 #[derive(Debug, Default)]

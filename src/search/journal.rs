@@ -1,122 +1,17 @@
 //! The journal of a run: an append-only file, one line a fact, each with its own check sum.
 //!
-//! What a line means is in `search::history`; here is only how it is written and read back.
+//! What a line says is in `search::entry`, what the lines add up to in `search::history`; here is
+//! only how a line is written and read back.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
-use crate::search::evaluator::Status;
-use crate::space::Token;
+use crate::search::entry::Entry;
+use crate::whole_file;
 
 /// Name of the journal within a run's directory.
 pub const FILE_NAME: &str = "journal.jsonl";
-
-/// One line of the journal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub enum Entry {
-    /// The search began, or went on.
-    Run(Run),
-    /// A child ended, or was answered from the record.
-    Child(Child),
-    /// The controller learned from a batch.
-    Update(Update),
-    /// A fact of a later version, of no meaning to this one.
-    #[serde(other)]
-    Unknown,
-}
-
-/// The search began, or went on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Run {
-    /// Version of the program.
-    pub version: String,
-    /// SHA-256 of the settings that decide results.
-    pub config_sha256: String,
-    /// SHA-256 of the data set's files.
-    pub data_sha256: String,
-    /// Total number of samples asked for.
-    pub samples: u64,
-    /// When, and on what.
-    pub timing: RunTiming,
-}
-
-/// When a session of a run began, and on what.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunTiming {
-    /// Seconds since 1970.
-    pub at: f64,
-    /// The device, in words.
-    pub device: String,
-    /// Threads that train children.
-    pub threads: usize,
-}
-
-/// A child that ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Child {
-    /// Number of the sample, from 0.
-    pub sample: u64,
-    /// Number of its batch, from 0.
-    pub batch: u64,
-    /// The controller's decisions.
-    pub tokens: Vec<Token>,
-    /// The architecture that the decisions stand for, in canonical form.
-    pub architecture: Value,
-    /// How it ended.
-    pub status: Status,
-    /// Validation accuracy after each epoch.
-    pub accuracies: Vec<f64>,
-    /// What the controller is paid; nothing where a machine was at fault.
-    pub reward: Option<f64>,
-    /// The sample that was trained, where this one repeats it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub duplicate_of: Option<u64>,
-    /// Trainable parameters, where the architecture can be built.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parameters: Option<u64>,
-    /// Why it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-    /// When it ended and how long it took.
-    pub timing: Timing,
-}
-
-/// A step of the controller.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Update {
-    /// Number of the batch, from 0.
-    pub batch: u64,
-    /// All samples of the batch.
-    pub samples: Vec<u64>,
-    /// The baseline that the gradient used.
-    pub baseline: f64,
-    /// SHA-256 of the controller after the step.
-    pub controller_sha256: String,
-    /// The samples that entered the gradient.
-    pub counted: Vec<u64>,
-    /// When, and how long it took.
-    pub timing: Timing,
-}
-
-/// When something ended and how long it took: all that differs between two runs of one search.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Timing {
-    /// Seconds since 1970 at the end.
-    pub at: f64,
-    /// Seconds that it took.
-    pub seconds: f64,
-    /// Threads that a child was trained with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub threads: Option<usize>,
-    /// Training images a second in the child's last epoch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub images_per_second: Option<f64>,
-}
 
 /// A line as it stands in the file.
 #[derive(Clone, Debug)]
@@ -144,7 +39,10 @@ pub struct Contents {
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The file cannot be opened, read or written.
-    #[error("{}: {source}", path.display())]
+    #[error(
+        "cannot read or write {}: {source}; check the right to it and the room on its disk, then go \
+         on with --resume", path.display()
+    )]
     Io {
         /// The journal.
         path: PathBuf,
@@ -152,7 +50,10 @@ pub enum JournalError {
         source: io::Error,
     },
     /// Another process writes it.
-    #[error("{}: another nas-engine is working on this run; wait for it to end, or stop it first", path.display())]
+    #[error(
+        "{}: another nas-engine is working on this run; wait for it to end, or stop it first",
+        path.display()
+    )]
     Locked {
         /// The journal.
         path: PathBuf,
@@ -197,8 +98,7 @@ impl Journal {
             .map_err(io)?;
         lock(&file, path)?;
         // The name of the file must survive a power cut as well as its lines.
-        let folder = path.parent().unwrap_or(Path::new("."));
-        File::open(folder)
+        File::open(whole_file::folder(path))
             .and_then(|folder| folder.sync_all())
             .map_err(io)?;
         Ok(Journal {
@@ -244,11 +144,6 @@ impl Journal {
             path: self.path.clone(),
             source,
         })
-    }
-
-    /// Where the journal lies.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 }
 
@@ -367,6 +262,7 @@ pub fn facts(path: &Path) -> Result<Vec<String>, JournalError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::search::entry::{Run, RunTiming, Timing, Update};
 
     #[test]
     fn a_line_starts_with_its_event_and_ends_with_its_sum() {

@@ -14,8 +14,8 @@ use crate::data::Dataset;
 use crate::device::{self, Convolution, Device, DeviceError};
 use crate::graph::{Costs, Graph, Options, Params, Plan};
 use crate::search::best_weights::BestWeights;
+use crate::search::entry::Timing;
 use crate::search::evaluator::{Evaluator, Job, News, Outcome, Status};
-use crate::search::journal::Timing;
 use crate::train::checkpoint::Metadata;
 use crate::train::{self, TrainConfig, TrainError};
 

@@ -5,6 +5,7 @@
 //! that was stopped anywhere ends with the journal of one that never was.
 
 pub mod best_weights;
+pub mod entry;
 pub mod evaluator;
 pub mod history;
 pub mod journal;
@@ -16,9 +17,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::controller::{Controller, Scored};
+use crate::search::entry::{Child, Entry, Timing, Update};
 use crate::search::evaluator::{Evaluator, Job, News, Outcome, Status};
 use crate::search::history::History;
-use crate::search::journal::{Child, Entry, Journal, JournalError, Timing, Update};
+use crate::search::journal::{Journal, JournalError};
 use crate::space::{Architecture, ConvSpace, SpaceError, Token};
 use crate::train;
 

@@ -7,6 +7,7 @@ use super::architecture::{
     POOL_SIDE, STRIDE,
 };
 use super::json::{Json, quoted};
+use crate::text::nearest;
 
 const EXAMPLE: &str = r#"{"space":"conv","layers":[{"filter":[3,3],"filters":16,"inputs":[0]}]}"#;
 
@@ -284,16 +285,6 @@ fn did_you_mean(name: &str, known: &[&str]) -> String {
         Some(found) => format!(" (did you mean `{found}`?)"),
         None => String::new(),
     }
-}
-
-/// The name closest to `name` in spelling, if one is close at all.
-fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    if name.len() > 40 {
-        return None; // no key is so long, and the distance takes time quadratic in the length
-    }
-    let distance = |other: &str| strsim::damerau_levenshtein(name, other);
-    let close = names.filter(|other| other.len() <= 40 && distance(other) <= 2);
-    close.min_by_key(|other| distance(other))
 }
 
 fn not_json(text: &str, error: &serde_json::Error) -> ArchitectureError {

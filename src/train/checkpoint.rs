@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
@@ -14,6 +13,7 @@ use crate::graph::Params;
 use crate::graph::params::{Param, Weights};
 use crate::space::Architecture;
 use crate::train::{Job, Outcome};
+use crate::whole_file;
 
 /// What a weights file says of itself.
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ pub enum WeightsError {
         reason: String,
     },
     /// The metadata lacks something or says something impossible.
-    #[error("{path}: metadata '{key}' {reason}; use a file written by `train --save`")]
+    #[error("{path}: metadata `{key}` {reason}; use a file written by `train --save`")]
     Metadata {
         /// The file.
         path: PathBuf,
@@ -113,35 +113,26 @@ pub fn save(
     weights: &Weights,
     metadata: &Metadata,
 ) -> Result<(), WeightsError> {
-    let failed = |source| WeightsError::Write {
+    let (header, tensors) = layout(params, metadata);
+    whole_file::write(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(header.as_bytes())?;
+        for (param, running) in tensors {
+            let values = if running {
+                &weights.running
+            } else {
+                &weights.trained
+            };
+            for value in &values[param.range()] {
+                file.write_all(&value.to_le_bytes())?;
+            }
+        }
+        Ok(())
+    })
+    .map_err(|source| WeightsError::Write {
         path: path.to_path_buf(),
         source,
-    };
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    // For everybody whom the user's mask allows, as any other file.
-    let everybody = fs::Permissions::from_mode(0o666);
-    let mut file = tempfile::Builder::new()
-        .permissions(everybody)
-        .tempfile_in(folder)
-        .map_err(failed)?;
-    let (header, tensors) = layout(params, metadata);
-    let mut write = |bytes: &[u8]| file.write_all(bytes).map_err(failed);
-    write(&(header.len() as u64).to_le_bytes())?;
-    write(header.as_bytes())?;
-    for (param, running) in tensors {
-        let values = if running {
-            &weights.running
-        } else {
-            &weights.trained
-        };
-        write(bytemuck::cast_slice(&values[param.range()]))?;
-    }
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|e| failed(e.error))?;
-    Ok(())
+    })
 }
 
 /// The JSON header and the tensors in the order of their bytes; true for running statistics.
@@ -254,10 +245,10 @@ impl WeightsFile {
             for param in list {
                 let tensor = left
                     .remove(&param.name)
-                    .ok_or_else(|| self.misfit(format!("tensor '{}' is missing", param.name)))?;
+                    .ok_or_else(|| self.misfit(format!("tensor `{}` is missing", param.name)))?;
                 if tensor.dtype() != Dtype::F32 || tensor.shape() != param.shape {
                     return Err(self.misfit(format!(
-                        "tensor '{}' is {:?} {:?} and should be F32 {:?}",
+                        "tensor `{}` is {:?} {:?} and should be F32 {:?}",
                         param.name,
                         tensor.dtype(),
                         tensor.shape(),
@@ -275,7 +266,7 @@ impl WeightsFile {
         };
         match left.keys().next() {
             Some(name) => {
-                Err(self.misfit(format!("tensor '{name}' belongs to none of its layers")))
+                Err(self.misfit(format!("tensor `{name}` belongs to none of its layers")))
             }
             None => Ok(weights),
         }
@@ -289,7 +280,7 @@ impl WeightsFile {
     fn parse<T: std::str::FromStr>(&self, key: &'static str) -> Result<T, WeightsError> {
         let text = self.get(key)?;
         text.parse()
-            .map_err(|_| self.bad(key, format!("cannot be '{text}'")))
+            .map_err(|_| self.bad(key, format!("cannot be `{text}`")))
     }
 
     fn bad(&self, key: &'static str, reason: String) -> WeightsError {

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nas_engine::controller::{Controller, ControllerConfig};
+use nas_engine::search::entry::{Child, Entry};
 use nas_engine::search::evaluator::{Evaluator, Job, Status, Stub};
 use nas_engine::search::history::History;
-use nas_engine::search::journal::{self, Child, Entry, FILE_NAME, Journal};
+use nas_engine::search::journal::{self, FILE_NAME, Journal};
 use nas_engine::search::{End, Search, SearchError, Strategy};
 use nas_engine::space::{ConvSpace, SpaceConfig};
 

@@ -9,9 +9,9 @@ use crate::config::{Config, StrategyKind};
 use crate::data::Dataset;
 use crate::device;
 use crate::graph::{Costs, Graph, Options, Params, Plan};
-use crate::report::text;
 use crate::rng::{Purpose, Rng};
 use crate::space::ConvSpace;
+use crate::text;
 
 /// Architectures that are drawn to see what the space holds.
 const DRAWS: u64 = 200;

@@ -8,8 +8,9 @@ use super::run_directory;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::config::{self, Config};
-use crate::report::{Summary, text};
+use crate::report::Summary;
 use crate::search::history::History;
+use crate::text;
 
 /// Name of the best architecture within a run's directory.
 const BEST_FILE_NAME: &str = "best.json";

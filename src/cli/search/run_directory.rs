@@ -1,8 +1,7 @@
 //! The directory of a run: made, or opened again, with its journal locked.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::cli::failure::{Failure, Kind};
@@ -12,6 +11,7 @@ use crate::data::Dataset;
 use crate::search::history::History;
 use crate::search::journal::{self, Journal};
 use crate::search::now;
+use crate::whole_file;
 
 /// A run's directory, with the right to write to it.
 pub struct RunDirectory {
@@ -140,18 +140,8 @@ impl RunDirectory {
 /// Writes a file of a run, whole or not at all.
 pub fn write(directory: &Path, name: &str, text: &str) -> Result<(), Failure> {
     let path = directory.join(name);
-    let write = || {
-        // For everybody whom the user's mask allows, as any other file.
-        let everybody = Permissions::from_mode(0o666);
-        let mut file = tempfile::Builder::new()
-            .permissions(everybody)
-            .tempfile_in(directory)?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(&path).map_err(|error| error.error)
-    };
-    write().map_err(|error| cannot_write(&path, &error))?;
-    Ok(())
+    whole_file::write(&path, |file| file.write_all(text.as_bytes()))
+        .map_err(|error| cannot_write(&path, &error))
 }
 
 /// Why a run cannot be kept where asked.

@@ -117,6 +117,10 @@ impl Device for Cpu {
         format!("cpu ({isa}, {threads} thread{plural})")
     }
 
+    fn model(&self) -> String {
+        format!("cpu ({})", self.isa.name())
+    }
+
     fn load<'a>(
         &'a self,
         plan: &'a Plan,

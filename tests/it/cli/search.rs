@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nas_engine::search::journal::{self, Entry};
+use nas_engine::search::entry::Entry;
+use nas_engine::search::journal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -3,8 +3,6 @@
 use nas_engine::data::{Augment, Draw, VIEW_LEN, view};
 use nas_engine::rng::{Purpose, Rng};
 
-const AUGMENTS: [Augment; 3] = [Augment::UpsampleCrop, Augment::PadCrop, Augment::None];
-
 #[test]
 fn draws_are_uniform_and_of_their_address() {
     let n = 81_000;
@@ -133,7 +131,7 @@ fn views_follow_the_formula() {
         .collect();
     let mut out = [0f32; VIEW_LEN];
     for (image_idx, image) in images().iter().enumerate() {
-        for augment in AUGMENTS {
+        for augment in Augment::ALL {
             for &draw in &draws {
                 out.fill(f32::NAN);
                 view(image, augment, draw, &mut out);
@@ -193,19 +191,17 @@ fn views_of_two_halves_are_known() {
 
 #[test]
 fn augmentations_have_one_name_everywhere() {
-    for augment in AUGMENTS {
+    for augment in Augment::ALL {
         let name = augment.to_string();
         assert_eq!(name.parse::<Augment>().unwrap(), augment);
         assert_eq!(
             serde_json::to_string(&augment).unwrap(),
             format!("\"{name}\"")
         );
-        let value = clap::ValueEnum::to_possible_value(&augment).unwrap();
-        assert_eq!(value.get_name(), name);
     }
     let message = "crop".parse::<Augment>().unwrap_err().to_string();
     assert!(
-        message.contains("\"crop\"") && message.contains("upsample-crop"),
+        message.contains("`crop`") && message.contains("upsample-crop"),
         "{message}"
     );
 }

@@ -1,4 +1,4 @@
-//! Numbers, durations and sizes as people read them.
+//! Numbers, durations, sizes, digests and names as people read them.
 
 /// A whole number with commas.
 pub fn count(n: u64) -> String {
@@ -41,12 +41,45 @@ pub fn share(x: Option<f64>) -> String {
     x.map_or("-".to_owned(), |x| format!("{x:.4}"))
 }
 
+/// The bytes of a digest in lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The longest name that [`nearest`] looks at: the comparison takes time quadratic in the length.
+const LONGEST_NAME: usize = 40;
+
+/// The known name that a mistyped one is nearest to in spelling, if it is near any.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let short = |name: &str| name.len() <= LONGEST_NAME;
+    known
+        .into_iter()
+        .filter(|other| short(name) && short(other))
+        .map(|other| (strsim::jaro_winkler(name, other), other))
+        .filter(|(similarity, _)| *similarity > 0.75)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, other)| other)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn a_mistyped_name_finds_the_one_that_was_meant() {
+        let known = ["epochs", "batch", "learning_rate", "train", "momentum"];
+        let near = |name| nearest(name, known);
+        assert_eq!(near("epoch"), Some("epochs"));
+        assert_eq!(near("trian"), Some("train"));
+        assert_eq!(near("batch_size"), Some("batch"));
+        assert_eq!(near("lerning_rates"), Some("learning_rate"));
+        assert_eq!(near("dropout"), None);
+        assert_eq!(near(&"epochs".repeat(10_000)), None);
+    }
+
+    #[test]
     fn words() {
+        assert_eq!(hex(&[0, 0x0a, 0xff]), "000aff");
         assert_eq!(
             [0, 999, 1_000, 4_201_630].map(count),
             ["0", "999", "1,000", "4,201,630"]

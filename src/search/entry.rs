@@ -1,0 +1,111 @@
+//! What a line of the journal says: a session that began, a child that ended, a step of the
+//! controller. The keys and their order are the format of formats.md, section 3.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::search::evaluator::Status;
+use crate::space::Token;
+
+/// One line of the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Entry {
+    /// The search began, or went on.
+    Run(Run),
+    /// A child ended, or was answered from the record.
+    Child(Child),
+    /// The controller learned from a batch.
+    Update(Update),
+    /// A fact of a later version, of no meaning to this one.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The search began, or went on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Version of the program.
+    pub version: String,
+    /// SHA-256 of the settings that decide results.
+    pub config_sha256: String,
+    /// SHA-256 of the data set's files.
+    pub data_sha256: String,
+    /// Total number of samples asked for.
+    pub samples: u64,
+    /// When, and on what.
+    pub timing: RunTiming,
+}
+
+/// When a session of a run began, and on what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunTiming {
+    /// Seconds since 1970.
+    pub at: f64,
+    /// The device, in words: what decides the bits of results.
+    pub device: String,
+    /// Threads that train children.
+    pub threads: usize,
+}
+
+/// A child that ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Child {
+    /// Number of the sample, from 0.
+    pub sample: u64,
+    /// Number of its batch, from 0.
+    pub batch: u64,
+    /// The controller's decisions.
+    pub tokens: Vec<Token>,
+    /// The architecture that the decisions stand for, in canonical form.
+    pub architecture: Value,
+    /// How it ended.
+    pub status: Status,
+    /// Validation accuracy after each epoch.
+    pub accuracies: Vec<f64>,
+    /// What the controller is paid; nothing where a machine was at fault.
+    pub reward: Option<f64>,
+    /// The sample that was trained, where this one repeats it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicate_of: Option<u64>,
+    /// Trainable parameters, where the architecture can be built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<u64>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When it ended and how long it took.
+    pub timing: Timing,
+}
+
+/// A step of the controller.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Update {
+    /// Number of the batch, from 0.
+    pub batch: u64,
+    /// All samples of the batch.
+    pub samples: Vec<u64>,
+    /// The baseline that the gradient used.
+    pub baseline: f64,
+    /// SHA-256 of the controller after the step.
+    pub controller_sha256: String,
+    /// The samples that entered the gradient.
+    pub counted: Vec<u64>,
+    /// When, and how long it took.
+    pub timing: Timing,
+}
+
+/// When something ended and how long it took: all that differs between two runs of one search.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Seconds since 1970 at the end.
+    pub at: f64,
+    /// Seconds that it took.
+    pub seconds: f64,
+    /// Threads that a child was trained with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// Training images a second in the child's last epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images_per_second: Option<f64>,
+}

@@ -1,0 +1,68 @@
+//! Files that appear whole or not at all: written beside their place, then moved there.
+
+use std::fs::{File, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// Writes a file by `content`, in the place of one that is there already. When this returns its
+/// bytes are on disk; where it fails, what was there before still is.
+///
+/// # Errors
+/// What the system says where the folder does not exist or cannot be written, and those of
+/// `content`.
+pub fn write(
+    path: &Path,
+    content: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+) -> io::Result<()> {
+    // For everybody whom the user's mask allows, as any other file.
+    let everybody = Permissions::from_mode(0o666);
+    let temporary = tempfile::Builder::new()
+        .permissions(everybody)
+        .tempfile_in(folder(path))?;
+    let mut file = BufWriter::with_capacity(1 << 18, temporary.as_file());
+    content(&mut file)?;
+    file.flush()?;
+    drop(file);
+    temporary.as_file().sync_all()?;
+    temporary.persist(path)?;
+    Ok(())
+}
+
+/// The folder that a file lies in; `.` for a bare name.
+pub fn folder(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_or_left_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        write(&path, |file| file.write_all(b"first")).unwrap();
+        write(&path, |file| file.write_all(b"second")).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"second");
+        let failed = write(&path, |file| {
+            file.write_all(b"half")?;
+            Err(io::Error::other("the disk is full"))
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "the disk is full");
+        assert_eq!(fs::read(&path).unwrap(), b"second");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else");
+        write(&dir.path().join("absent/file"), |_| Ok(())).unwrap_err();
+    }
+
+    #[test]
+    fn a_bare_name_lies_here() {
+        assert_eq!(folder(Path::new("file")), Path::new("."));
+        assert_eq!(folder(Path::new("a/file")), Path::new("a"));
+        assert_eq!(folder(Path::new("/")), Path::new("."));
+    }
+}
