@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::failure::Failure;
 use super::flags::{self, ConfigFlags, DataFlags, DeviceFlags, Settings};
+use super::machine;
 use super::output::Output;
 use crate::config::DEFAULT_PRESET;
 use crate::data::Split;
@@ -14,7 +15,7 @@ use crate::device;
 use crate::graph::{Graph, Params};
 use crate::text;
 use crate::train::checkpoint::WeightsFile;
-use crate::train::{self, TrainError};
+use crate::train::{self, EvaluationJob, TrainError};
 
 /// Images of a batch; any number gives the same result.
 const BATCH: usize = 128;
@@ -76,15 +77,16 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         config.device.threads,
         config.device.convolution,
     )?;
-    let evaluation = train::evaluate(
-        &*device,
-        &dataset,
-        &metadata.architecture,
-        &weights,
-        metadata.augment,
-        &records,
-        BATCH,
-    )?;
+    let evaluation = train::evaluate(&EvaluationJob {
+        device: &*device,
+        dataset: &dataset,
+        architecture: &metadata.architecture,
+        weights: &weights,
+        augment: metadata.augment,
+        records: &records,
+        batch: BATCH,
+        memory_limit: machine::memory_bytes(),
+    })?;
     let mut json = json!({"split": name});
     let fields = json!(evaluation);
     for (key, value) in fields.as_object().into_iter().flatten() {

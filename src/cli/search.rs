@@ -20,7 +20,7 @@ use super::output::Output;
 use super::progress::Progress;
 use crate::config::{Config, DEFAULT_PRESET, StrategyKind};
 use crate::controller::Controller;
-use crate::data::{Dataset, Split};
+use crate::data::Dataset;
 use crate::device;
 use crate::search::best_weights::BestWeights;
 use crate::search::entry::{Entry, Run, RunTiming};
@@ -28,6 +28,7 @@ use crate::search::history::History;
 use crate::search::local::{self, Local};
 use crate::search::{End, Search, Strategy, now};
 use crate::space::{ConvSpace, PRESETS};
+use crate::train;
 use run_directory::RunDirectory;
 
 /// Name of the folder of the best children's weights within a run's directory.
@@ -103,7 +104,7 @@ fn begin(flags: &Flags, output: &Output) -> Result<(), Failure> {
         config.device.memory_bytes = machine::memory_bytes().map(|bytes| bytes / 4 * 3);
     }
     let dataset = flags::open_data(&config.data, output)?;
-    check_split(&config, &dataset)?;
+    train::split(&dataset, &config.train)?;
     if flags.dry_run {
         return dry_run::run(&config, &dataset, output);
     }
@@ -151,7 +152,7 @@ fn resume(
         return Err(Failure::new(Kind::Usage, message));
     }
     let dataset = flags::open_data(&config.data, output)?;
-    check_split(&config, &dataset)?;
+    train::split(&dataset, &config.train)?;
     directory.check_same(&config, &dataset)?;
     directory.write_config(&config)?;
     go_on(&config, &dataset, directory, flags, output)
@@ -171,42 +172,20 @@ fn go_on(
         mut history,
     } = directory;
     let mut evaluator = evaluator(config, dataset, &path, &history)?;
-    let device = evaluator.describe();
-    if let Some(before) = history
-        .runs
-        .last()
-        .filter(|run| run.timing.device != device)
+    let run = session(config, dataset, evaluator.describe());
+    if let Some(before) = history.runs.last()
+        && before.timing.device != run.timing.device
     {
-        tracing::warn!(
-            "this run was on {}, and goes on on {device}",
-            before.timing.device
-        );
+        let (before, now) = (&before.timing.device, &run.timing.device);
+        tracing::warn!("this run was on {before}, and goes on on {now}");
     }
-    let run = Run {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        config_sha256: config.sha256(),
-        data_sha256: dataset.sha256(),
-        samples: config.search.samples,
-        timing: RunTiming {
-            at: now(),
-            device,
-            threads: flags::threads(config),
-        },
-    };
     journal.append(&Entry::Run(run.clone()))?;
     history.add_run(run);
     let stop = stop_flag()?;
     let space = space(config)?;
-    let seed = config.search.seed;
     let mut search = Search {
         space: &space,
-        strategy: match config.search.strategy {
-            StrategyKind::Random => Strategy::Random { seed },
-            StrategyKind::Policy => {
-                let controller = Controller::new(space.clone(), &config.controller, seed);
-                Strategy::Policy(Box::new(controller))
-            }
-        },
+        strategy: strategy(config, &space),
         samples: config.search.samples,
         children_per_update: config.search.children_per_update,
         evaluator: &mut evaluator,
@@ -229,6 +208,32 @@ fn go_on(
                 path.display()
             ),
         )),
+    }
+}
+
+/// What the journal says of a session that begins now.
+fn session(config: &Config, dataset: &Dataset, device: String) -> Run {
+    Run {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        config_sha256: config.sha256(),
+        data_sha256: dataset.sha256(),
+        samples: config.search.samples,
+        timing: RunTiming {
+            at: now(),
+            device,
+            threads: flags::threads(config),
+        },
+    }
+}
+
+fn strategy(config: &Config, space: &ConvSpace) -> Strategy {
+    let seed = config.search.seed;
+    match config.search.strategy {
+        StrategyKind::Random => Strategy::Random { seed },
+        StrategyKind::Policy => {
+            let controller = Controller::new(space.clone(), &config.controller, seed);
+            Strategy::Policy(Box::new(controller))
+        }
     }
 }
 
@@ -255,22 +260,6 @@ fn evaluator(
 
 fn space(config: &Config) -> Result<ConvSpace, Failure> {
     ConvSpace::new(&config.space).map_err(|error| Failure::from_error(Kind::Config, &error))
-}
-
-/// The data must hold a batch to train on and an image to validate on.
-fn check_split(config: &Config, dataset: &Dataset) -> Result<(), Failure> {
-    let train = &config.train;
-    let split = Split::new(dataset.n_train(), train.split_seed, train.shuffle);
-    if split.train.len() >= train.batch && !split.validation.is_empty() {
-        return Ok(());
-    }
-    let message = format!(
-        "the training split of {} images is smaller than one batch of {}; use a smaller \
-         `train.batch` or more data",
-        split.train.len(),
-        train.batch
-    );
-    Err(Failure::new(Kind::Usage, message))
 }
 
 /// A flag that Ctrl-C and SIGTERM set; a second one ends the program at once.

@@ -34,7 +34,9 @@ pub struct Settings {
     pub convolution: Convolution,
     /// Threads of all children together.
     pub threads: usize,
-    /// Bytes of all plans together, and so the most that one may take.
+    /// Bytes of all plans together, and so the most that one may take. Threads of a child take
+    /// some each: a child is `too_large` by what it takes with one, so that the verdict does not
+    /// depend on their number.
     pub memory: u64,
     /// Where the weights of the best children are kept.
     pub best_weights: Option<BestWeights>,
@@ -43,7 +45,7 @@ pub struct Settings {
 /// The evaluator over the cores of this machine.
 pub struct Local {
     settings: Arc<Settings>,
-    /// Plans children to learn what memory they take; trains none.
+    /// The device with one thread: decides which children are too large; trains none.
     planner: Box<dyn Device>,
     waiting: VecDeque<Planned>,
     free: Share,
@@ -57,7 +59,7 @@ pub struct Local {
 /// A child that fits.
 struct Planned {
     job: Job,
-    memory: u64,
+    graph: Graph,
     parameters: u64,
 }
 
@@ -94,20 +96,23 @@ impl Local {
         })
     }
 
-    /// The device, in words.
+    /// The device, in words: what decides the bits of results, and so not how many threads.
     pub fn describe(&self) -> String {
-        self.planner.describe()
+        self.planner.model()
     }
 
-    /// Plans a child: what it takes, or how it ends without training.
+    /// Children under way.
+    pub fn n_running(&self) -> usize {
+        self.n_running
+    }
+
+    /// Plans a child: that it fits, or how it ends without training.
     fn plan(&self, job: Job) -> Result<Planned, Box<Outcome>> {
         let settings = &self.settings;
         let n_classes = settings.dataset.classes().len();
         let graph = Graph::new(&job.architecture, n_classes)
             .map_err(|error| Box::new(failed(&job, Status::Invalid, error.to_string())))?;
-        let options = Options::new(settings.train.batch);
-        let plan = Plan::new(&graph, &Params::new(&graph), &*self.planner, options);
-        let memory = plan.arena_bytes as u64;
+        let memory = settings.plan_bytes(&graph, &*self.planner);
         let parameters = Costs::new(&graph).parameters();
         if memory > settings.memory {
             let message = format!(
@@ -121,41 +126,53 @@ impl Local {
         }
         Ok(Planned {
             job,
-            memory,
+            graph,
             parameters,
         })
     }
 
     /// Starts waiting children, in order, while there are threads and memory for the next.
     fn start(&mut self) {
-        while let Some(next) = self.waiting.front() {
-            let fits = next.memory <= self.free.memory || self.n_running == 0;
-            if self.free.threads == 0 || !fits {
+        while self.free.threads > 0
+            && let Some(next) = self.waiting.pop_front()
+        {
+            // As many side by side as there are children; the threads left over go to the first.
+            let side_by_side = self.free.threads.min(self.waiting.len() + 1);
+            let threads = self.free.threads.div_ceil(side_by_side);
+            let device = match self.settings.open_device(threads) {
+                Ok(device) => device,
+                Err(error) => {
+                    let outcome = failed(&next.job, status(&error), error.to_string());
+                    let _ = self.sender.send(Message(News::Ended(outcome), None));
+                    continue;
+                }
+            };
+            let memory = self.settings.plan_bytes(&next.graph, &*device);
+            // A child that has the machine for itself may pass the limit by what its further
+            // threads take.
+            if memory > self.free.memory && self.n_running > 0 {
+                self.waiting.push_front(next);
                 return;
             }
-            // As many side by side as there are children; the threads left over go to the first.
-            let side_by_side = self.free.threads.min(self.waiting.len());
             let share = Share {
-                threads: self.free.threads.div_ceil(side_by_side),
-                memory: next.memory.min(self.free.memory),
+                threads,
+                memory: memory.min(self.free.memory),
             };
             self.free.threads -= share.threads;
             self.free.memory -= share.memory;
             self.n_running += 1;
-            if let Some(planned) = self.waiting.pop_front() {
-                self.spawn(planned, share);
-            }
+            self.spawn(next, device, share);
         }
     }
 
     /// Trains a child on a thread of its own.
-    fn spawn(&self, planned: Planned, share: Share) {
+    fn spawn(&self, planned: Planned, device: Box<dyn Device>, share: Share) {
         let settings = Arc::clone(&self.settings);
         let abandoned = Arc::clone(&self.abandoned);
         let sender = self.sender.clone();
         let job = planned.job.clone();
         let child = move || {
-            let train = || settings.train(&planned, share.threads, &abandoned, &sender);
+            let train = || settings.train(&planned, &*device, share.threads, &abandoned, &sender);
             let outcome = catch_unwind(AssertUnwindSafe(train))
                 .unwrap_or_else(|panic| Some(failed(&planned.job, Status::Crash, words(&*panic))));
             if let Some(outcome) = outcome {
@@ -175,10 +192,21 @@ impl Local {
 }
 
 impl Settings {
+    fn open_device(&self, threads: usize) -> Result<Box<dyn Device>, TrainError> {
+        Ok(device::open(&self.device, Some(threads), self.convolution)?)
+    }
+
+    /// What training a child on a device takes.
+    fn plan_bytes(&self, graph: &Graph, device: &dyn Device) -> u64 {
+        let options = Options::new(self.train.batch);
+        Plan::new(graph, &Params::new(graph), device, options).arena_bytes as u64
+    }
+
     /// Trains a child; nothing where nobody waits for it any more.
     fn train(
         &self,
         planned: &Planned,
+        device: &dyn Device,
         threads: usize,
         abandoned: &AtomicBool,
         news: &Sender<Message>,
@@ -190,32 +218,28 @@ impl Settings {
             let _ = news.send(Message(News::Epoch { sample, epoch }, None));
         };
         tell(0);
-        let trained = device::open(&self.device, Some(threads), self.convolution)
-            .map_err(TrainError::from)
-            .and_then(|device| {
-                let child = train::Job {
-                    device: &*device,
-                    dataset: &self.dataset,
-                    architecture: &planned.job.architecture,
-                    config: &self.train,
-                    learning_rate: None,
-                    seed: self.seed,
-                    init: None,
-                    test: false,
-                    memory_limit: None,
-                    stop: Some(abandoned),
-                };
-                let trained = train::train(&child, &mut |epoch| tell(epoch.epoch))?;
+        let child = train::Job {
+            device,
+            dataset: &self.dataset,
+            architecture: &planned.job.architecture,
+            config: &self.train,
+            learning_rate: None,
+            seed: self.seed,
+            init: None,
+            test: false,
+            memory_limit: None,
+            stop: Some(abandoned),
+        };
+        let outcome = match train::train(&child, &mut |epoch| tell(epoch.epoch)) {
+            Ok(trained) => {
                 let outcome = ended(planned, &trained);
                 if let (Some(best), Status::Ok) = (&self.best_weights, outcome.status) {
                     let reward = train::reward(&outcome.accuracies);
                     let metadata = Metadata::new(&child, &trained);
                     best.offer(sample, reward, &trained.weights, &metadata);
                 }
-                Ok(outcome)
-            });
-        let outcome = match trained {
-            Ok(outcome) => outcome,
+                outcome
+            }
             Err(TrainError::Stopped) => return None,
             Err(error) => failed(&planned.job, status(&error), error.to_string()),
         };

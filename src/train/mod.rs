@@ -100,8 +100,26 @@ pub struct Outcome {
     pub planned_memory_bytes: u64,
     /// The last epoch's weights.
     pub weights: Weights,
-    /// Momentum after the last update, in the order of the trained parameters.
-    pub momentum: Vec<f32>,
+}
+
+/// Weights to evaluate.
+pub struct EvaluationJob<'a> {
+    /// What evaluates them.
+    pub device: &'a dyn Device,
+    /// Where the records are.
+    pub dataset: &'a Dataset,
+    /// The child.
+    pub architecture: &'a Architecture,
+    /// Its weights.
+    pub weights: &'a Weights,
+    /// Views that it was trained on.
+    pub augment: Augment,
+    /// The records to evaluate on.
+    pub records: &'a [u32],
+    /// Images of a batch; any number gives the same result.
+    pub batch: usize,
+    /// Most bytes that the plan may take.
+    pub memory_limit: Option<u64>,
 }
 
 /// What an evaluation gave.
@@ -129,7 +147,7 @@ pub enum TrainError {
     /// No full batch.
     #[error(
         "the training split of {train} images is smaller than one batch of {batch}; \
-         use a smaller --batch or a larger --limit"
+         use a smaller --batch or train.batch, or more images"
     )]
     SmallSplit {
         /// Images to train on.
@@ -144,7 +162,10 @@ pub enum TrainError {
         n: usize,
     },
     /// The plan needs more than is allowed.
-    #[error("training takes {bytes} bytes, more than the {limit} allowed; use a smaller --batch")]
+    #[error(
+        "the plan takes {bytes} bytes, more than the {limit} allowed; use a smaller --batch or a \
+         machine with more memory"
+    )]
     TooLarge {
         /// Size of the plan.
         bytes: u64,
@@ -156,18 +177,13 @@ pub enum TrainError {
     Stopped,
 }
 
-/// Trains `job.architecture`; `on_epoch` hears of every epoch.
+/// Which records train and which validate: a batch and an image at least.
 ///
 /// # Errors
-/// An architecture that cannot be built, a training split smaller than a batch, a plan that does
-/// not fit, a device that fails, or `job.stop`. A child that diverges is an [`Outcome`].
-pub fn train(job: &Job, on_epoch: &mut dyn FnMut(&EpochReport)) -> Result<Outcome, TrainError> {
-    let graph = Graph::new(job.architecture, job.dataset.classes().len())?;
-    let params = Params::new(&graph);
-    let config = job.config;
-    let split = Split::new(job.dataset.n_train(), config.split_seed, config.shuffle);
-    let n_steps = split.train.len() / config.batch;
-    if n_steps == 0 {
+/// Where the data set is too small for that.
+pub fn split(dataset: &Dataset, config: &TrainConfig) -> Result<Split, TrainError> {
+    let split = Split::new(dataset.n_train(), config.split_seed, config.shuffle);
+    if split.train.len() < config.batch {
         return Err(TrainError::SmallSplit {
             train: split.train.len(),
             batch: config.batch,
@@ -175,10 +191,24 @@ pub fn train(job: &Job, on_epoch: &mut dyn FnMut(&EpochReport)) -> Result<Outcom
     }
     if split.validation.is_empty() {
         return Err(TrainError::NoValidation {
-            n: job.dataset.n_train(),
+            n: dataset.n_train(),
         });
     }
-    let plan = plan(job, &graph, &params)?;
+    Ok(split)
+}
+
+/// Trains `job.architecture`; `on_epoch` hears of every epoch.
+///
+/// # Errors
+/// An architecture that cannot be built, those of [`split`], a plan that does not fit, a device that
+/// fails, or `job.stop`. A child that diverges is an [`Outcome`].
+pub fn train(job: &Job, on_epoch: &mut dyn FnMut(&EpochReport)) -> Result<Outcome, TrainError> {
+    let graph = Graph::new(job.architecture, job.dataset.classes().len())?;
+    let params = Params::new(&graph);
+    let config = job.config;
+    let split = split(job.dataset, config)?;
+    let plan = Plan::new(&graph, &params, job.device, Options::new(config.batch));
+    check_memory(&plan, job.memory_limit)?;
     let input = Input {
         dataset: job.dataset,
         augment: config.augment,
@@ -189,36 +219,58 @@ pub fn train(job: &Job, on_epoch: &mut dyn FnMut(&EpochReport)) -> Result<Outcom
         Some(weights) => write_weights(&mut *session, &plan, weights),
         None => write_weights(&mut *session, &plan, &params.initial(job.seed)),
     }
-    let initial_rate = job
-        .learning_rate
-        .or(job.architecture.learning_rate)
-        .unwrap_or(config.learning_rate);
     let mut outcome = Outcome {
         diverged: false,
-        epochs: Vec::with_capacity(config.epochs),
+        epochs: Vec::new(),
         test_accuracy: None,
-        step_losses: Vec::with_capacity(config.epochs * n_steps),
+        step_losses: Vec::new(),
         parameters: Costs::new(&graph).parameters(),
         planned_memory_bytes: plan.arena_bytes as u64,
         weights: Weights {
             trained: vec![],
             running: vec![],
         },
-        momentum: vec![],
     };
-    for epoch in 0..config.epochs {
+    run_epochs(job, &mut *session, &split, &mut outcome, on_epoch)?;
+    if job.test && !outcome.diverged {
+        let test: Vec<u32> = test_records(job.dataset);
+        let evaluation = evaluate_records(&mut *session, &test, config.batch)?;
+        outcome.test_accuracy = Some(evaluation.accuracy);
+    }
+    outcome.weights = Weights {
+        trained: read_f32(&mut *session, plan.weights)?,
+        running: read_f32(&mut *session, plan.running)?,
+    };
+    Ok(outcome)
+}
+
+fn check_memory(plan: &Plan, limit: Option<u64>) -> Result<(), TrainError> {
+    let bytes = plan.arena_bytes as u64;
+    match limit {
+        Some(limit) if bytes > limit => Err(TrainError::TooLarge { bytes, limit }),
+        _ => Ok(()),
+    }
+}
+
+/// All epochs, or those until the child diverges.
+fn run_epochs(
+    job: &Job,
+    session: &mut dyn Session,
+    split: &Split,
+    outcome: &mut Outcome,
+    on_epoch: &mut dyn FnMut(&EpochReport),
+) -> Result<(), TrainError> {
+    let n_epochs = job.config.epochs;
+    let initial_rate = job
+        .learning_rate
+        .or(job.architecture.learning_rate)
+        .unwrap_or(job.config.learning_rate);
+    for epoch in 0..n_epochs {
         if job.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
             return Err(TrainError::Stopped);
         }
-        let learning_rate = schedule::learning_rate(initial_rate, epoch, config.epochs);
-        match run_epoch(
-            job,
-            &mut *session,
-            &split,
-            epoch,
-            learning_rate,
-            &mut outcome,
-        )? {
+        let learning_rate = schedule::learning_rate(initial_rate, epoch, n_epochs);
+        match run_epoch(job, session, split, epoch, learning_rate, outcome)? {
             Some(report) => {
                 on_epoch(&report);
                 outcome.epochs.push(report);
@@ -229,26 +281,7 @@ pub fn train(job: &Job, on_epoch: &mut dyn FnMut(&EpochReport)) -> Result<Outcom
             }
         }
     }
-    if job.test && !outcome.diverged {
-        let test: Vec<u32> = test_records(job.dataset);
-        let evaluation = evaluate_records(&mut *session, &test, config.batch)?;
-        outcome.test_accuracy = Some(evaluation.accuracy);
-    }
-    outcome.weights = Weights {
-        trained: read_f32(&mut *session, plan.weights)?,
-        running: read_f32(&mut *session, plan.running)?,
-    };
-    outcome.momentum = read_f32(&mut *session, plan.momentum)?;
-    Ok(outcome)
-}
-
-fn plan(job: &Job, graph: &Graph, params: &Params) -> Result<Plan, TrainError> {
-    let plan = Plan::new(graph, params, job.device, Options::new(job.config.batch));
-    let bytes = plan.arena_bytes as u64;
-    match job.memory_limit {
-        Some(limit) if bytes > limit => Err(TrainError::TooLarge { bytes, limit }),
-        _ => Ok(plan),
-    }
+    Ok(())
 }
 
 /// One epoch and its validation; `None` where a loss or a weight is not finite.
@@ -300,36 +333,33 @@ fn run_epoch(
     }))
 }
 
-/// Evaluates `weights` on `records` of `dataset`, in batches of `batch`.
+/// Evaluates weights on some records.
 ///
 /// # Errors
-/// An architecture that cannot be built, or a device that fails.
-pub fn evaluate(
-    device: &dyn Device,
-    dataset: &Dataset,
-    architecture: &Architecture,
-    weights: &Weights,
-    augment: Augment,
-    records: &[u32],
-    batch: usize,
-) -> Result<Evaluation, TrainError> {
-    let graph = Graph::new(architecture, dataset.classes().len())?;
+/// An architecture that cannot be built, no records, a plan that does not fit, or a device that
+/// fails.
+pub fn evaluate(job: &EvaluationJob) -> Result<Evaluation, TrainError> {
+    let graph = Graph::new(job.architecture, job.dataset.classes().len())?;
+    if job.records.is_empty() {
+        return Err(TrainError::NoValidation {
+            n: job.dataset.n_train(),
+        });
+    }
     let params = Params::new(&graph);
     let options = Options {
         evaluate_only: true,
-        ..Options::new(batch)
+        ..Options::new(job.batch)
     };
-    let plan = Plan::new(&graph, &params, device, options);
-    let mut session = device.load(
-        &plan,
-        Some(Input {
-            dataset,
-            augment,
-            seed: 0,
-        }),
-    )?;
-    write_weights(&mut *session, &plan, weights);
-    Ok(evaluate_records(&mut *session, records, batch)?)
+    let plan = Plan::new(&graph, &params, job.device, options);
+    check_memory(&plan, job.memory_limit)?;
+    let input = Input {
+        dataset: job.dataset,
+        augment: job.augment,
+        seed: 0,
+    };
+    let mut session = job.device.load(&plan, Some(input))?;
+    write_weights(&mut *session, &plan, job.weights);
+    Ok(evaluate_records(&mut *session, job.records, job.batch)?)
 }
 
 /// The numbers of a data set's test records.

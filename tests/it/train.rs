@@ -7,7 +7,7 @@ use nas_engine::device::{Convolution, Device};
 use nas_engine::graph::{Graph, Params};
 use nas_engine::space::Architecture;
 use nas_engine::train::checkpoint::{self, Metadata, WeightsFile};
-use nas_engine::train::{self, Job, Outcome, TrainConfig, TrainError};
+use nas_engine::train::{self, EvaluationJob, Job, Outcome, TrainConfig, TrainError};
 
 /// Skips of unequal sizes, a stride, a pool of a concat, and two unread layers.
 const CHILD: &str = r#"{"space":"conv","layers":[
@@ -122,34 +122,35 @@ fn a_child_that_diverges_is_an_outcome() {
 }
 
 #[test]
-fn a_split_smaller_than_a_batch_is_refused() {
-    let dataset = Dataset::synthetic(20, 10, 4, 2);
+fn a_data_set_too_small_to_train_or_to_validate_is_refused() {
     let architecture = Architecture::from_json(CHILD).unwrap();
-    let mut config = config(1);
-    config.batch = 19; // 18 of the 20 are trained on
-    let job = Job {
-        device: &Reference,
-        dataset: &dataset,
-        architecture: &architecture,
-        config: &config,
-        learning_rate: None,
-        seed: 0,
-        init: None,
-        test: false,
-        memory_limit: None,
-        stop: None,
+    let error = |n_records, batch| {
+        let dataset = Dataset::synthetic(n_records, 10, 4, 2);
+        let config = TrainConfig { batch, ..config(1) };
+        let job = Job {
+            device: &Reference,
+            dataset: &dataset,
+            architecture: &architecture,
+            config: &config,
+            learning_rate: None,
+            seed: 0,
+            init: None,
+            test: false,
+            memory_limit: None,
+            stop: None,
+        };
+        train::train(&job, &mut |_| {}).unwrap_err()
     };
-    let error = train::train(&job, &mut |_| {}).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            TrainError::SmallSplit {
-                train: 18,
-                batch: 19
-            }
-        ),
-        "{error}"
-    );
+    let small = error(20, 19); // 18 of the 20 are trained on
+    let TrainError::SmallSplit {
+        train: 18,
+        batch: 19,
+    } = small
+    else {
+        panic!("{small}");
+    };
+    let none = error(9, 8);
+    assert!(matches!(none, TrainError::NoValidation { n: 9 }), "{none}");
 }
 
 /// Saved weights, read back, give the same evaluation, and the same file every time.
@@ -187,16 +188,24 @@ fn weights_survive_a_file() {
     let weights = file.weights(&params).unwrap();
     assert_eq!(weights, outcome.weights);
     let test = train::test_records(&dataset);
-    let evaluation = train::evaluate(
-        &device,
-        &dataset,
-        &architecture,
-        &weights,
-        found.augment,
-        &test,
-        7,
-    )
-    .unwrap();
+    let mut job = EvaluationJob {
+        device: &device,
+        dataset: &dataset,
+        architecture: &architecture,
+        weights: &weights,
+        augment: found.augment,
+        records: &test,
+        batch: 7,
+        memory_limit: None,
+    };
+    let evaluation = train::evaluate(&job).unwrap();
     assert_eq!(Some(evaluation.accuracy), outcome.test_accuracy);
     assert_eq!(evaluation.total, 20);
+
+    job.memory_limit = Some(1000);
+    let error = train::evaluate(&job).unwrap_err();
+    assert!(
+        matches!(error, TrainError::TooLarge { limit: 1000, .. }),
+        "{error}"
+    );
 }

@@ -165,3 +165,28 @@ fn weights_of_other_data_are_evaluated_with_a_warning() {
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.stderr.contains("other data"), "{ended:?}");
 }
+
+#[test]
+fn data_without_an_image_to_validate_on() {
+    let folder = tempfile::tempdir().unwrap();
+    write_data(folder.path(), 40, 8, 1);
+    let data = text(folder.path());
+    let layer = layers(r#"{"filter":[1,1],"filters":8,"inputs":[0]}"#);
+    let arch = file(folder.path(), "a.json", layer);
+    let saved = text(&folder.path().join("w.safetensors"));
+    let arguments = ["--batch", "8", "--epochs", "1", "--save", &saved];
+    let trained = nas(&[&["train", "--arch", &arch, "--data", &data], &arguments[..]].concat());
+    assert_eq!(trained.code, 0, "{trained:?}");
+
+    write_data(folder.path(), 9, 8, 1);
+    let words = ["9 training records", "at least 10"];
+    let eval = ["eval", "--weights", &saved, "--data", &data];
+    refused(&eval, 2, "usage", &words);
+    let test = nas(&[&eval[..], &["--split", "test"]].concat());
+    assert_eq!(test.code, 0, "{test:?}");
+    let config = file(folder.path(), "small.toml", "[train]\nbatch = 8\n");
+    let search = ["search", "--data", &data, "--dry-run"];
+    let small = [&search[..], &["--config", &config]].concat();
+    refused(&small, 2, "usage", &words);
+    refused(&search, 2, "usage", &["batch of 32", "train.batch"]);
+}

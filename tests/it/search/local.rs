@@ -7,15 +7,20 @@ use std::time::{Duration, Instant};
 use nas_engine::config::Config;
 use nas_engine::data::{Dataset, RECORD_BYTES};
 use nas_engine::device::Convolution;
+use nas_engine::device::cpu::Cpu;
+use nas_engine::graph::{Graph, Options, Params, Plan};
 use nas_engine::search::evaluator::{Evaluator, Job, News, Outcome, Status};
 use nas_engine::search::local::{Local, Settings};
 use nas_engine::space::Architecture;
 use nas_engine::train::TrainConfig;
 
+/// Images of a batch.
+const BATCH: usize = 16;
+
 fn settings(dataset: Dataset, threads: usize, memory: u64) -> Settings {
     let train = TrainConfig {
         epochs: 2,
-        batch: 16,
+        batch: BATCH,
         ..Config::preset("sample").unwrap().train
     };
     Settings {
@@ -31,9 +36,8 @@ fn settings(dataset: Dataset, threads: usize, memory: u64) -> Settings {
 }
 
 fn job(sample: u64, filters: usize) -> Job {
-    let json = format!(
-        "{{\"space\":\"conv\",\"layers\":[{{\"filter\":[1,1],\"filters\":{filters},\"inputs\":[0]}}]}}"
-    );
+    let layer = format!(r#"{{"filter":[1,1],"filters":{filters},"inputs":[0]}}"#);
+    let json = format!(r#"{{"space":"conv","layers":[{layer}]}}"#);
     Job {
         sample,
         architecture: Architecture::from_json(&json).unwrap(),
@@ -108,15 +112,50 @@ fn children_wait_for_threads_and_memory_and_end_the_same() {
     };
     let alone = accuracies(1, u64::MAX);
     assert_eq!(alone, accuracies(4, u64::MAX));
-    // Memory for the largest child and no other.
-    let probe = |memory: u64| {
-        let ended = outcomes(settings(dataset(), 1, memory), vec![job(0, 24)]);
-        ended[0].status == Status::Ok
+    assert_eq!(alone, accuracies(4, plan_bytes(24)));
+}
+
+/// What training a child takes with one thread.
+fn plan_bytes(filters: usize) -> u64 {
+    let cpu = Cpu::new(Some(1), Convolution::Auto).unwrap();
+    let graph = Graph::new(&job(0, filters).architecture, 10).unwrap();
+    Plan::new(&graph, &Params::new(&graph), &cpu, Options::new(BATCH)).arena_bytes as u64
+}
+
+#[test]
+fn as_many_children_run_at_once_as_threads_and_memory_allow() {
+    let most_at_once = |threads, memory| {
+        let dataset = Dataset::synthetic(60, 10, 10, 3);
+        let mut local = Local::new(settings(dataset, threads, memory)).unwrap();
+        local.submit((0..5).map(|i| job(i, 8)).collect());
+        let mut most = 0;
+        let mut n_ended = 0;
+        let began = Instant::now();
+        while n_ended < 5 {
+            most = most.max(local.n_running());
+            let news = local.next(Duration::from_secs(1));
+            n_ended += usize::from(matches!(news, Some(News::Ended(_))));
+            assert!(began.elapsed() < Duration::from_secs(120), "none ends");
+        }
+        assert_eq!(local.n_running(), 0);
+        most
     };
-    let enough = (10..40)
-        .map(|bits| 1u64 << bits)
-        .find(|&memory| probe(memory))
-        .unwrap();
-    assert_eq!(alone, accuracies(4, enough));
-    assert!(!probe(enough / 4));
+    let child = plan_bytes(8);
+    assert_eq!(most_at_once(4, u64::MAX), 4);
+    assert_eq!(most_at_once(1, u64::MAX), 1);
+    assert_eq!(most_at_once(4, 3 * child - 1), 2);
+    assert_eq!(most_at_once(4, child), 1);
+}
+
+#[test]
+fn whether_a_child_is_too_large_does_not_depend_on_threads() {
+    let child = plan_bytes(24);
+    for threads in [1, 4] {
+        let status = |memory| {
+            let dataset = Dataset::synthetic(60, 10, 10, 3);
+            outcomes(settings(dataset, threads, memory), vec![job(0, 24)])[0].status
+        };
+        assert_eq!(status(child), Status::Ok, "{threads} threads");
+        assert_eq!(status(child - 1), Status::TooLarge, "{threads} threads");
+    }
 }
