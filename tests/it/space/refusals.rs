@@ -123,212 +123,49 @@ fn what_a_space_cannot_say_has_a_reason() {
 
 #[test]
 fn settings_that_break_a_rule_are_named() {
-    let good = preset("sample");
-    let v3 = preset("v3");
-    let cases: Vec<(&str, SpaceConfig)> = vec![
-        (
-            "filter_heights",
-            SpaceConfig {
-                filter_heights: vec![],
-                ..good.clone()
-            },
-        ),
-        (
-            "filter_heights",
-            SpaceConfig {
-                filter_heights: vec![3, 4],
-                ..good.clone()
-            },
-        ),
-        (
-            "filter_widths",
-            SpaceConfig {
-                filter_widths: vec![0],
-                ..good.clone()
-            },
-        ),
-        (
-            "filter_widths",
-            SpaceConfig {
-                filter_widths: vec![17],
-                ..good.clone()
-            },
-        ),
-        (
-            "filters",
-            SpaceConfig {
-                filters: vec![8, 8],
-                ..good.clone()
-            },
-        ),
-        (
-            "filters",
-            SpaceConfig {
-                filters: vec![4097],
-                ..good.clone()
-            },
-        ),
-        (
-            "strides",
-            SpaceConfig {
-                strides: vec![0],
-                ..good.clone()
-            },
-        ),
-        (
-            "strides",
-            SpaceConfig {
-                strides: vec![],
-                ..good.clone()
-            },
-        ),
-        (
-            "first_stride",
-            SpaceConfig {
-                first_stride: Some(9),
-                ..good.clone()
-            },
-        ),
-        (
-            "layer_types",
-            SpaceConfig {
-                layer_types: vec![],
-                ..good.clone()
-            },
-        ),
-        (
-            "layer_types",
-            SpaceConfig {
-                layer_types: vec![LayerType::Lcn; 2],
-                ..good.clone()
-            },
-        ),
-        (
-            "pool_windows",
-            SpaceConfig {
-                pool_windows: vec![65],
-                ..good.clone()
-            },
-        ),
-        (
-            "pool_strides",
-            SpaceConfig {
-                pool_strides: vec![9],
-                ..good.clone()
-            },
-        ),
-        (
-            "learning_rates",
-            SpaceConfig {
-                learning_rates: vec![],
-                ..good.clone()
-            },
-        ),
-        (
-            "learning_rates",
-            SpaceConfig {
-                learning_rates: vec![0.0],
-                ..good.clone()
-            },
-        ),
-        (
-            "learning_rates",
-            SpaceConfig {
-                learning_rates: vec![f64::NAN],
-                ..good.clone()
-            },
-        ),
-        (
-            "learning_rates",
-            SpaceConfig {
-                learning_rates: vec![0.1, 0.1],
-                ..good.clone()
-            },
-        ),
-        (
-            "depth",
-            SpaceConfig {
-                depth: 0,
-                ..good.clone()
-            },
-        ),
-        (
-            "depth_every",
-            SpaceConfig {
-                depth_every: 0,
-                ..good.clone()
-            },
-        ),
-        (
-            "max_depth",
-            SpaceConfig {
-                max_depth: 0,
-                ..good.clone()
-            },
-        ),
-        (
-            "max_depth",
-            SpaceConfig {
-                max_depth: 257,
-                ..good.clone()
-            },
-        ),
-        (
-            "max_depth",
-            SpaceConfig {
-                max_depth: usize::MAX,
-                ..v3.clone()
-            },
-        ),
-        (
-            "max_depth",
-            SpaceConfig {
-                max_depth: 85,
-                ..v3.clone()
-            },
-        ),
-        (
-            "pool_after_blocks",
-            SpaceConfig {
-                pool_after_blocks: vec![8, 4],
-                ..v3.clone()
-            },
-        ),
-        (
-            "pool_after_blocks",
-            SpaceConfig {
-                pool_after_blocks: vec![0],
-                ..v3.clone()
-            },
-        ),
-        (
-            "predict_layer_type",
-            SpaceConfig {
-                predict_layer_type: true,
-                ..v3.clone()
-            },
-        ),
-        (
-            "strides",
-            SpaceConfig {
-                strides: vec![1, 2],
-                ..v3.clone()
-            },
-        ),
-        (
-            "first_stride",
-            SpaceConfig {
-                first_stride: Some(2),
-                ..v3
-            },
-        ),
+    type Break = fn(&mut SpaceConfig);
+    let sample: &[(&str, Break)] = &[
+        ("filter_heights", |c| c.filter_heights = vec![]),
+        ("filter_heights", |c| c.filter_heights = vec![3, 4]),
+        ("filter_widths", |c| c.filter_widths = vec![0]),
+        ("filter_widths", |c| c.filter_widths = vec![17]),
+        ("filters", |c| c.filters = vec![8, 8]),
+        ("filters", |c| c.filters = vec![4097]),
+        ("strides", |c| c.strides = vec![0]),
+        ("strides", |c| c.strides = vec![]),
+        ("first_stride", |c| c.first_stride = Some(9)),
+        ("layer_types", |c| c.layer_types = vec![]),
+        ("layer_types", |c| c.layer_types = vec![LayerType::Lcn; 2]),
+        ("pool_windows", |c| c.pool_windows = vec![65]),
+        ("pool_strides", |c| c.pool_strides = vec![9]),
+        ("learning_rates", |c| c.learning_rates = vec![]),
+        ("learning_rates", |c| c.learning_rates = vec![0.0]),
+        ("learning_rates", |c| c.learning_rates = vec![f64::NAN]),
+        ("learning_rates", |c| c.learning_rates = vec![0.1, 0.1]),
+        ("depth", |c| c.depth = 0),
+        ("depth_every", |c| c.depth_every = 0),
+        ("max_depth", |c| c.max_depth = 0),
+        ("max_depth", |c| c.max_depth = 257),
     ];
-    for (expected, config) in cases {
-        let error = ConvSpace::new(&config).unwrap_err();
-        assert!(
-            matches!(error, SpaceError::Config { key, .. } if key == expected),
-            "{expected}: {error}"
-        );
+    let v3: &[(&str, Break)] = &[
+        ("max_depth", |c| c.max_depth = usize::MAX),
+        ("max_depth", |c| c.max_depth = 85),
+        ("pool_after_blocks", |c| c.pool_after_blocks = vec![8, 4]),
+        ("pool_after_blocks", |c| c.pool_after_blocks = vec![0]),
+        ("predict_layer_type", |c| c.predict_layer_type = true),
+        ("strides", |c| c.strides = vec![1, 2]),
+        ("first_stride", |c| c.first_stride = Some(2)),
+    ];
+    for (name, cases) in [("sample", sample), ("v3", v3)] {
+        for (key, spoil) in cases {
+            let mut config = preset(name);
+            spoil(&mut config);
+            let error = ConvSpace::new(&config).unwrap_err();
+            assert!(
+                matches!(error, SpaceError::Config { key: found, .. } if found == *key),
+                "{name}, {key}: {error}"
+            );
+        }
     }
 }
 
