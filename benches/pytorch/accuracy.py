@@ -1,4 +1,4 @@
-"""Accuracies of examples/small.json on CIFAR-10 after the same training in PyTorch and in the engine.
+"""Accuracies of examples/small.json on CIFAR-10 after the same training here and in PyTorch.
 
 usage: python benches/pytorch/accuracy.py --data DIR [--engine FILE] [--out DIR] [--seeds N ...]
 
@@ -76,7 +76,8 @@ def main():
         failed |= apart > bound
         for name, values in zip(sides, (ours, theirs)):
             seeds = " ".join(f"{value:.1f}" for value in values)
-            rows.append((what, name, seeds, f"{statistics.mean(values):.2f}", f"{apart:.2f}", f"{bound:.2f}"))
+            numbers = [f"{x:.2f}" for x in (statistics.mean(values), apart, bound)]
+            rows.append((what, name, seeds, *numbers))
     header = ("accuracy, %", "side", "seeds", "mean", "means apart", "bound")
     engine.print_table(header, rows)
     raw = [(name, seed, *pair) for name in sides for seed, pair in zip(flags.seeds, found[name])]

@@ -1,4 +1,4 @@
-"""A convolutional child as a torch.nn.Module, by formats.md section 1, and its weights as safetensors.
+"""A convolutional child as a torch.nn.Module, by formats.md section 1; its weights as safetensors.
 
 Its parameters have the names that the engine gives them, so one file starts both.
 """
@@ -25,7 +25,7 @@ def pad_to(x, height, width):
 
 
 def concatenate(tensors):
-    """Joins in depth; each is zero-padded at the bottom and right to the largest height and width."""
+    """Joins in depth; each is zero-padded at the bottom and right to the largest of them."""
     if len(tensors) == 1:
         return tensors[0]
     height = max(t.shape[2] for t in tensors)
@@ -34,7 +34,10 @@ def concatenate(tensors):
 
 
 def local_contrast(x):
-    """v = x - G*x over max(s, mean of s, 1e-4), where s = sqrt(G*v^2) and G is renormalised at the edges."""
+    """v = x - G*x over max(s, mean of s, 1e-4), where s = sqrt(G*v^2).
+
+    G is renormalised at the edges.
+    """
     taps = torch.exp(-(torch.arange(-4, 5, dtype=x.dtype) ** 2) / 8)
     kernel = torch.outer(taps, taps)[None, None]
     inside = F.conv2d(torch.ones(1, 1, *x.shape[2:], dtype=x.dtype), kernel, padding=4)
@@ -63,7 +66,8 @@ class Layer(nn.Module):
             padding = [side // 2 for side in filter_]
             stride = layer.get("stride", [1, 1])
             self.conv = nn.Conv2d(channels, self.channels, filter_, stride, padding, bias=False)
-            nn.init.normal_(self.conv.weight, std=math.sqrt(2 / (channels * filter_[0] * filter_[1])))
+            fan_in = channels * filter_[0] * filter_[1]
+            nn.init.normal_(self.conv.weight, std=math.sqrt(2 / fan_in))
         if self.kind in ("conv", "batch_norm"):
             self.bn = nn.BatchNorm2d(self.channels)
         self.pool, self.stride = layer.get("pool"), layer.get("stride")

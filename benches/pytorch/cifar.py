@@ -26,8 +26,8 @@ def whiten(images):
 
 def upsample(images):
     """Whitened, 40x40."""
-    size = (40, 40)
-    return F.interpolate(whiten(images), size, mode="bilinear", align_corners=False, antialias=False)
+    how = {"mode": "bilinear", "align_corners": False, "antialias": False}
+    return F.interpolate(whiten(images), (40, 40), **how)
 
 
 def central(wide):
@@ -44,7 +44,8 @@ def crop_and_flip(wide, generator):
     rows = dy + side
     columns = dx + torch.where(flip, 31 - side, side)
     image = torch.arange(n)[:, None, None]
-    return wide.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    cropped = wide.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]]
+    return cropped.permute(0, 3, 1, 2)
 
 
 def validation_records(n, split_seed=0):

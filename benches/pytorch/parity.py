@@ -1,10 +1,11 @@
-"""The same start in PyTorch and in the engine: losses, weights, momentum and statistics side by side.
+"""The same start in PyTorch and in the engine: losses, weights, momentum, statistics compared.
 
 usage: python benches/pytorch/parity.py --data DIR [--engine FILE] [--batch N] [--out DIR]
 
 No augmentation, no shuffling: both see the same batches. Momentum is not in a weights file; the
-engine's is found from its weights after 50 and after 51 steps: w51 = w50 - lr (g + mu (mu v50 + g)),
-with the gradient g of PyTorch, in float64, at the engine's own w50.
+engine's is found from its weights after 50 and after 51 steps:
+w51 = w50 - lr (g + mu (mu v50 + g)), with the gradient g of PyTorch, in float64, at the engine's
+own w50.
 """
 
 import pathlib

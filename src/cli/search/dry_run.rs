@@ -16,8 +16,9 @@ use crate::text;
 /// Architectures that are drawn to see what the space holds.
 const DRAWS: u64 = 200;
 
-/// Multiply-adds a second and thread that the estimate of time supposes: what a core with AVX2 and
-/// FMA did in the mean of the sample space.
+/// Multiply-adds a second and thread that the estimate of time supposes, itself an estimate: a core
+/// with AVX2 and FMA does 1e10 to 6e10 in the children of the sample space. `cargo bench -- step`
+/// measures it: images a second x 3 x multiply-adds of the child.
 const MULTIPLY_ADDS_PER_SECOND: f64 = 2e10;
 
 /// What drawn children take: least, mean and most.
@@ -65,7 +66,8 @@ pub fn run(config: &Config, dataset: &Dataset, output: &Output) -> Result<(), Fa
          #   training memory  {} to {} a child, batch {}\n\
          #   multiply-adds    {} to {} an image, mean {}\n\
          # about {} for {} samples on {threads} threads: mean multiply-adds x 2.8 (forward,\n\
-         # backward, validation) x images x epochs, at {:.0} billion a second and thread.\n\
+         # backward, validation) x images x epochs, at an estimated {:.0} billion a second\n\
+         # and thread (cargo bench -- step).\n\
          # Nothing was run; leave out --dry-run to begin.\n",
         config.to_toml(),
         drawn.len(),
