@@ -104,8 +104,10 @@ impl Config {
     /// The settings of a preset: the paper's `v1`, `v2` and `v3`, or the small `sample`.
     pub fn preset(name: &str) -> Option<Config> {
         let paper = TrainConfig {
+            // paper P6.5
             epochs: 50,
             batch: 128,
+            // paper P6.6
             learning_rate: 0.1,
             momentum: 0.9,
             weight_decay: 1e-4,
@@ -120,6 +122,7 @@ impl Config {
         };
         let (samples, train) = match name {
             "sample" => (48, sample),
+            // paper P5.5
             _ => (12_800, paper),
         };
         Some(Config {
@@ -127,6 +130,7 @@ impl Config {
                 preset: name.to_owned(),
                 strategy: StrategyKind::Policy,
                 samples,
+                // paper P5.3
                 children_per_update: 8,
                 seed: 0,
             },

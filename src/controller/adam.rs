@@ -25,6 +25,7 @@ impl Adam {
     }
 
     /// Moves the weights along the gradient of what is to be increased.
+    // paper P4.5
     pub fn ascend(&mut self, weights: &mut [f64], gradient: &[f64], learning_rate: f64) {
         self.step += 1;
         let correction1 = 1.0 - BETA1.powi(self.step.min(1 << 20) as i32);

@@ -26,6 +26,7 @@ pub(super) fn as_current(weights: &[f64], h: &[f64]) -> Vec<f64> {
 }
 
 /// The logit of a pair, with the tanh that its gradient needs.
+// paper P2.2
 pub(super) fn score(weights: &[f64], previous: &[f64], current: &[f64]) -> (f64, Vec<f64>) {
     let sums = previous.iter().zip(current);
     let u: Vec<f64> = sums.map(|(a, b)| (a + b).tanh()).collect();

@@ -41,10 +41,13 @@ pub struct ControllerConfig {
 impl Default for ControllerConfig {
     fn default() -> Self {
         ControllerConfig {
+            // paper P4.5
             learning_rate: 0.0006,
             baseline_decay: 0.95,
             entropy_bonus: 0.0,
+            // paper P4.1
             hidden: 35,
+            // paper P4.4
             init_range: 0.08,
         }
     }

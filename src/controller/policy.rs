@@ -142,19 +142,23 @@ impl Policy {
             let n_tokens = trace.tokens.len();
             let (taken, next_input) = match decision {
                 Decision::Choice { kind } => {
+                    // paper P4.2
                     let drawn = trace.draw(&self.logits(kind, h), &mut draw);
+                    // paper P4.3
                     let next_input = Input::Embedding {
                         kind,
                         token: drawn.token,
                     };
                     (Taken::Choice { kind, drawn }, next_input)
                 }
+                // paper P2.1
                 Decision::Anchor { n_candidates } => {
                     let weights = &self.weights[self.layout.attention.clone()];
                     let current = attention::as_current(weights, h);
                     let mut bits = Vec::new();
                     for (step, previous) in &anchors[..n_candidates] {
                         let (logit, u) = attention::score(weights, previous, &current);
+                        // paper P2.3
                         bits.push((*step, u, trace.draw(&[0.0, logit], &mut draw)));
                     }
                     anchors.push((trace.steps.len(), attention::as_previous(weights, h)));
@@ -181,6 +185,7 @@ impl Policy {
     }
 
     /// Runs both LSTM layers on an input, from the state that the last step left.
+    // paper P4.1
     fn step(&self, steps: &[Step], input: &Input) -> [LstmStep; 2] {
         let x = match input {
             Input::First => self.weights[self.layout.first.clone()].to_vec(),

@@ -21,6 +21,7 @@ pub(super) struct Baseline {
 
 impl Baseline {
     /// The baseline for a batch's gradient: what earlier batches left, or the first batch's mean.
+    // paper P5.2
     pub fn for_batch(&self, batch: &[Scored]) -> f64 {
         let mean = || batch.iter().map(|scored| scored.reward).sum::<f64>() / batch.len() as f64;
         self.value.unwrap_or_else(mean)
@@ -28,6 +29,7 @@ impl Baseline {
 
     /// Moves the baseline, a sample at a time, once the gradient with `used` is formed. The first
     /// batch sets it and does not move it.
+    // paper P5.2
     pub fn learn(&mut self, batch: &[Scored], used: f64) {
         let toward = |b: f64, scored: &Scored| self.decay * b + (1.0 - self.decay) * scored.reward;
         self.value = match self.value {
@@ -38,6 +40,7 @@ impl Baseline {
 }
 
 /// `(1/m) sum_k [(R_k - b) grad log P(tokens_k) + entropy_bonus grad H_k]`, laid out as the weights.
+// paper P5.1
 pub(super) fn batch_gradient(
     policy: &Policy,
     batch: &[Scored],

@@ -65,6 +65,7 @@ impl Layout {
     }
 
     /// Initial weights, uniform in ±`range`, a function of the seed and the tensor's position.
+    // paper P4.4
     pub fn initial(&self, seed: u64, range: f64) -> Vec<f64> {
         let mut weights = Vec::new();
         for (i, (_, tensor)) in self.tensors.iter().enumerate() {

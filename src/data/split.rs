@@ -17,6 +17,7 @@ impl Split {
     ///
     /// # Panics
     /// If `n` does not fit 32 bits, which [`Dataset`](super::Dataset) rules out.
+    // paper P6.1
     pub fn new(n: usize, split_seed: u64, shuffle: bool) -> Split {
         let n = u32::try_from(n).expect("a data set has at most 2^32 - 1 records");
         let n_validation = n / 10;

@@ -94,6 +94,7 @@ impl Draw {
         Draw {
             dy: offset(),
             dx: offset(),
+            // paper P6.4
             flip: rng.below(2) == 1,
         }
     }
@@ -155,6 +156,7 @@ impl Whiten {
     }
 
     /// Whitens weighted sums of bytes whose weights add up to `weight`.
+    // paper P6.2
     fn apply(&self, sums: &[u16; SIDE], weight: u16, out: &mut [f32; SIDE]) {
         let mean = self.sum * i32::from(weight); // at most 3072 · 255 · 100 < 2^27
         let scale = (self.scale / f64::from(weight)) as f32;
@@ -200,6 +202,7 @@ const TAPS: [Tap; WIDE] = {
 
 /// A crop of the plane resized to 40x40, of which only the crop is computed: columns first, then
 /// rows.
+// paper P6.3
 fn upsample_crop(
     plane: &[u8; SIDE * SIDE],
     draw: Draw,

@@ -88,6 +88,7 @@ impl Shape {
     }
 
     /// The zero-padded concatenation of `sources` in depth.
+    // paper P2.4, P2.7
     pub fn concat(sources: &[&Shape]) -> Shape {
         Shape {
             groups: sources
@@ -174,6 +175,7 @@ impl Graph {
         }];
         for (i, layer) in architecture.layers.iter().enumerate() {
             let number = i + 1;
+            // paper P2.5
             let inputs = if layer.inputs.is_empty() {
                 vec![0]
             } else {
@@ -188,6 +190,7 @@ impl Graph {
                 output,
             });
         }
+        // paper P2.6
         let classifier_inputs = architecture.unread();
         let classifier_input = read(&layers, &classifier_inputs, || "the classifier".into())?;
         Ok(Graph {

@@ -115,6 +115,7 @@ pub fn mean_reward<'a>(children: impl IntoIterator<Item = &'a Child>) -> Option<
     (n > 0).then(|| sum / f64::from(n))
 }
 
+// paper P9.1
 fn best(children: &[&Child]) -> Vec<Best> {
     let mut seen = HashSet::new();
     let ended_well = children.iter().filter(|child| child.status == Status::Ok);

@@ -132,6 +132,7 @@ impl Local {
     }
 
     /// Starts waiting children, in order, while there are threads and memory for the next.
+    // paper P7.2
     fn start(&mut self) {
         while self.free.threads > 0
             && let Some(next) = self.waiting.pop_front()
@@ -226,6 +227,7 @@ impl Settings {
             learning_rate: None,
             seed: self.seed,
             init: None,
+            // paper P9.4
             test: false,
             memory_limit: None,
             stop: Some(abandoned),

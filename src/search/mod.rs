@@ -280,6 +280,7 @@ impl Search<'_> {
     }
 
     /// Lets the controller learn from a batch whose children are all on record.
+    // paper P7.1
     fn learn(&mut self, batch: u64, samples: Range<u64>) -> Result<(), SearchError> {
         let began = Instant::now();
         let Strategy::Policy(controller) = &mut self.strategy else {

@@ -11,6 +11,7 @@ type Chosen = [Token; Role::COUNT];
 impl ConvSpace {
     /// The architecture that tokens stand for. Their number says how many layers there are: any
     /// depth is read, whatever the schedule.
+    // paper P1.1
     pub fn decode(&self, tokens: &[Token]) -> Result<Architecture, SpaceError> {
         let mut walk = self.walk(usize::MAX);
         let mut chosen = Chosen::default();
@@ -130,6 +131,7 @@ impl ConvSpace {
             }
             false => built.outputs.last().cloned().unwrap_or_default(),
         };
+        // paper P2.5
         if inputs.is_empty() {
             inputs.push(0);
         }
@@ -139,6 +141,7 @@ impl ConvSpace {
             return;
         }
         let mut outputs = Vec::new();
+        // paper P3.2
         for _ in 0..BLOCK_LAYERS {
             let number = built.push(op, [inputs.as_slice(), &outputs].concat());
             outputs.push(number);
@@ -148,6 +151,7 @@ impl ConvSpace {
             .pool_after_blocks
             .contains(&(built.outputs.len() + 1))
         {
+            // paper P3.4
             let pool = LayerOp::MaxPool {
                 pool: [2, 2],
                 stride: [2, 2],

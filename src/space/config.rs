@@ -89,12 +89,16 @@ impl SpaceConfig {
     /// A named space: the paper's `v1`, `v2` and `v3`, or the small `sample`.
     pub fn preset(name: &str) -> Option<Self> {
         let v1 = SpaceConfig {
+            // paper P1.2
             filter_heights: vec![1, 3, 5, 7],
             filter_widths: vec![1, 3, 5, 7],
+            // paper P1.3
             filters: vec![24, 36, 48, 64],
+            // paper P1.6
             strides: vec![1],
             first_stride: None,
             anchors: true,
+            // paper P5.4
             depth: 6,
             depth_step: 2,
             depth_every: 1600,
@@ -106,6 +110,7 @@ impl SpaceConfig {
             predict_learning_rate: false,
             learning_rates: vec![0.2, 0.1, 0.05, 0.01],
             blocks: false,
+            // paper P3.4
             pool_after_blocks: vec![4, 8],
         };
         let fixed = |depth| SpaceConfig {
@@ -117,12 +122,15 @@ impl SpaceConfig {
         match name {
             "v1" => Some(v1),
             "v2" => Some(SpaceConfig {
+                // paper P3.1
                 strides: vec![1, 2, 3],
                 ..v1
             }),
             "v3" => Some(SpaceConfig {
+                // paper P3.3
                 filters: vec![6, 12, 24, 36],
                 blocks: true,
+                // paper P3.2
                 ..fixed(13)
             }),
             "sample" => Some(SpaceConfig {
@@ -139,6 +147,7 @@ impl SpaceConfig {
 
     /// Depth of sample `s`, counted from 0, in layers (blocks, where they are on):
     /// `depth + depth_step * floor(s / depth_every)`, capped by `max_depth`.
+    // paper P5.4
     pub(super) fn depth_of(&self, sample: u64) -> usize {
         let steps = usize::try_from(sample / self.depth_every).unwrap_or(usize::MAX);
         self.depth

@@ -59,6 +59,7 @@ impl ConvSpace {
             learning_rate: Vec::new(),
             layer_type: Vec::new(),
         };
+        // paper P3.7
         if config.predict_learning_rate {
             let n = config.learning_rates.len();
             space.learning_rate = vec![space.add("learning_rate", Role::LearningRate, n)];
@@ -190,6 +191,7 @@ impl ConvSpace {
 
     /// The tokens of a sample drawn uniformly, each anchor bit with probability 0.5; a function of
     /// (seed, sample) alone.
+    // paper P9.5
     pub fn random(&self, seed: u64, sample: u64) -> Vec<Token> {
         self.draw(
             self.depth(sample),
@@ -249,6 +251,7 @@ pub struct Walk<'a> {
 impl Walk<'_> {
     /// The decision to be made now; `None` at the end.
     pub fn decision(&self) -> Option<Decision> {
+        // paper P1.5
         if self.layer > self.depth {
             return None;
         }
@@ -293,6 +296,7 @@ impl Walk<'_> {
     fn choose(&mut self, kind: usize, token: Token) {
         match self.space.roles[kind] {
             Role::LearningRate => self.enter(1),
+            // paper P3.6
             Role::LayerType => {
                 let layer_type = self.space.config.layer_types[token as usize];
                 self.choices = self.space.own_choices(self.layer, layer_type);

@@ -10,6 +10,7 @@ pub fn best_of_last(accuracies: &[f64]) -> Option<f64> {
 }
 
 /// The reward of a child: the cube of [`best_of_last`] (the paper, section 4.1); 0 without epochs.
+// paper P6.8
 pub fn reward(accuracies: &[f64]) -> f64 {
     best_of_last(accuracies).unwrap_or(0.0).powi(3)
 }
@@ -18,6 +19,7 @@ pub fn reward(accuracies: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
+    // paper P6.8
     #[test]
     fn only_the_last_five_count() {
         assert_eq!(reward(&[0.9, 0.1, 0.2, 0.5, 0.3, 0.4]), 0.125);

@@ -232,6 +232,7 @@ pub fn train(job: &Job, on_epoch: &mut dyn FnMut(&EpochReport)) -> Result<Outcom
         },
     };
     run_epochs(job, &mut *session, &split, &mut outcome, on_epoch)?;
+    // paper P9.4
     if job.test && !outcome.diverged {
         let test: Vec<u32> = test_records(job.dataset);
         let evaluation = evaluate_records(&mut *session, &test, config.batch)?;
@@ -263,6 +264,7 @@ fn run_epochs(
     let n_epochs = job.config.epochs;
     let initial_rate = job
         .learning_rate
+        // paper P3.7
         .or(job.architecture.learning_rate)
         .unwrap_or(job.config.learning_rate);
     for epoch in 0..n_epochs {

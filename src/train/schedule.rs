@@ -2,6 +2,7 @@
 
 /// Learning rate of `epoch` (from 0) of `epochs`: a tenth from one half on, a hundredth from three
 /// quarters on (formats.md, section 1).
+// paper P6.7
 pub fn learning_rate(initial: f64, epoch: usize, epochs: usize) -> f64 {
     if 4 * epoch >= 3 * epochs {
         initial / 100.0
@@ -16,6 +17,7 @@ pub fn learning_rate(initial: f64, epoch: usize, epochs: usize) -> f64 {
 mod tests {
     use super::*;
 
+    // paper P6.7
     #[test]
     fn drops_at_half_and_at_three_quarters() {
         let rates = |epochs: usize| -> Vec<f64> {

@@ -44,6 +44,7 @@ fn difference(policy: &mut Policy, weight: usize, f: impl Fn(&Policy) -> f64) ->
 }
 
 /// Every weight of every tensor, for all kinds of space, both parts of the objective.
+// paper P2.2, P2.3
 #[test]
 fn gradient_of_recorded_tokens_is_exact() {
     let everything = SpaceConfig {
@@ -207,6 +208,7 @@ fn probabilities_of_all_architectures_sum_to_one() {
 }
 
 /// Pearson's statistic of 40,000 samples lies within five deviations of its mean.
+// paper P2.3, P4.3
 #[test]
 fn samples_come_as_often_as_their_probability_says() {
     let space = space(&SpaceConfig {
@@ -245,6 +247,7 @@ fn samples_come_as_often_as_their_probability_says() {
     );
 }
 
+// paper P1.5, P5.4
 #[test]
 fn samples_are_addressed_and_follow_the_schedule() {
     let space = space(&preset("v1"));
@@ -269,6 +272,26 @@ fn samples_are_addressed_and_follow_the_schedule() {
     assert_eq!(walk.decision(), Some(Decision::Choice { kind: 0 }));
     (0..3).for_each(|_| walk.take(&[0]));
     assert_eq!(walk.decision(), Some(Decision::Anchor { n_candidates: 0 }));
+}
+
+// paper P4.4
+#[test]
+fn initial_weights_are_uniform_within_the_papers_range() {
+    let config = ControllerConfig::preset("v1").unwrap();
+    let controller = Controller::new(space(&preset("v1")), &config, 19);
+    let weights = &controller.policy().weights;
+    let mut quarters = [0.0; 4];
+    for weight in weights {
+        assert!(weight.abs() <= 0.08, "{weight}");
+        quarters[((weight + 0.08) / 0.04).min(3.0) as usize] += 1.0;
+    }
+    // A quarter of the weights in each quarter of the range, give or take five deviations.
+    let n = weights.len() as f64;
+    let bound = 5.0 * (n * 0.25 * 0.75).sqrt();
+    assert!(
+        quarters.iter().all(|count| (count - n / 4.0).abs() < bound),
+        "{quarters:?} of {n}"
+    );
 }
 
 #[test]

@@ -32,13 +32,13 @@ const UNSAFE_HOMES: [&str; 4] = [
     "src/device/cuda/",
 ];
 
-struct Source {
-    path: String,
-    text: String,
+pub struct Source {
+    pub path: String,
+    pub text: String,
 }
 
 /// Every Rust file below some folders of the repository.
-fn sources(folders: &[&str]) -> Vec<Source> {
+pub fn sources(folders: &[&str]) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut waiting: Vec<PathBuf> = folders.iter().map(|folder| root.join(folder)).collect();
     let mut sources = Vec::new();
@@ -71,14 +71,17 @@ impl Source {
         (name != "lib" && name != "main").then_some(name)
     }
 
+    /// Lines before the tests at the end; none of a file of tests.
+    pub fn n_before_tests(&self) -> usize {
+        let is_test = self.path.starts_with("tests/") || self.path.ends_with("/tests.rs");
+        let begins_tests = |line: &str| matches!(line, "mod tests {" | "pub mod tests {");
+        let before = |line: &&str| !is_test && !begins_tests(line);
+        self.text.lines().take_while(before).count()
+    }
+
     /// Numbered lines of code, without comments and the tests at the end; none of a file of tests.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        let is_test = self.path.ends_with("/tests.rs");
-        let begins_tests = |line: &str| matches!(line, "mod tests {" | "pub mod tests {");
-        let lines = self
-            .text
-            .lines()
-            .take_while(move |line| !is_test && !begins_tests(line));
+        let lines = self.text.lines().take(self.n_before_tests());
         let numbered = lines.enumerate().map(|(i, line)| (i + 1, line));
         numbered.filter(|(_, line)| !line.trim_start().starts_with("//"))
     }

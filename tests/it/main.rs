@@ -9,6 +9,7 @@ mod journal; // damaged journals; resume equals never having stopped
 mod layering; // dependency order, file lengths
 mod ops; // cpu = reference, guard bands, repeat = same bits, over device::cases
 mod oracle; // random architectures against JAX
+mod paper; // every built clause of docs/paper.md has code and a test that cite it
 mod plan; // random architectures: shapes agree, no two live buffers overlap
 mod search; // the whole loop with the stub evaluator
 mod space; // tokens to JSON and back; every sampled architecture is valid

@@ -104,6 +104,7 @@ fn views_are_the_oracles() {
 
 /// Both sides compute in f64, in different orders. What differs is rounding: 1e-16 of the largest
 /// terms, amplified by batch normalisation over few values and by steps at rates up to 0.2.
+// paper P1.4, P2.4, P2.6, P2.7
 #[test]
 fn the_reference_is_the_oracle_to_1e_9() {
     for (case, answer) in valid() {

@@ -69,6 +69,7 @@ fn chw(shape: &Shape) -> [usize; 3] {
     [shape.c(), shape.h, shape.w]
 }
 
+// paper P2.4, P2.6
 #[test]
 fn shapes_agree_with_counting() {
     for (name, drawn) in drawn(500, SMALL) {

@@ -139,6 +139,7 @@ fn children(folder: &Path) -> Vec<Child> {
     children
 }
 
+// paper P7.1
 #[test]
 fn every_sample_is_recorded_once_and_each_batch_is_learned_from_after_it_ended() {
     let folder = tempfile::tempdir().unwrap();
@@ -199,6 +200,7 @@ fn the_order_in_which_children_end_changes_nothing() {
     }
 }
 
+// paper P6.8
 #[test]
 fn rewards_follow_the_best_of_the_last_five_epochs() {
     let folder = tempfile::tempdir().unwrap();
@@ -225,6 +227,7 @@ fn rewards_follow_the_best_of_the_last_five_epochs() {
     }
 }
 
+// paper P5.2
 #[test]
 fn the_baseline_is_the_moving_average_of_the_rewards_that_counted() {
     let folder = tempfile::tempdir().unwrap();
@@ -348,6 +351,7 @@ fn a_batch_of_machine_faults_makes_no_update() {
     }
 }
 
+// paper P9.5
 #[test]
 fn random_search_records_no_updates() {
     let folder = tempfile::tempdir().unwrap();

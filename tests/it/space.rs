@@ -63,6 +63,7 @@ pub fn spaces() -> Vec<(&'static str, ConvSpace)> {
 }
 
 /// Tokens that hold a conv's choices and bits, with the canonical layers they stand for, by hand.
+// paper P1.1, P1.2, P1.3, P1.6, P2.5, P3.1, P3.6, P3.7
 #[test]
 fn tokens_mean_what_the_format_says() {
     let types = SpaceConfig {
@@ -127,6 +128,7 @@ fn tokens_mean_what_the_format_says() {
     }
 }
 
+// paper P2.5, P3.2, P3.4
 #[test]
 fn v3_lists_41_layers_with_pools_in_place_of_blocks() {
     let space = ConvSpace::new(&preset("v3")).unwrap();
@@ -183,6 +185,7 @@ fn v3_lists_41_layers_with_pools_in_place_of_blocks() {
     assert_eq!(space.encode(&architecture).unwrap(), tokens);
 }
 
+// paper P1.1
 #[test]
 fn round_trip_of_random_draws_is_exact() {
     for (name, space) in spaces() {
@@ -201,6 +204,7 @@ fn round_trip_of_random_draws_is_exact() {
 }
 
 /// Each kind's choices come up equally often, and each anchor bit in half of the draws.
+// paper P9.5
 #[test]
 fn random_draws_are_uniform() {
     for (name, space) in spaces() {
@@ -248,6 +252,7 @@ fn random_draws_are_uniform() {
     }
 }
 
+// paper P5.4
 #[test]
 fn depth_follows_the_schedule() {
     let depth = |name: &str, sample| ConvSpace::new(&preset(name)).unwrap().depth(sample);

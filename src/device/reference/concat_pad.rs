@@ -6,6 +6,7 @@ use crate::graph::step::Source;
 use crate::shape;
 
 /// The concatenation of `sources`, of shape `concat`, of `n` images.
+// paper P2.4, P2.7
 pub fn fwd(sources: &[Source], concat: &Shape, n: usize, memory: &Memory) -> Tensor {
     let mut out = Tensor::images(n, concat);
     for source in sources {

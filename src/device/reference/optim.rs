@@ -6,6 +6,7 @@ use crate::device::Control;
 use crate::graph::plan::Plan;
 
 /// One step over all parameters; says whether every new weight is finite.
+// paper P6.6
 pub fn step(plan: &Plan, control: &Control, memory: &mut Memory) -> bool {
     let learning_rate = f64::from(control.learning_rate);
     let mu = f64::from(control.momentum);

@@ -131,6 +131,7 @@ impl Child<'_> {
         self.builder.norm(name, x, shape, places)
     }
 
+    // paper P1.4
     fn conv(
         &mut self,
         name: &str,

@@ -107,6 +107,7 @@ pub fn snapshot(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     files
 }
 
+// paper P9.1
 #[test]
 fn a_search_says_what_its_journal_says() {
     let place = Place::new();

@@ -1,5 +1,7 @@
 //! `train` and `eval` as a user types them.
 
+use std::fs;
+
 use serde_json::Value;
 
 use super::{data_folder, file, json, text};
@@ -12,6 +14,7 @@ fn accuracy(value: &Value) -> f64 {
     value.as_f64().unwrap()
 }
 
+// paper P3.7, P6.7
 #[test]
 fn what_train_saves_eval_finds_again() {
     let data = data_folder(100, 20);
@@ -108,6 +111,7 @@ fn what_train_saves_eval_finds_again() {
     );
 }
 
+// paper P9.4
 #[test]
 fn the_seed_decides_and_the_test_records_stay_unread() {
     let data = data_folder(100, 20);
@@ -130,4 +134,11 @@ fn the_seed_decides_and_the_test_records_stay_unread() {
     assert_ne!(loss(&first), loss(&train(&["--seed", "2"])));
     assert!(first["test_accuracy"].is_null());
     assert!(first.get("step_losses").is_none());
+    // The same child, whatever the test records are.
+    let test = data.path().join("test_batch.bin");
+    fs::copy(data.path().join("data_batch_1.bin"), test).unwrap();
+    let other = train(&["--seed", "1"]);
+    for key in ["train_loss", "validation_loss", "validation_accuracy"] {
+        assert_eq!(first["epochs"][0][key], other["epochs"][0][key], "{key}");
+    }
 }

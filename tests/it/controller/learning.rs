@@ -13,6 +13,7 @@ fn scored<'a>(tokens: &'a [Vec<Token>], rewards: &[f64]) -> Vec<Scored<'a>> {
         .collect()
 }
 
+// paper P5.2
 #[test]
 fn baseline_is_the_first_batchs_mean_and_then_an_average() {
     let space = space(&preset("sample"));
@@ -33,6 +34,7 @@ fn baseline_is_the_first_batchs_mean_and_then_an_average() {
     assert!((third - 0.4085).abs() < 1e-15, "{third}");
 }
 
+// paper P5.1
 #[test]
 fn gradient_of_a_batch_is_the_mean_of_credited_tokens() {
     let space = space(&preset("sample"));
@@ -77,6 +79,7 @@ fn gradient_of_a_batch_is_the_mean_of_credited_tokens() {
 }
 
 /// Three updates against Adam written out a weight at a time.
+// paper P4.5
 #[test]
 fn updates_ascend_by_adam() {
     let space = space(&preset("sample"));

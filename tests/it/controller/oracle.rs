@@ -122,6 +122,7 @@ fn own_kinds(type_token: Token) -> &'static [&'static str] {
     }
 }
 
+// paper P2.1, P2.2, P2.3, P4.1, P4.2, P4.3
 #[test]
 fn log_probability_follows_the_papers_formulas() {
     let with_types = SpaceConfig {

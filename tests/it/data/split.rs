@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use nas_engine::data::{Split, epoch_order};
 
+// paper P6.1
 #[test]
 fn a_split_covers_the_records_once() {
     for n in [0, 1, 9, 10, 11, 19, 20, 999, 50_000] {
@@ -24,6 +25,7 @@ fn a_split_covers_the_records_once() {
     }
 }
 
+// paper P6.1
 #[test]
 fn a_split_depends_on_its_seed_alone() {
     assert_eq!(Split::new(1_000, 0, true), Split::new(1_000, 0, true));

@@ -3,6 +3,7 @@
 use nas_engine::data::{Augment, Draw, VIEW_LEN, view};
 use nas_engine::rng::{Purpose, Rng};
 
+// paper P6.3, P6.4
 #[test]
 fn draws_are_uniform_and_of_their_address() {
     let n = 81_000;
@@ -122,6 +123,7 @@ fn images() -> Vec<[u8; 3072]> {
     vec![noise, faint, pixel, [0; 3072]]
 }
 
+// paper P6.2, P6.3
 #[test]
 fn views_follow_the_formula() {
     let draws = (0..9).flat_map(|dy| (0..9).map(move |dx| (dy, dx)));

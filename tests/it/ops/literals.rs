@@ -321,6 +321,7 @@ fn local_contrast_normalisation_of_a_spot() {
     expect(&outputs, "out", &[left, top, left]);
 }
 
+// paper P2.4, P2.7
 #[test]
 fn padded_concatenation() {
     let outputs = run(1, [0, 0], |setup| {

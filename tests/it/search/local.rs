@@ -122,6 +122,7 @@ fn plan_bytes(filters: usize) -> u64 {
     Plan::new(&graph, &Params::new(&graph), &cpu, Options::new(BATCH)).arena_bytes as u64
 }
 
+// paper P7.2
 #[test]
 fn as_many_children_run_at_once_as_threads_and_memory_allow() {
     let most_at_once = |threads, memory| {

@@ -89,6 +89,7 @@ fn softmax_cross_entropy() {
 }
 
 /// w = 1, g = 1/2, v = 1/4, all rates powers of 2: g becomes 1, v 9/8, and w 1 - (1 + 9/16) / 4.
+// paper P6.6
 #[test]
 fn nesterov_momentum() {
     let outputs = run(1, [1, 0], |setup| {
