@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use crate::graph::memory::ALIGNMENT;
 
 /// Pattern of a guard band: a NaN that no computation gives.
-const GUARD: u32 = 0x7fc0_dead;
+pub const GUARD: u32 = 0x7fc0_dead;
 
 /// Bytes of a large page, and the least arena that asks for them.
 #[cfg(target_os = "linux")]

@@ -13,6 +13,7 @@ pub mod arena;
 #[doc(hidden)]
 pub mod cases;
 pub mod cpu;
+pub mod cuda;
 pub mod reference;
 
 /// Which sums a convolution may use.
@@ -201,7 +202,8 @@ pub fn is_name(name: &str) -> bool {
     NAMES.contains(&name) || name.strip_prefix("cuda:").is_some_and(numbers)
 }
 
-/// Opens a device by name; `auto` takes the CPU.
+/// Opens a device by name. `auto` takes the CPU until the kernels have been measured on a GPU;
+/// `cuda` is the first GPU.
 ///
 /// # Errors
 /// An unknown name, or a device that this machine lacks.
@@ -213,10 +215,24 @@ pub fn open(
     match name {
         "auto" | "cpu" => Ok(Box::new(cpu::Cpu::new(threads, convolution)?)),
         "reference" => Ok(Box::new(reference::Reference)),
-        _ if name == "cuda" || name.starts_with("cuda:") => Err(DeviceError::Unavailable {
+        "cuda" => open_gpu(name, "0"),
+        _ => match name.strip_prefix("cuda:") {
+            Some(number) => open_gpu(name, number),
+            None => Err(DeviceError::Unknown(name.to_string())),
+        },
+    }
+}
+
+fn open_gpu(name: &str, number: &str) -> Result<Box<dyn Device>, DeviceError> {
+    let number = number
+        .parse()
+        .map_err(|_| "name one GPU, such as cuda:0".to_string());
+    let gpu = number.and_then(cuda::gpu::Gpu::open);
+    match gpu {
+        Ok(gpu) => Ok(Box::new(cuda::Cuda::new(Box::new(gpu)))),
+        Err(reason) => Err(DeviceError::Unavailable {
             device: name.to_string(),
-            reason: "this version has no CUDA engine".to_string(),
+            reason,
         }),
-        _ => Err(DeviceError::Unknown(name.to_string())),
     }
 }

@@ -1,5 +1,7 @@
 //! The plan: ordered steps with resolved buffers in one arena; all that a device runs.
 
+use std::ops::Range;
+
 use super::memory::{self, Request};
 use super::params::Params;
 use super::step::*;
@@ -100,6 +102,22 @@ impl Plan {
     /// A batch normalisation by its id.
     pub fn norm(&self, id: NormId) -> &Norm {
         &self.norms[id.0]
+    }
+
+    /// What was left free behind buffers, in bytes of whole words, with the number of the buffer:
+    /// up to the next one, unless a buffer of another time reaches in.
+    pub fn guard_bands(&self) -> Vec<(usize, Range<usize>)> {
+        let end = |buffer: &Buffer| buffer.offset + buffer.bytes;
+        let band = |(i, buffer): (usize, &Buffer)| {
+            let start = end(buffer);
+            let offsets = self.buffers.iter().map(|other| other.offset);
+            let next = offsets.filter(|&at| at >= start).min();
+            let until = next.unwrap_or(self.arena_bytes);
+            let meets = |other: &Buffer| other.offset < start && end(other) > start;
+            let free = start < until && !self.buffers.iter().any(meets);
+            free.then_some((i, start.next_multiple_of(4)..until / 4 * 4))
+        };
+        self.buffers.iter().enumerate().filter_map(band).collect()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod cli; // commands as a user types them
 mod controller; // learns a rigged reward; gradient against finite differences
+mod cuda;
 mod data; // split, views and bad files
 mod examples; // the shipped architectures state their size
 mod gradients; // backward = finite differences, over device::cases

@@ -18,7 +18,7 @@ const CHILD: &str = r#"{"space":"conv","layers":[
     {"filter":[1,1],"filters":8,"inputs":[1,4]},
     {"type":"avg_pool","pool":[3,3],"stride":[2,2],"inputs":[3]}]}"#;
 
-fn config(epochs: usize) -> TrainConfig {
+pub fn config(epochs: usize) -> TrainConfig {
     TrainConfig {
         epochs,
         batch: 8,
@@ -31,7 +31,7 @@ fn config(epochs: usize) -> TrainConfig {
     }
 }
 
-fn run(device: &dyn Device, dataset: &Dataset, config: &TrainConfig) -> Outcome {
+pub fn run(device: &dyn Device, dataset: &Dataset, config: &TrainConfig) -> Outcome {
     let architecture = Architecture::from_json(CHILD).unwrap();
     let job = Job {
         device,

@@ -1,5 +1,7 @@
 //! Running a case: inputs in, steps, outputs out; and its loss as a function of one input.
 
+use half::bf16;
+
 use super::Data;
 use super::compare::{Output, Outputs};
 use crate::data::{Augment, Dataset};
@@ -59,6 +61,8 @@ pub(super) struct Script {
     pub(super) control: Control,
     pub(super) times: usize,
     pub(super) smooth: bool,
+    /// Whether data is rounded to bfloat16.
+    bf16: bool,
 }
 
 impl Script {
@@ -82,6 +86,7 @@ impl Script {
             },
             times: 1,
             smooth: true,
+            bf16: false,
         }
     }
 }
@@ -129,6 +134,12 @@ impl Prepared {
         } else {
             &[]
         }
+    }
+
+    /// The same with data that is exact in bfloat16, for devices that compute with it.
+    pub fn in_bf16(mut self) -> Prepared {
+        self.script.bf16 = true;
+        self
     }
 
     /// Forward and backward with the data of `seed`; everything to compare.
@@ -190,7 +201,7 @@ impl Prepared {
     fn forward(&self, session: &mut dyn Session, seed: u64, nudge: Option<Nudge>) {
         let script = &self.script;
         for (id, data) in &script.inputs {
-            let mut values = data.values(seed, id.0, self.len(*id));
+            let mut values = self.values(data, seed, *id);
             if let Some(nudge) = nudge.filter(|nudge| nudge.buffer == *id) {
                 values[nudge.index] += nudge.by;
             }
@@ -219,7 +230,18 @@ impl Prepared {
 
     /// Numbers for the gradient to `out`; not those that an input has.
     fn dout(&self, out: BufferId, data: &Data, seed: u64) -> Vec<f64> {
-        data.values(seed + 1, out.0, self.len(out))
+        self.values(data, seed + 1, out)
+    }
+
+    /// Numbers for a buffer.
+    fn values(&self, data: &Data, seed: u64, id: BufferId) -> Vec<f64> {
+        let mut values = data.values(seed, id.0, self.len(id));
+        if self.script.bf16 {
+            values
+                .iter_mut()
+                .for_each(|x| *x = bf16::from_f64(*x).to_f64());
+        }
+        values
     }
 
     fn len(&self, id: BufferId) -> usize {

@@ -11,7 +11,7 @@ use super::{Cpu, load_batch, optim, softmax_xent};
 use crate::device::arena::Arena;
 use crate::device::{Control, DeviceError, Input, List, Results, Session};
 use crate::graph::plan::Plan;
-use crate::graph::step::{Buffer, BufferId, Content, Step};
+use crate::graph::step::{BufferId, Content, Step};
 
 /// A plan with all that it needs to run.
 pub struct CpuSession<'a> {
@@ -54,7 +54,11 @@ impl<'a> CpuSession<'a> {
                 .iter()
                 .map(|conv| cpu.conv(conv, plan.batch))
                 .collect(),
-            guards: guard_bands(plan),
+            guards: plan
+                .guard_bands()
+                .into_iter()
+                .map(|(buffer, band)| (buffer, band.start / 4..band.end / 4))
+                .collect(),
             control: Control::EVALUATE,
             order: vec![],
             batch_idx: 0,
@@ -236,23 +240,4 @@ impl Session for CpuSession<'_> {
         let broken = guards.find(|(_, band)| !arena.is_guard(band.clone()));
         broken.map(|(buffer, _)| self.plan.buffers[*buffer].name.clone())
     }
-}
-
-/// What the planner left free behind buffers, in floats, with the number of the buffer: up to the
-/// next one, unless a buffer of another time reaches in.
-fn guard_bands(plan: &Plan) -> Vec<(usize, Range<usize>)> {
-    let end = |buffer: &Buffer| buffer.offset + buffer.bytes;
-    let band = |(i, buffer): (usize, &Buffer)| {
-        let start = end(buffer);
-        let next = plan
-            .buffers
-            .iter()
-            .map(|other| other.offset)
-            .filter(|&at| at >= start);
-        let until = next.min().unwrap_or(plan.arena_bytes);
-        let meets = |other: &Buffer| other.offset < start && end(other) > start;
-        let free = start < until && !plan.buffers.iter().any(meets);
-        free.then_some((i, start.div_ceil(4)..until / 4))
-    };
-    plan.buffers.iter().enumerate().filter_map(band).collect()
 }

@@ -1,0 +1,276 @@
+// Convolution by tensor cores: forward, and gradient to data in gather form.
+#include "conv.cuh"
+
+// out[n,f,i,j] = sum over the sources' channels and taps of weight x, as formulas of formats.md;
+// with `add`, plus what `out` held. Then, by `kind`, for each tile and channel: the mean and the
+// sum of squared differences from it, or, as the gradient of a normalisation's result, the ReLU's
+// mask and the sums of dz and of dz (x - mean) / sqrt(var + eps).
+//
+// grid:  x = tiles of an image's outputs times phases, y = images, z = groups of PLANES planes
+// block: 256 threads = 8 warps, each TILES tiles of 16 outputs by 8 PLANES channels
+// shared: two buffers of a chunk's input, [2][2 planes][halo_h][halo_w] pixels, then three of a tap
+//        row's weights, [3][kw][2 planes][columns] pixels; the epilogue's sums reuse them
+// needs: tiles of 128 TILES outputs; the sources of a chunk have equal kh and kw
+// bytes: sources once a group and tile with their halo, weights once a block, out once
+// flops: 2 n h w (channels rounded up to 16) (8 PLANES) taps
+template <int PLANES, int TILES>
+DEVICE void conv_tiled(const ConvArgs& args) {
+    constexpr int N_WARPS = 8, COLUMNS = 8 * PLANES, RING = 3;
+    const int thread = thread_idx(), lane = lane_idx(), warp = warp_idx();
+    const int g = lane / 4, t = lane % 4;
+    const int tile_h = 1 << args.tile_h_log2, tile_w = 1 << args.tile_w_log2;
+    const int n_phases = args.phases_h * args.phases_w;
+    const int phase = (int)blockIdx.x % n_phases, tile = (int)blockIdx.x / n_phases;
+    const int phase_h = phase / args.phases_w, phase_w = phase % args.phases_w;
+    const int row0 = tile / args.tiles_w * tile_h, column0 = tile % args.tiles_w * tile_w;
+    const int image = (int)blockIdx.y, first_plane = (int)blockIdx.z * PLANES;
+    // Outputs of the phase.
+    const int rows = ceil_div(args.h - phase_h, args.phases_h);
+    const int columns = ceil_div(args.w - phase_w, args.phases_w);
+    const int plane_bytes = args.halo_h * args.halo_w * 16, input_bytes = 2 * plane_bytes;
+    const int weights_at = 2 * input_bytes;
+
+    // Of the largest filter: the room of a tap row in the ring.
+    int widest = 0;
+    for (int s = 0; s < args.n_sources; s++) widest = max(widest, args.sources[s].kw);
+    const int ring_bytes = widest * 2 * COLUMNS * 16;
+
+    auto filter = [&](int chunk, Taps& along_h, Taps& along_w) {
+        const ConvSource& source = args.sources[args.chunks[chunk] & 255];
+        along_h = taps_of(source.kh, args.phases_h, phase_h);
+        along_w = taps_of(source.kw, args.phases_w, phase_w);
+    };
+    // The first chunk from `chunk` of which the tile sees anything.
+    auto next_chunk = [&](int chunk) {
+        for (; chunk < args.n_chunks; chunk++) {
+            Taps along_h, along_w;
+            filter(chunk, along_h, along_w);
+            if (along_h.n == 0 || along_w.n == 0) continue;
+            const uint32_t c = args.chunks[chunk];
+            int top = row0 * args.step_h - along_h.pad, left = column0 * args.step_w - along_w.pad;
+            for (int half = 0; half < 2; half++) {
+                const int number = source_of(c, half);
+                if (number == 255) continue;
+                const ConvSource& source = args.sources[number];
+                if (top < source.h && left < source.w) return chunk;
+            }
+        }
+        return chunk;
+    };
+    auto load_input = [&](int chunk, int buffer) {
+        Taps along_h, along_w;
+        filter(chunk, along_h, along_w);
+        const uint32_t c = args.chunks[chunk];
+        int h = (tile_h - 1) * args.step_h + along_h.n, w = (tile_w - 1) * args.step_w + along_w.n;
+        int top = row0 * args.step_h - along_h.pad, left = column0 * args.step_w - along_w.pad;
+        for (int half = 0; half < 2; half++) {
+            const bool there = source_of(c, half) != 255;
+            const ConvSource& source = args.sources[there ? source_of(c, half) : 0];
+            const int64_t plane = (int64_t)image * source.image_planes + plane_of(c, half);
+            int to = buffer * input_bytes + half * plane_bytes;
+            for (int i = thread; i < h * w; i += 32 * N_WARPS) {
+                int r = i / w, q = i - r * w, y = top + r, x = left + q;
+                bool inside = there && y >= 0 && y < source.h && x >= 0 && x < source.w;
+                copy_async(to + (r * args.halo_w + q) * 16, source.x,
+                           inside ? (plane * source.h + y) * source.w + x : 0, inside);
+            }
+        }
+    };
+    auto load_weights = [&](int chunk, int row, int slot) {
+        Taps along_h, along_w;
+        filter(chunk, along_h, along_w);
+        const uint32_t c = args.chunks[chunk];
+        int to = weights_at + slot * ring_bytes;
+        for (int i = thread; i < along_w.n * 2 * COLUMNS; i += 32 * N_WARPS) {
+            int column = i % COLUMNS, half = i / COLUMNS % 2, q = i / (2 * COLUMNS);
+            const int number = source_of(c, half);
+            const bool there = number != 255 && first_plane * 8 + column < args.planes * 8;
+            const ConvSource& source = args.sources[number != 255 ? number : 0];
+            int tap = (along_h.first + row * along_h.step) * source.kw + along_w.first +
+                      q * along_w.step;
+            int64_t at = (int64_t)plane_of(c, half) * source.kh * source.kw + tap;
+            copy_async(to + i * 16, source.weight,
+                       there ? at * source.columns + first_plane * 8 + column : 0, there);
+        }
+    };
+
+    float sum[TILES][PLANES][4];
+    UNROLL for (int m = 0; m < TILES; m++)
+        UNROLL for (int n = 0; n < PLANES; n++)
+            UNROLL for (int i = 0; i < 4; i++) sum[m][n][i] = 0.f;
+    // Where the lane's row of each tile of 16 outputs begins in a buffer of input.
+    int input_row[TILES];
+    UNROLL for (int m = 0; m < TILES; m++) {
+        int p = (warp * TILES + m) * 16 + lane % 16;
+        int r = (p >> args.tile_w_log2) * args.step_h, q = (p & (tile_w - 1)) * args.step_w;
+        input_row[m] = (r * args.halo_w + q) * 16 + lane / 16 * plane_bytes;
+    }
+    // And where its row of the weights does: of matrices 0 and 1 the planes of one vector of
+    // columns, of 2 and 3 those of the next.
+    const int weight_row = (lane % 8 + lane / 8 % 2 * COLUMNS + lane / 16 * 8) * 16;
+
+    // Steps are tap rows of chunks. Two tap rows and one chunk are on their way at any time.
+    int chunk = next_chunk(0), following = next_chunk(chunk + 1), row = 0, buffer = 0;
+    int ahead_chunk = chunk, ahead_row = 0;  // of the next tap row to load
+    auto load_ahead = [&](int slot) {
+        if (ahead_chunk >= args.n_chunks) return;
+        load_weights(ahead_chunk, ahead_row, slot);
+        Taps along_h, along_w;
+        filter(ahead_chunk, along_h, along_w);
+        if (++ahead_row == along_h.n) {
+            ahead_row = 0;
+            ahead_chunk = next_chunk(ahead_chunk + 1);
+        }
+    };
+    if (chunk < args.n_chunks) load_input(chunk, 0);
+    load_ahead(0);
+    commit_copies();
+    load_ahead(1);
+    commit_copies();
+    bool one_row = false;  // whether the chunk before had one tap row
+    for (int step = 0; chunk < args.n_chunks; step++) {
+        Taps along_h, along_w;
+        filter(chunk, along_h, along_w);
+        // A chunk's input is asked for in the first step of the chunk before: if that was also its
+        // last, the input is in the latest group.
+        if (one_row)
+            wait_copies<0>();
+        else
+            wait_copies<1>();
+        sync_block();
+        load_ahead((step + 2) % RING);
+        if (row == 0 && following < args.n_chunks) load_input(following, buffer ^ 1);
+        commit_copies();
+        one_row = row == 0 && along_h.n == 1;
+
+        const int input = buffer * input_bytes + row * args.halo_w * 16;
+        const int weights = weights_at + step % RING * ring_bytes + weight_row;
+        for (int q = 0; q < along_w.n; q++) {
+            uint32_t a[TILES][4];
+            UNROLL for (int m = 0; m < TILES; m++) load_matrices(a[m], input + input_row[m] + q * 16);
+            UNROLL for (int n = 0; n < PLANES; n += 2) {
+                // The last of an odd number is loaded twice.
+                int last = n + 1 < PLANES ? 0 : lane / 16 * -128;
+                uint32_t b[4];
+                load_matrices(b, weights + q * 2 * COLUMNS * 16 + n * 128 + last);
+                UNROLL for (int m = 0; m < TILES; m++) {
+                    multiply_add(sum[m][n], a[m], b[0], b[1]);
+                    if (n + 1 < PLANES) multiply_add(sum[m][n + 1], a[m], b[2], b[3]);
+                }
+            }
+        }
+        if (++row == along_h.n) {
+            row = 0;
+            chunk = following;
+            following = next_chunk(chunk + 1);
+            buffer ^= 1;
+        }
+    }
+    wait_copies<0>();
+    sync_block();
+
+    // Epilogue. A lane holds, of rows g and g + 8 of each tile, channels 2t and 2t + 1 of a plane.
+    auto sums = shared<float>(0, (N_WARPS + 1) * 2 * COLUMNS);  // [warp][2][column], then totals
+    const int width = 8 * args.planes;
+    const bool of_norm = args.kind >= 2;
+    UNROLL for (int n = 0; n < PLANES; n++) {
+        const int plane = first_plane + n, channel = plane * 8 + 2 * t;
+        float total[2][2] = {};  // of value, of value times xhat; of each channel
+        float c[4][2] = {};      // rows of coefficients
+        if (of_norm && plane < args.planes)
+            UNROLL for (int i = 0; i < 4; i++)
+                UNROLL for (int k = 0; k < 2; k++)
+                    c[i][k] = args.coefficients[i * width + channel + k];
+        UNROLL for (int m = 0; m < TILES; m++)
+            UNROLL for (int half = 0; half < 2; half++) {
+                int p = (warp * TILES + m) * 16 + g + 8 * half;
+                int i = row0 + (p >> args.tile_w_log2), j = column0 + (p & (tile_w - 1));
+                if (i >= rows || j >= columns || plane >= args.planes) continue;
+                int y = i * args.phases_h + phase_h, x = j * args.phases_w + phase_w;
+                int64_t at = ((((int64_t)image * args.planes + plane) * args.h + y) * args.w + x) * 4 + t;
+                float value[2] = {sum[m][n][2 * half], sum[m][n][2 * half + 1]};
+                if (args.add) {
+                    uint32_t before = args.out.read(at);
+                    value[0] += low(before);
+                    value[1] += high(before);
+                }
+                uint32_t pair = to_pair(value[0], value[1]);
+                if (of_norm) {
+                    uint32_t norm_x = args.norm_x[at];
+                    UNROLL for (int k = 0; k < 2; k++) {
+                        float nx = k ? high(norm_x) : low(norm_x);
+                        if (args.kind == 3 && fmaf(c[2][k], nx, c[3][k]) <= 0.f)
+                            pair &= k ? 0x0000ffffu : 0xffff0000u;
+                        float dz = k ? high(pair) : low(pair);
+                        total[0][k] += dz;
+                        total[1][k] += dz * ((nx - c[0][k]) * c[1][k]);
+                    }
+                } else {
+                    total[0][0] += low(pair);
+                    total[0][1] += high(pair);
+                }
+                args.out.write(at, pair);
+                sum[m][n][2 * half] = low(pair);
+                sum[m][n][2 * half + 1] = high(pair);
+            }
+        if (args.kind == 0) continue;
+        UNROLL for (int i = 0; i < 2; i++)
+            UNROLL for (int k = 0; k < 2; k++) {
+                float x = total[i][k];
+                UNROLL for (int mask = 4; mask < 32; mask *= 2) x += shuffle_xor(x, mask);
+                if (g == 0) sums[(warp * 2 + i) * COLUMNS + n * 8 + 2 * t + k] = x;
+            }
+    }
+    if (args.kind == 0) return;
+    sync_block();
+    const int n_parts = (int)gridDim.x;
+    const int64_t part = ((int64_t)image * n_parts + (int)blockIdx.x) * 2 * width + first_plane * 8;
+    const bool mine = thread < COLUMNS && first_plane * 8 + thread < width;
+    auto total = [&](int i) {
+        float x = 0.f;
+        for (int w = 0; w < N_WARPS; w++) x += sums[(w * 2 + i) * COLUMNS + thread];
+        return x;
+    };
+    if (of_norm) {
+        if (mine) args.parts.write(part + thread, total(0));
+        if (mine) args.parts.write(part + width + thread, total(1));
+        return;
+    }
+    const int count = min(tile_h, rows - row0) * min(tile_w, columns - column0);
+    const int means = N_WARPS * 2 * COLUMNS;
+    if (thread < COLUMNS) sums[means + thread] = total(0) / (float)count;
+    if (mine) args.parts.write(part + thread, sums[means + thread]);
+    sync_block();
+    UNROLL for (int n = 0; n < PLANES; n++)
+        UNROLL for (int k = 0; k < 2; k++) {
+            float mean = sums[means + n * 8 + 2 * t + k], squares = 0.f;
+            UNROLL for (int m = 0; m < TILES; m++)
+                UNROLL for (int half = 0; half < 2; half++) {
+                    int p = (warp * TILES + m) * 16 + g + 8 * half;
+                    int i = row0 + (p >> args.tile_w_log2), j = column0 + (p & (tile_w - 1));
+                    float d = sum[m][n][2 * half + k] - mean;
+                    if (i < rows && j < columns) squares += d * d;
+                }
+            UNROLL for (int mask = 4; mask < 32; mask *= 2) squares += shuffle_xor(squares, mask);
+            if (g == 0) sums[(warp * 2 + 1) * COLUMNS + n * 8 + 2 * t + k] = squares;
+        }
+    sync_block();
+    if (mine) args.parts.write(part + width + thread, total(1));
+}
+
+#define CONV(name, PLANES, TILES) \
+    KERNEL(name, ConvArgs, 256, 1) { conv_tiled<PLANES, TILES>(args); }
+CONV(conv_tiled_1_small, 1, 1)
+CONV(conv_tiled_2_small, 2, 1)
+CONV(conv_tiled_3_small, 3, 1)
+CONV(conv_tiled_4_small, 4, 1)
+CONV(conv_tiled_5_small, 5, 1)
+CONV(conv_tiled_6_small, 6, 1)
+CONV(conv_tiled_8_small, 8, 1)
+CONV(conv_tiled_1_large, 1, 4)
+CONV(conv_tiled_2_large, 2, 4)
+CONV(conv_tiled_3_large, 3, 4)
+CONV(conv_tiled_4_large, 4, 4)
+CONV(conv_tiled_5_large, 5, 4)
+CONV(conv_tiled_6_large, 6, 4)
+CONV(conv_tiled_8_large, 8, 4)

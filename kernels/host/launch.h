@@ -1,0 +1,31 @@
+// How a kernel is run: the order of its threads and blocks, and what is counted.
+#pragma once
+#include <string>
+
+#include "runner.h"
+
+namespace host {
+
+// Of the threads of a block and of the blocks of a grid. Ascending, warps go on together, from one
+// primitive to the next; descending, each runs as far as it comes before the next one does.
+enum class Order : uint32_t { Ascending, Descending, Random };
+
+struct Mode {
+    Order order;
+    uint32_t copies_early;  // asynchronous copies land at once, not as late as they may
+};
+
+struct Counters {
+    uint64_t bytes_read, bytes_written;  // of global memory, by all threads
+    uint64_t flops;                      // of matrix products
+    uint64_t matrix_loads, barriers, launches;
+};
+
+extern thread_local Counters counters;
+extern thread_local unsigned block_number;  // in the grid, x fastest
+
+// Runs every block. Empty, or what went wrong, with kernel, block and thread.
+std::string run(const Kernel& kernel, Index grid, unsigned n_threads, uint32_t shared_bytes,
+                const void* args, const Mode& mode);
+
+}  // namespace host

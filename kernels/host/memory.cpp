@@ -1,0 +1,82 @@
+// Allocations, and the checks of every access to global memory.
+#include <vector>
+
+#include "memory.h"
+
+#include "launch.h"
+
+namespace host {
+
+thread_local Memory* memory;
+thread_local unsigned block_number;
+
+constexpr size_t ALIGNMENT = 256;  // of an allocation, as a GPU's
+
+void* Memory::allocate(size_t bytes) {
+    Allocation a;
+    a.room.reset(new (std::nothrow) unsigned char[bytes + ALIGNMENT]());
+    if (!a.room) return nullptr;
+    a.data = a.room.get() + ALIGNMENT - (uintptr_t)a.room.get() % ALIGNMENT;
+    a.bytes = bytes;
+    a.written.resize(bytes / 2 + 1);
+    void* data = a.data;
+    allocations.emplace((uintptr_t)data, std::move(a));
+    last = nullptr;
+    return data;
+}
+
+bool Memory::release(void* data) {
+    last = nullptr;
+    return allocations.erase((uintptr_t)data) == 1;
+}
+
+Memory::Allocation* Memory::find(const void* data, size_t bytes) {
+    auto holds = [&](const Allocation& a) {
+        auto p = (const unsigned char*)data;
+        return p >= a.data && p + bytes <= a.data + a.bytes;
+    };
+    if (last && holds(*last)) return last;
+    auto next = allocations.upper_bound((uintptr_t)data);
+    if (next == allocations.begin()) return nullptr;
+    Allocation& a = std::prev(next)->second;
+    return holds(a) ? last = &a : nullptr;
+}
+
+namespace {
+
+// The stamps of the accessed bytes, after the checks that reads and writes share.
+std::pair<uint64_t*, size_t> stamps(const void* p, size_t bytes, size_t alignment) {
+    if ((uintptr_t)p % alignment) fail("an access to global memory that is not aligned");
+    Memory::Allocation* a = memory->find(p, bytes);
+    if (!a) fail("an access outside of every allocation");
+    size_t first = (size_t)((const unsigned char*)p - a->data);
+    return {&a->written[first / 2], (first + bytes + 1) / 2 - first / 2};
+}
+
+uint64_t stamp_of_block() { return memory->launch << 32 | block_number; }
+
+bool of_this_launch(uint64_t stamp) { return stamp >> 32 == memory->launch; }
+
+}  // namespace
+
+void read(const void* from, size_t bytes, size_t alignment, bool never_written) {
+    auto [stamp, n] = stamps(from, bytes, alignment);
+    counters.bytes_read += bytes;
+    for (size_t i = 0; i < n; i++) {
+        if (!of_this_launch(stamp[i])) continue;
+        if (never_written) fail("a read-only tensor that this launch writes");
+        if (stamp[i] != stamp_of_block()) fail("a read of what another block wrote");
+    }
+}
+
+void write(void* to, size_t bytes, size_t alignment) {
+    auto [stamp, n] = stamps(to, bytes, alignment);
+    counters.bytes_written += bytes;
+    for (size_t i = 0; i < n; i++) {
+        if (of_this_launch(stamp[i]) && stamp[i] != stamp_of_block())
+            fail("a write over what another block wrote");
+        stamp[i] = stamp_of_block();
+    }
+}
+
+}  // namespace host

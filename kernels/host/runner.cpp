@@ -1,0 +1,363 @@
+// Fibers, the order of threads, and the primitives of a block.
+#include "runner.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <vector>
+
+#include "launch.h"
+#include "memory.h"
+
+namespace host {
+
+thread_local Fiber* fiber;
+thread_local Index block, block_size, grid_size;
+
+namespace {
+
+// A copy from global to shared memory that was issued and not waited for.
+struct Copy {
+    uint32_t to;
+    const void* from;
+    bool valid;
+};
+
+// Lanes that have arrived at a primitive of their warp, with what they brought.
+struct Warp {
+    unsigned arrived = 0;
+    const char* where = nullptr;
+    const void* in[32];
+    void* out[32];
+};
+
+constexpr size_t STACK_BYTES = 64 << 10;
+constexpr size_t SHARED_ALIGNMENT = 1024;
+
+struct Block {
+    const Kernel* kernel;
+    const void* args;
+    unsigned char* shared;
+    uint32_t shared_bytes;
+    std::vector<Fiber> fibers;
+    std::vector<Warp> warps;
+    std::vector<std::vector<std::vector<Copy>>> copies;  // of each thread, of each group
+    std::vector<unsigned char> stacks;
+    void* scheduler;
+    unsigned n_running;
+    bool copies_early;
+    char failure[512];
+};
+
+thread_local Block* current;
+
+extern "C" void host_switch(void** from, void* to);
+// Saves what the calling convention of x86-64 keeps, changes stacks, and restores.
+asm(R"(
+.text
+.globl host_switch
+.type host_switch,@function
+host_switch:
+  pushq %rbp; pushq %rbx; pushq %r12; pushq %r13; pushq %r14; pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15; popq %r14; popq %r13; popq %r12; popq %rbx; popq %rbp
+  ret
+)");
+
+void to_scheduler() { host_switch(&fiber->stack_pointer, current->scheduler); }
+
+void run_thread() {
+    current->kernel->body(current->args);
+    for (auto& group : current->copies[fiber->number])
+        if (!group.empty()) fail("a thread ends with copies that it never waited for");
+    fiber->state = Fiber::Ended;
+    current->n_running--;
+    to_scheduler();
+    abort();  // an ended fiber never runs again
+}
+
+void start_fiber(Fiber& f, unsigned number) {
+    f.number = number;
+    f.thread = {number, 0, 0};
+    f.state = Fiber::Ready;
+    f.where = nullptr;
+    void** top = (void**)(current->stacks.data() + (number + 1) * STACK_BYTES);
+    top = (void**)((uintptr_t)top & ~(uintptr_t)63);
+    *--top = nullptr;
+    *--top = (void*)run_thread;
+    for (int saved = 0; saved < 6; saved++) *--top = nullptr;
+    f.stack_pointer = top;
+}
+
+// Puts the numbers below `n` in the launch's order.
+struct Orderer {
+    Order order;
+    uint32_t state = 12345;
+    void arrange(std::vector<unsigned>& list) {
+        if (order == Order::Random)
+            for (size_t i = list.size(); i > 1; i--) {
+                state = state * 1664525u + 1013904223u;
+                std::swap(list[i - 1], list[(state >> 8) % i]);
+            }
+    }
+};
+
+std::vector<unsigned> numbers(unsigned n, Order order) {
+    std::vector<unsigned> list(n);
+    for (unsigned i = 0; i < n; i++) list[i] = order == Order::Descending ? n - 1 - i : i;
+    return list;
+}
+
+void note_failure(const char* what) {
+    Block& b = *current;
+    if (!b.failure[0])
+        snprintf(b.failure, sizeof b.failure, "kernel %s, block (%u, %u, %u), thread %u%s%s: %s",
+                 b.kernel->name, block.x, block.y, block.z, fiber->number,
+                 fiber->where ? ", at " : "", fiber->where ? fiber->where : "", what);
+}
+
+// Every thread waits: lets them on where that is at the barrier, all together.
+void release_barrier() {
+    unsigned waiting = 0;
+    for (auto& f : current->fibers) {
+        waiting += f.state == Fiber::AtBarrier;
+        if (f.state == Fiber::InWarp) fiber = &f;
+    }
+    if (waiting != current->n_running)
+        return note_failure("threads wait for each other at different places");
+    if (waiting != current->fibers.size())
+        return note_failure("a barrier after which some threads have ended");
+    counters.barriers++;
+    for (auto& f : current->fibers) f.state = Fiber::Ready;
+}
+
+// Whether one of the 32 threads from place `first` of the order can go on.
+bool is_ready(size_t first, const std::vector<unsigned>& threads) {
+    for (size_t i = first; i < first + 32; i++)
+        if (current->fibers[threads[i]].state == Fiber::Ready) return true;
+    return false;
+}
+
+void run_block(Orderer& orderer, std::vector<unsigned>& threads) {
+    Block& b = *current;
+    memset(b.shared, 0xff, b.shared_bytes);
+    b.n_running = b.fibers.size();
+    b.copies.assign(b.fibers.size(), {{}});
+    b.warps.assign(b.fibers.size() / 32, Warp{});
+    for (unsigned i = 0; i < b.fibers.size(); i++) start_fiber(b.fibers[i], i);
+    while (b.n_running > 0 && !b.failure[0]) {
+        bool ran = false;
+        orderer.arrange(threads);
+        for (size_t i = 0; i < threads.size(); i++) {
+            Fiber& f = b.fibers[threads[i]];
+            if (f.state == Fiber::Ready) {
+                ran = true;
+                fiber = &f;
+                host_switch(&b.scheduler, f.stack_pointer);
+                if (b.failure[0]) return;
+            }
+            // A warp alone, as far as it comes without the others.
+            if (orderer.order == Order::Descending && i % 32 == 31 && is_ready(i / 32 * 32, threads))
+                i = i / 32 * 32 - 1;
+        }
+        if (!ran) {
+            fiber = &b.fibers[0];
+            release_barrier();
+        }
+    }
+}
+
+}  // namespace
+
+thread_local Counters counters;
+
+void fail(const char* what) {
+    note_failure(what);
+    to_scheduler();
+    abort();  // nothing runs after a failure
+}
+
+std::string run(const Kernel& kernel, Index grid, unsigned n_threads, uint32_t shared_bytes,
+                const void* args, const Mode& mode) {
+    Block b{};
+    b.kernel = &kernel;
+    b.args = args;
+    b.shared_bytes = shared_bytes;
+    b.copies_early = mode.copies_early;
+    std::vector<unsigned char> shared(shared_bytes + SHARED_ALIGNMENT);
+    b.shared = shared.data() + SHARED_ALIGNMENT - (uintptr_t)shared.data() % SHARED_ALIGNMENT;
+    b.fibers.resize(n_threads);
+    b.stacks.resize(n_threads * STACK_BYTES);
+    Block* outer = current;
+    current = &b;
+    grid_size = grid;
+    block_size = {n_threads, 1, 1};
+    Orderer orderer{mode.order};
+    auto blocks = numbers(grid.x * grid.y * grid.z, mode.order);
+    auto threads = numbers(n_threads, mode.order);
+    orderer.arrange(blocks);
+    for (unsigned i : blocks) {
+        block = {i % grid.x, i / grid.x % grid.y, i / grid.x / grid.y};
+        block_number = i;
+        run_block(orderer, threads);
+        if (b.failure[0]) break;
+    }
+    current = outer;
+    return b.failure;
+}
+
+void* shared(uint32_t offset, size_t bytes, size_t alignment) {
+    if (offset % alignment) fail("a shared array that is not aligned");
+    if (offset + bytes > current->shared_bytes) fail("a shared array beyond the shared memory");
+    return current->shared + offset;
+}
+
+void sync_block() {
+    fiber->state = Fiber::AtBarrier;
+    fiber->where = "sync_block";
+    to_scheduler();
+    fiber->where = nullptr;
+}
+
+// ---- copies: as late as allowed, or at once -----------------------------------------------------
+
+static void land(const Copy& copy) {
+    if (copy.valid)
+        memcpy(current->shared + copy.to, copy.from, 16);
+    else
+        memset(current->shared + copy.to, 0, 16);
+}
+
+void copy_async(uint32_t to, const void* from, bool valid) {
+    if (to % 16) fail("a copy to shared memory that is not aligned");
+    if (to + 16 > current->shared_bytes) fail("a copy beyond the shared memory");
+    if (valid) read(from, 16, 16, true);
+    Copy copy{to, from, valid};
+    if (current->copies_early) {
+        land(copy);
+        return;
+    }
+    for (int i = 0; i < 8; i++) {
+        uint16_t poison = 0x7fc1;  // a bfloat16 that is not a number
+        memcpy(current->shared + to + 2 * i, &poison, 2);
+    }
+    current->copies[fiber->number].back().push_back(copy);
+}
+
+void commit_copies() { current->copies[fiber->number].push_back({}); }
+
+void wait_copies(int under_way) {
+    auto& groups = current->copies[fiber->number];
+    // The last group is the one that is not yet committed.
+    while ((int)groups.size() > under_way + 1) {
+        for (auto& copy : groups.front()) land(copy);
+        groups.erase(groups.begin());
+    }
+}
+
+// ---- primitives of a warp -----------------------------------------------------------------------
+
+// Lanes bring `in` and take `out`; the last one to arrive does `work` for all.
+template <class Work>
+static void in_warp(const char* where, const void* in, void* out, Work work) {
+    Warp& warp = current->warps[fiber->number / 32];
+    unsigned lane = fiber->number % 32;
+    if (warp.arrived && warp.where != where) fail("lanes of a warp at different primitives");
+    warp.where = where;
+    warp.in[lane] = in;
+    warp.out[lane] = out;
+    warp.arrived |= 1u << lane;
+    fiber->where = where;
+    if (warp.arrived != 0xffffffffu) {
+        fiber->state = Fiber::InWarp;
+        to_scheduler();
+        fiber->where = nullptr;
+        return;
+    }
+    warp.arrived = 0;
+    work(warp.in, warp.out);
+    unsigned first = fiber->number / 32 * 32;
+    for (unsigned i = first; i < first + 32; i++) current->fibers[i].state = Fiber::Ready;
+    fiber->where = nullptr;
+}
+
+float shuffle_xor(float x, int mask) {
+    struct In {
+        float x;
+        int mask;
+    } in{x, mask};
+    float out;
+    in_warp("shuffle_xor", &in, &out, [](const void** in, void** out) {
+        for (int lane = 0; lane < 32; lane++) {
+            int other = lane ^ ((const In*)in[lane])->mask;
+            *(float*)out[lane] = ((const In*)in[other])->x;
+        }
+    });
+    return out;
+}
+
+void load_matrices(uint32_t row, uint32_t (&out)[4], bool transposed) {
+    struct In {
+        uint32_t row;
+        bool transposed;
+    } in{row, transposed};
+    const char* where = transposed ? "load_matrices_transposed" : "load_matrices";
+    in_warp(where, &in, out, [](const void** in, void** out) {
+        uint16_t value[32][8];  // of each row
+        for (int lane = 0; lane < 32; lane++) {
+            uint32_t row = ((const In*)in[lane])->row;
+            if (row % 16) fail("a row of a matrix that is not aligned");
+            if (row + 16 > current->shared_bytes) fail("a row of a matrix beyond shared memory");
+            memcpy(value[lane], current->shared + row, 16);
+        }
+        counters.matrix_loads++;
+        bool transposed = ((const In*)in[0])->transposed;
+        for (int lane = 0; lane < 32; lane++)
+            for (int m = 0; m < 4; m++) {
+                int g = lane / 4, t = lane % 4 * 2;
+                uint32_t first = transposed ? value[8 * m + t][g] : value[8 * m + g][t];
+                uint32_t second = transposed ? value[8 * m + t + 1][g] : value[8 * m + g][t + 1];
+                ((uint32_t*)out[lane])[m] = first | second << 16;
+            }
+    });
+}
+
+static float bf16_to_float(uint32_t bits) {
+    bits <<= 16;
+    float x;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+
+void multiply_add(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    struct In {
+        const uint32_t* a;
+        uint32_t b[2];
+    } in{a, {b0, b1}};
+    in_warp("multiply_add", &in, d, [](const void** in, void** out) {
+        float a[16][16], b[16][8];
+        for (int lane = 0; lane < 32; lane++) {
+            const In& of = *(const In*)in[lane];
+            int g = lane / 4, t = lane % 4 * 2;
+            for (int i = 0; i < 8; i++) {  // register i / 2, half i % 2
+                int row = g + (i / 2 % 2) * 8, column = t + (i / 4) * 8 + i % 2;
+                a[row][column] = bf16_to_float(of.a[i / 2] >> (i % 2 * 16) & 0xffff);
+            }
+            for (int i = 0; i < 4; i++)
+                b[t + (i / 2) * 8 + i % 2][g] = bf16_to_float(of.b[i / 2] >> (i % 2 * 16) & 0xffff);
+        }
+        float d[16][8] = {};
+        for (int row = 0; row < 16; row++)
+            for (int k = 0; k < 16; k++)
+                for (int column = 0; column < 8; column++) d[row][column] += a[row][k] * b[k][column];
+        counters.flops += 2 * 16 * 16 * 8;
+        for (int lane = 0; lane < 32; lane++) {
+            int g = lane / 4, t = lane % 4 * 2;
+            float* to = (float*)out[lane];
+            for (int i = 0; i < 4; i++) to[i] += d[g + i / 2 * 8][t + i % 2];
+        }
+    });
+}
+
+}  // namespace host

@@ -1,0 +1,244 @@
+//! Launches of the gradient of a convolution to its filters.
+
+use super::conv::{ConvSource, MAX_CHUNKS, MAX_SOURCES};
+use super::conv_tiling::{fitting, pairs};
+use super::declare::{In, Out, Pixel, structs};
+use super::launches::Launches;
+use crate::graph::step::{Conv, ConvId};
+use crate::shape::PLANE;
+
+structs! {
+    /// Of `conv_filter_tiled`.
+    struct ConvFilterArgs {
+        sources: [ConvSource; MAX_SOURCES],
+        chunks: [u32; MAX_CHUNKS],
+        dy: In<Pixel>,
+        partials: Out<f32>,
+        n_chunks: i32,
+        n_images: i32,
+        images: i32,
+        planes: i32,
+        h: i32,
+        w: i32,
+        stride_h: i32,
+        stride_w: i32,
+        tile_h_log2: i32,
+        tile_w_log2: i32,
+        tiles_h: i32,
+        tiles_w: i32,
+        halo_h: i32,
+        halo_w: i32,
+    }
+
+    /// Of `conv_filter_sum`.
+    struct ConvFilterSumArgs {
+        partials: In<f32>,
+        lanes: In<i32>,
+        dw: Out<f32>,
+        splits: i32,
+        n_chunks: i32,
+        taps: i32,
+        columns: i32,
+        n_filters: i32,
+        n_channels: i32,
+    }
+
+    /// Of `conv_filter_direct`.
+    struct ConvFilterDirectArgs {
+        x: In<Pixel>,
+        dy: In<Pixel>,
+        channels: In<i32>,
+        dw: Out<f32>,
+        n_images: i32,
+        x_planes: i32,
+        x_h: i32,
+        x_w: i32,
+        planes: i32,
+        h: i32,
+        w: i32,
+        kh: i32,
+        kw: i32,
+        stride_h: i32,
+        stride_w: i32,
+        n_filters: i32,
+        n_channels: i32,
+        reserved: i32,
+    }
+}
+
+/// How `conv_filter_tiled` is run; a function of the shapes and of the device's shared memory.
+struct Tiling {
+    /// Planes of dy of a block, and taps of a block.
+    planes: usize,
+    taps: usize,
+    /// Rows and columns of a tile of dy, powers of two.
+    tile: [usize; 2],
+    halo: [usize; 2],
+    chunks: usize,
+    /// Images of a split.
+    images: usize,
+    shared_bytes: usize,
+}
+
+/// Kernels by planes, with the taps of each.
+const KERNELS: [(usize, usize, &str); 7] = [
+    (1, 7, "conv_filter_tiled_1"),
+    (2, 7, "conv_filter_tiled_2"),
+    (3, 7, "conv_filter_tiled_3"),
+    (4, 7, "conv_filter_tiled_4"),
+    (5, 5, "conv_filter_tiled_5"),
+    (6, 5, "conv_filter_tiled_6"),
+    (8, 5, "conv_filter_tiled_8"),
+];
+/// Pixels of the largest tile: two times 16 for each of 8 warps.
+const MAX_PIXELS: usize = 256;
+/// Blocks to aim at: four for each multiprocessor of the largest GPUs.
+const BLOCKS: usize = 528;
+
+impl Tiling {
+    fn new(conv: &Conv, batch: usize, shared_limit: usize) -> Option<Tiling> {
+        let n_planes: usize = conv.sources.iter().map(|s| s.shape.planes()).sum();
+        if conv.sources.len() > MAX_SOURCES || n_planes > 2 * MAX_CHUNKS {
+            return None;
+        }
+        let all_planes = conv.output.planes();
+        let groups = all_planes.div_ceil(8);
+        let planes = all_planes.div_ceil(groups);
+        let (planes, taps, _) = *KERNELS.iter().find(|(p, ..)| *p >= planes)?;
+        let mut pixels = MAX_PIXELS;
+        loop {
+            let tile_w = conv.output.w.next_power_of_two().clamp(8, 32).min(pixels);
+            let tile = [pixels / tile_w, tile_w];
+            let halo = [0, 1].map(|i| (tile[i] - 1) * conv.stride[i] + conv.filter[i]);
+            let pipeline = 2 * 16 * (2 * halo[0] * halo[1] + planes * pixels);
+            let sums = 4 * taps * 16 * PLANE * planes;
+            let shared_bytes = pipeline.max(sums);
+            if shared_bytes <= shared_limit {
+                let chunks = n_planes.div_ceil(2);
+                let tap_groups = (conv.filter[0] * conv.filter[1]).div_ceil(taps);
+                let blocks = chunks * tap_groups * all_planes.div_ceil(planes);
+                let splits = BLOCKS.div_ceil(blocks).clamp(1, batch);
+                return Some(Tiling {
+                    planes,
+                    taps,
+                    tile,
+                    halo,
+                    chunks,
+                    images: batch.div_ceil(splits),
+                    shared_bytes,
+                });
+            }
+            pixels /= 2;
+            if pixels < 16 {
+                return None;
+            }
+        }
+    }
+
+    fn splits(&self, batch: usize) -> usize {
+        batch.div_ceil(self.images)
+    }
+}
+
+/// Bytes of the parts of the gradient to a convolution's filters.
+pub fn partials_bytes(conv: &Conv, batch: usize, shared_limit: usize) -> usize {
+    let Some(tiling) = Tiling::new(conv, batch, shared_limit) else {
+        return 0;
+    };
+    let columns = PLANE * conv.output.planes();
+    let taps = conv.filter[0] * conv.filter[1];
+    4 * tiling.splits(batch) * tiling.chunks * taps * 16 * columns
+}
+
+impl Launches<'_> {
+    pub(super) fn conv_bwd_filter(&mut self, id: ConvId) {
+        let conv = self.plan.conv(id);
+        let tiling = Tiling::new(conv, self.batch(), self.limits.shared_bytes);
+        let mut lists = fitting(self.conv_sources(conv));
+        match tiling {
+            Some(tiling) if lists.len() == 1 => {
+                self.conv_filter_tiled(conv, &lists.remove(0), &tiling);
+            }
+            _ => self.conv_filter_direct(conv),
+        }
+    }
+
+    fn conv_filter_tiled(&mut self, conv: &Conv, sources: &[ConvSource], tiling: &Tiling) {
+        let plan = self.plan;
+        let taps = conv.filter[0] * conv.filter[1];
+        let columns = PLANE * conv.output.planes();
+        let [h, w] = [conv.output.h, conv.output.w];
+        let mut args: ConvFilterArgs = bytemuck::Zeroable::zeroed();
+        args.sources[..sources.len()].copy_from_slice(sources);
+        let chunks = pairs(sources);
+        args.chunks[..chunks.len()].copy_from_slice(&chunks);
+        args.dy = self.input(conv.y);
+        args.partials = self.output(plan.scratch);
+        args.n_chunks = chunks.len() as i32;
+        args.n_images = self.batch() as i32;
+        args.images = tiling.images as i32;
+        args.planes = conv.output.planes() as i32;
+        [args.h, args.w] = [h as i32, w as i32];
+        [args.stride_h, args.stride_w] = conv.stride.map(|stride| stride as i32);
+        args.tile_h_log2 = tiling.tile[0].ilog2() as i32;
+        args.tile_w_log2 = tiling.tile[1].ilog2() as i32;
+        args.tiles_h = h.div_ceil(tiling.tile[0]) as i32;
+        args.tiles_w = w.div_ceil(tiling.tile[1]) as i32;
+        [args.halo_h, args.halo_w] = tiling.halo.map(|halo| halo as i32);
+        let splits = tiling.splits(self.batch());
+        let grid = [
+            chunks.len() * taps.div_ceil(tiling.taps),
+            splits,
+            conv.output.planes().div_ceil(tiling.planes),
+        ];
+        let (.., kernel) = KERNELS
+            .into_iter()
+            .find(|(planes, ..)| *planes == tiling.planes)
+            .expect("the tiling is of a kernel");
+        self.push_shared(kernel, grid, 256, tiling.shared_bytes, &args);
+        let weights = conv.output.c() * conv.input.c() * taps;
+        let args = ConvFilterSumArgs {
+            partials: self.input(plan.scratch),
+            lanes: self.tables.lanes(&conv.input),
+            dw: self.output_span(plan.gradients, conv.weight),
+            splits: splits as i32,
+            n_chunks: chunks.len() as i32,
+            taps: taps as i32,
+            columns: columns as i32,
+            n_filters: conv.output.c() as i32,
+            n_channels: conv.input.c() as i32,
+        };
+        self.push("conv_filter_sum", [weights.div_ceil(256), 1, 1], 256, &args);
+    }
+
+    fn conv_filter_direct(&mut self, conv: &Conv) {
+        let mut first_lane = 0;
+        for source in &conv.sources {
+            let channels = self.tables.channels(&conv.input);
+            let args = ConvFilterDirectArgs {
+                x: self.input(source.buffer),
+                dy: self.input(conv.y),
+                channels: In::at(channels.0 + 4 * first_lane as u64),
+                dw: self.output_span(self.plan.gradients, conv.weight),
+                n_images: self.batch() as i32,
+                x_planes: source.shape.planes() as i32,
+                x_h: source.shape.h as i32,
+                x_w: source.shape.w as i32,
+                planes: conv.output.planes() as i32,
+                h: conv.output.h as i32,
+                w: conv.output.w as i32,
+                kh: conv.filter[0] as i32,
+                kw: conv.filter[1] as i32,
+                stride_h: conv.stride[0] as i32,
+                stride_w: conv.stride[1] as i32,
+                n_filters: conv.output.c() as i32,
+                n_channels: conv.input.c() as i32,
+                reserved: 0,
+            };
+            let taps = conv.filter[0] * conv.filter[1];
+            let grid = [taps, source.shape.planes(), conv.output.planes()];
+            self.push("conv_filter_direct", grid, 32, &args);
+            first_lane += PLANE * source.shape.planes();
+        }
+    }
+}

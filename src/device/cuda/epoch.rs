@@ -1,0 +1,57 @@
+//! What an epoch keeps on the device: rates, counters and results.
+
+use super::declare::{In, Out, structs};
+
+structs! {
+    /// Rates and sizes, set when an epoch begins.
+    struct Control {
+        learning_rate: f32,
+        momentum: f32,
+        weight_decay: f32,
+        epoch: i32,
+        n_records: i32,
+    }
+}
+
+/// Places among the counters, of which the first is the number of batches that have been run:
+/// images of the current batch.
+pub const N_IMAGES: usize = 1;
+/// Images whose largest logit was their label's.
+pub const CORRECT: usize = 2;
+/// 1 after a loss that was no number.
+pub const NOT_FINITE: usize = 3;
+/// Number of counters.
+pub const N_COUNTERS: usize = 4;
+
+/// Where all of it lies on the device.
+#[derive(Clone, Copy, Debug)]
+pub struct Epoch {
+    /// [`Control`].
+    pub control: u64,
+    /// Records in their order.
+    pub order: u64,
+    /// Labels of the batch.
+    pub labels: u64,
+    /// Batches, images, right images, and whether a loss was no number.
+    pub counters: u64,
+    /// Loss of each batch.
+    pub loss_sums: u64,
+    /// Of each block of the optimizer: 1 after a weight that was no number.
+    pub not_finite: u64,
+    /// Bytes of the data set's records, if the plan loads any.
+    pub records: u64,
+    /// Seed of crops and flips.
+    pub seed: u64,
+    /// Which views are loaded: 0 upsample-crop, 1 pad-crop, 2 none.
+    pub augment: i32,
+}
+
+impl Epoch {
+    pub(super) fn control(&self) -> In<Control> {
+        In::at(self.control)
+    }
+
+    pub(super) fn counters(&self) -> Out<i32> {
+        Out::at(self.counters)
+    }
+}

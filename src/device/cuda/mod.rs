@@ -1,0 +1,119 @@
+//! The CUDA device: bfloat16 activations in planes of 8 channels, f32 parameters, and the kernels
+//! of `kernels/`. A plan becomes a list of launches before anything runs; a GPU captures the list
+//! once and replays it.
+
+mod batchnorm;
+mod classifier;
+mod concat_pad;
+mod conv;
+mod conv_filter;
+mod conv_tiling;
+#[allow(clippy::multiple_bound_locations)] // in what bytemuck derives for generic structs
+pub mod declare;
+pub mod driver;
+mod epoch;
+mod gather;
+mod global_average_pool;
+pub mod gpu;
+mod launches;
+mod layout;
+mod lcn;
+mod load_batch;
+mod optim;
+mod pool;
+mod session;
+mod softmax_xent;
+mod tables;
+
+use super::{Device, DeviceError, Input, Session};
+use crate::graph::Shape;
+use crate::graph::plan::{Plan, Storage};
+use crate::graph::step::{self, Content};
+use declare::Declaration;
+use driver::{Driver, DriverError};
+use session::CudaSession;
+
+/// A GPU, or what executes its kernels.
+pub struct Cuda {
+    driver: Box<dyn Driver>,
+}
+
+impl Cuda {
+    /// The device of a driver.
+    pub fn new(driver: Box<dyn Driver>) -> Cuda {
+        Cuda { driver }
+    }
+
+    fn error(&self, error: DriverError) -> DeviceError {
+        let device = self.driver.describe();
+        match error {
+            DriverError::OutOfMemory { bytes } => DeviceError::OutOfMemory { device, bytes },
+            DriverError::Failed(_) | DriverError::Lost(_) => DeviceError::Failed {
+                device,
+                what: error.to_string(),
+            },
+        }
+    }
+}
+
+impl Storage for Cuda {
+    fn bytes(&self, content: &Content, batch: usize) -> usize {
+        match content {
+            Content::Images(shape) => 2 * batch * layout::image_len(shape),
+            Content::Statistics(shape) => conv::statistics_bytes(shape, batch),
+            Content::Values(n) => 4 * n,
+            Content::Bytes(n) => *n,
+        }
+    }
+
+    fn packed_bytes(&self, conv: &step::Conv, _: usize) -> usize {
+        conv::packed_bytes(conv)
+    }
+
+    fn scratch_bytes(&self, conv: &step::Conv, batch: usize) -> usize {
+        conv_filter::partials_bytes(conv, batch, self.driver.limits().shared_bytes)
+    }
+
+    fn lcn_scratch_bytes(&self, _: &Shape, _: usize) -> usize {
+        0 // it works in shared memory
+    }
+}
+
+impl Device for Cuda {
+    fn describe(&self) -> String {
+        self.driver.describe()
+    }
+
+    fn model(&self) -> String {
+        self.driver.model()
+    }
+
+    fn load<'a>(
+        &'a self,
+        plan: &'a Plan,
+        input: Option<Input<'a>>,
+    ) -> Result<Box<dyn Session + 'a>, DeviceError> {
+        Ok(Box::new(CudaSession::new(self, plan, input)?))
+    }
+}
+
+/// Every struct that host and kernels both declare.
+pub fn declarations() -> Vec<Declaration> {
+    [
+        batchnorm::declarations(),
+        classifier::declarations(),
+        concat_pad::declarations(),
+        conv::declarations(),
+        conv_filter::declarations(),
+        epoch::declarations(),
+        global_average_pool::declarations(),
+        lcn::declarations(),
+        load_batch::declarations(),
+        optim::declarations(),
+        pool::declarations(),
+        softmax_xent::declarations(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

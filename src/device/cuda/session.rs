@@ -1,0 +1,332 @@
+//! A plan on a GPU: its memory, its launches, captured once, and what an epoch leaves.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::Cuda;
+use super::driver::{DriverError, Graph, Launch, Stream};
+use super::epoch::{self, Control, Epoch};
+use super::launches::{Launches, Parts};
+use super::layout::{from_planes, to_planes};
+use super::optim;
+use super::tables::Tables;
+use crate::data::{Augment, Dataset};
+use crate::device::arena::GUARD;
+use crate::device::{self, DeviceError, Input, List, Results, Session};
+use crate::graph::Shape;
+use crate::graph::plan::Plan;
+use crate::graph::step::{BufferId, Content, Step};
+
+/// Batches of an epoch at least, for plans that load no data.
+const LEAST_BATCHES: usize = 64;
+
+/// A plan with all that it needs to run.
+pub struct CudaSession<'a> {
+    cuda: &'a Cuda,
+    plan: &'a Plan,
+    stream: Box<dyn Stream + 'a>,
+    arena: u64,
+    epoch: Epoch,
+    /// Records and batches of an epoch at most.
+    capacity: usize,
+    /// Blocks of the optimizer.
+    n_blocks: usize,
+    /// How the parts of each buffer of statistics lie.
+    parts: HashMap<BufferId, Parts>,
+    lists: [Captured; 3],
+    /// Guard bands in bytes, each with the number of the buffer before it.
+    guards: Vec<(usize, Range<usize>)>,
+    /// Batches whose loss was computed since the epoch began.
+    n_losses: usize,
+    /// What went wrong first.
+    failure: Option<DriverError>,
+}
+
+/// A list of launches, and the graph of it once it has run.
+struct Captured {
+    launches: Vec<Launch>,
+    graph: Option<Graph>,
+}
+
+impl<'a> CudaSession<'a> {
+    pub fn new(
+        cuda: &'a Cuda,
+        plan: &'a Plan,
+        input: Option<Input<'a>>,
+    ) -> Result<CudaSession<'a>, DeviceError> {
+        let session = CudaSession::open(cuda, plan, input);
+        session.map_err(|error| cuda.error(error))
+    }
+
+    fn open(
+        cuda: &'a Cuda,
+        plan: &'a Plan,
+        input: Option<Input<'a>>,
+    ) -> Result<CudaSession<'a>, DriverError> {
+        let mut stream = cuda.driver.stream()?;
+        let records = input.map_or(0, |input| n_records(input.dataset));
+        let capacity = records.max(LEAST_BATCHES * plan.batch);
+        let Content::Values(n_weights) = plan.buffer(plan.weights).content else {
+            unreachable!("weights are values");
+        };
+        let n_blocks = optim::n_blocks(n_weights);
+        let arena = stream.allocate(plan.arena_bytes.max(1))?;
+        let mut tables = Tables::new(plan);
+        tables.address = stream.allocate((4 * tables.values.len()).max(1))?;
+        stream.write(tables.address, bytemuck::cast_slice(&tables.values))?;
+        let epoch = Epoch {
+            control: stream.allocate(size_of::<Control>())?,
+            order: stream.allocate(4 * capacity)?,
+            labels: stream.allocate(4 * plan.batch)?,
+            counters: stream.allocate(4 * epoch::N_COUNTERS)?,
+            loss_sums: stream.allocate(8 * capacity)?,
+            not_finite: stream.allocate((4 * n_blocks).max(1))?,
+            records: match input {
+                Some(input) => upload(&mut *stream, input.dataset)?,
+                None => 0,
+            },
+            seed: input.map_or(0, |input| input.seed),
+            augment: match input.map_or(Augment::None, |input| input.augment) {
+                Augment::UpsampleCrop => 0,
+                Augment::PadCrop => 1,
+                Augment::None => 2,
+            },
+        };
+        let mut launches = Launches::new(plan, cuda.driver.limits(), arena, &tables, epoch);
+        let lists = [&plan.prepare, &plan.train, &plan.evaluate].map(|steps| Captured {
+            launches: launches.of(steps),
+            graph: None,
+        });
+        let guards = plan.guard_bands();
+        for (_, band) in &guards {
+            let pattern = vec![GUARD; band.len() / 4];
+            stream.write(arena + band.start as u64, bytemuck::cast_slice(&pattern))?;
+        }
+        Ok(CudaSession {
+            cuda,
+            plan,
+            stream,
+            arena,
+            epoch,
+            capacity,
+            n_blocks,
+            parts: launches.into_parts(),
+            lists,
+            guards,
+            n_losses: 0,
+            failure: None,
+        })
+    }
+
+    /// Keeps the first thing that went wrong; nothing is done after it.
+    fn attempt(&mut self, work: impl FnOnce(&mut Self) -> Result<(), DriverError>) {
+        if self.failure.is_none() {
+            self.failure = work(self).err();
+        }
+    }
+
+    fn address(&self, buffer: BufferId) -> u64 {
+        self.arena + self.plan.buffer(buffer).offset as u64
+    }
+
+    fn fetch<T: bytemuck::Pod>(&mut self, from: u64, n: usize) -> Result<Vec<T>, DeviceError> {
+        let mut values = vec![T::zeroed(); n];
+        self.attempt(|session| {
+            session
+                .stream
+                .read(from, bytemuck::cast_slice_mut(&mut values))
+        });
+        match &self.failure {
+            None => Ok(values),
+            Some(error) => Err(self.cuda.error(error.clone())),
+        }
+    }
+
+    fn replay(&mut self, list: usize, times: usize) -> Result<(), DriverError> {
+        let Captured { launches, graph } = &mut self.lists[list];
+        let graph = match *graph {
+            Some(graph) => graph,
+            None => {
+                self.stream.begin_capture()?;
+                for launch in launches.iter() {
+                    self.stream.launch(launch)?;
+                }
+                *graph.insert(self.stream.end_capture()?)
+            }
+        };
+        (0..times).try_for_each(|_| self.stream.replay(graph))
+    }
+
+    /// The parts of each image's statistics as one: `[n][2][8 planes]`.
+    fn statistics(&mut self, buffer: BufferId, shape: &Shape) -> Result<Vec<f64>, DeviceError> {
+        let len = shape.statistics_len();
+        let Some(parts) = self.parts.get(&buffer).copied() else {
+            return Ok(vec![0.0; self.plan.batch * len]);
+        };
+        let n = self.plan.batch * parts.per_image * len;
+        let values: Vec<f32> = self.fetch(self.address(buffer), n)?;
+        let are_moments = !self.plan.norms.iter().any(|norm| norm.dz_sums == buffer);
+        let images = values.chunks_exact(parts.per_image * len);
+        Ok(images
+            .flat_map(|image| {
+                let rows: Vec<&[f32]> = image.chunks_exact(len).collect();
+                match are_moments {
+                    true => join_moments(&rows, shape, parts.tile),
+                    false => (0..len)
+                        .map(|i| rows.iter().map(|row| f64::from(row[i])).sum())
+                        .collect(),
+                }
+            })
+            .collect())
+    }
+}
+
+/// Mean and sum of squared differences of an image from those of its tiles.
+fn join_moments(tiles: &[&[f32]], shape: &Shape, tile: [usize; 2]) -> Vec<f64> {
+    let across = shape.w.div_ceil(tile[1]);
+    let count = |i: usize| {
+        let h = tile[0].min(shape.h - i / across * tile[0]);
+        let w = tile[1].min(shape.w - i % across * tile[1]);
+        (h * w) as f64
+    };
+    let width = tiles[0].len() / 2;
+    let total = (shape.h * shape.w) as f64;
+    let each = |of: &dyn Fn(usize) -> f64| (0..tiles.len()).map(of).sum::<f64>();
+    let value = |i: usize, lane: usize| f64::from(tiles[i][lane]);
+    let mean = |lane: usize| each(&|i| count(i) * value(i, lane)) / total;
+    let squares = |lane: usize| {
+        let mean = mean(lane);
+        each(&|i| value(i, width + lane) + count(i) * (value(i, lane) - mean).powi(2))
+    };
+    (0..width)
+        .map(mean)
+        .chain((0..width).map(squares))
+        .collect()
+}
+
+fn n_records(dataset: &Dataset) -> usize {
+    dataset.n_train() + dataset.n_test()
+}
+
+/// The bytes of all records, one after the other.
+fn upload(stream: &mut dyn Stream, dataset: &Dataset) -> Result<u64, DriverError> {
+    const CHUNK: usize = 1024;
+    let n = n_records(dataset);
+    let record_bytes = 1 + crate::data::IMAGE_BYTES;
+    let address = stream.allocate(n * record_bytes)?;
+    let mut bytes = Vec::with_capacity(CHUNK * record_bytes);
+    for first in (0..n).step_by(CHUNK) {
+        bytes.clear();
+        for record in first..n.min(first + CHUNK) {
+            let (label, image) = dataset.record(record);
+            bytes.push(label);
+            bytes.extend_from_slice(image);
+        }
+        stream.write(address + (first * record_bytes) as u64, &bytes)?;
+    }
+    Ok(address)
+}
+
+impl Session for CudaSession<'_> {
+    fn write(&mut self, buffer: BufferId, values: &[f64]) {
+        let (plan, address) = (self.plan, self.address(buffer));
+        self.attempt(|session| match &plan.buffer(buffer).content {
+            Content::Images(shape) => {
+                let planes = to_planes(shape, values);
+                session.stream.write(address, bytemuck::cast_slice(&planes))
+            }
+            Content::Values(_) | Content::Statistics(_) | Content::Bytes(_) => {
+                let values: Vec<f32> = values.iter().map(|&x| x as f32).collect();
+                session.stream.write(address, bytemuck::cast_slice(&values))
+            }
+        });
+    }
+
+    fn read(&mut self, buffer: BufferId) -> Result<Vec<f64>, DeviceError> {
+        let (plan, address) = (self.plan, self.address(buffer));
+        match &plan.buffer(buffer).content {
+            Content::Images(shape) => {
+                let n = plan.batch * super::layout::image_len(shape);
+                let planes: Vec<u16> = self.fetch(address, n)?;
+                Ok(from_planes(shape, &planes))
+            }
+            Content::Statistics(shape) => self.statistics(buffer, shape),
+            Content::Values(n) => {
+                let values: Vec<f32> = self.fetch(address, *n)?;
+                Ok(values.into_iter().map(f64::from).collect())
+            }
+            Content::Bytes(_) => Ok(vec![]),
+        }
+    }
+
+    fn begin(&mut self, order: &[u32], control: device::Control) {
+        assert!(
+            order.len() <= self.capacity,
+            "an epoch has at most the records of the data set"
+        );
+        self.n_losses = 0;
+        let on_device = Control {
+            learning_rate: control.learning_rate,
+            momentum: control.momentum,
+            weight_decay: control.weight_decay,
+            epoch: control.epoch.map_or(-1, |epoch| epoch as i32),
+            n_records: order.len() as i32,
+        };
+        let mut counters = [0i32; epoch::N_COUNTERS];
+        counters[epoch::N_IMAGES] = self.plan.batch as i32;
+        let finite = vec![0i32; self.n_blocks];
+        self.attempt(|session| {
+            let places = session.epoch;
+            let stream = &mut session.stream;
+            stream.write(places.control, bytemuck::bytes_of(&on_device))?;
+            stream.write(places.order, bytemuck::cast_slice(order))?;
+            stream.write(places.counters, bytemuck::bytes_of(&counters))?;
+            stream.write(places.not_finite, bytemuck::cast_slice(&finite))
+        });
+    }
+
+    fn set_labels(&mut self, labels: &[u8]) {
+        let n_images = labels.len() as i32;
+        let labels: Vec<i32> = labels.iter().map(|&label| i32::from(label)).collect();
+        self.attempt(|session| {
+            let places = session.epoch;
+            let stream = &mut session.stream;
+            stream.write(places.labels, bytemuck::cast_slice(&labels))?;
+            let counter = places.counters + 4 * epoch::N_IMAGES as u64;
+            stream.write(counter, bytemuck::bytes_of(&n_images))
+        });
+    }
+
+    fn run(&mut self, list: List, times: usize) {
+        let (list, steps) = match list {
+            List::Prepare => (0, &self.plan.prepare),
+            List::Train => (1, &self.plan.train),
+            List::Evaluate => (2, &self.plan.evaluate),
+        };
+        let loss = |step: &&Step| matches!(step, Step::SoftmaxXent { .. });
+        self.n_losses += times * steps.iter().filter(loss).count();
+        self.attempt(|session| session.replay(list, times));
+    }
+
+    fn results(&mut self) -> Result<Results, DeviceError> {
+        let places = self.epoch;
+        let counters: Vec<i32> = self.fetch(places.counters, epoch::N_COUNTERS)?;
+        let loss_sums = self.fetch(places.loss_sums, self.n_losses)?;
+        let not_finite: Vec<i32> = self.fetch(places.not_finite, self.n_blocks)?;
+        Ok(Results {
+            loss_sums,
+            correct: counters[epoch::CORRECT] as u64,
+            finite: counters[epoch::NOT_FINITE] == 0 && not_finite.iter().all(|&flag| flag == 0),
+        })
+    }
+
+    fn broken_guard(&mut self) -> Option<String> {
+        let bands = self.guards.clone();
+        bands.into_iter().find_map(|(buffer, band)| {
+            let from = self.arena + band.start as u64;
+            let words: Vec<u32> = self.fetch(from, band.len() / 4).unwrap_or_default();
+            let intact = words.len() == band.len() / 4 && words.iter().all(|&word| word == GUARD);
+            (!intact).then(|| self.plan.buffers[buffer].name.clone())
+        })
+    }
+}

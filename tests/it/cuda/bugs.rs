@@ -1,0 +1,270 @@
+//! The host runner finds what is wrong with a kernel: bugs of the kinds that people make, planted
+//! one at a time in a copy of the kernels.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use libloading::Library;
+use nas_engine::device::cases::{self, Case};
+use nas_engine::device::cuda::driver::{Driver, Limits, Stream};
+use nas_engine::device::cuda::{Cuda, driver::DriverError};
+use rayon::prelude::*;
+
+use super::host::{Host, MODES, PROFILES, compile, kernels};
+use super::ops::check_in;
+
+struct Bug {
+    what: &'static str,
+    file: &'static str,
+    /// The first place of this text is changed.
+    find: &'static str,
+    replace: &'static str,
+    /// Cases of this operation find it.
+    op: &'static str,
+}
+
+const BUGS: &[Bug] = &[
+    Bug {
+        what: "no barrier before the buffers of a step are used and filled",
+        file: "conv.cu",
+        find: "        sync_block();\n        load_ahead((step + 2) % RING);",
+        replace: "        load_ahead((step + 2) % RING);",
+        op: "conv",
+    },
+    Bug {
+        what: "a wait that is one group too lax",
+        file: "conv.cu",
+        find: "            wait_copies<1>();",
+        replace: "            wait_copies<2>();",
+        op: "conv",
+    },
+    Bug {
+        what: "a ring of buffers that is one stage short",
+        file: "conv.cu",
+        find: "RING = 3",
+        replace: "RING = 2",
+        op: "conv",
+    },
+    Bug {
+        what: "filters of one row do not wait for the next input",
+        file: "conv.cu",
+        find: "        if (one_row)",
+        replace: "        if (false)",
+        op: "conv",
+    },
+    Bug {
+        what: "lanes that load each other's rows",
+        file: "conv.cu",
+        find: "lane / 16 * plane_bytes",
+        replace: "lane / 8 % 2 * plane_bytes",
+        op: "conv",
+    },
+    Bug {
+        what: "no barrier before the sums reuse the pipeline's memory",
+        file: "conv.cu",
+        find: "    wait_copies<0>();\n    sync_block();\n\n    // Epilogue",
+        replace: "    wait_copies<0>();\n\n    // Epilogue",
+        op: "conv",
+    },
+    Bug {
+        what: "a store outside of the image",
+        file: "conv.cu",
+        find: "if (i >= rows || j >= columns",
+        replace: "if (i > rows || j >= columns",
+        op: "conv",
+    },
+    Bug {
+        what: "a primitive of the warp that one lane runs once more",
+        file: "conv.cu",
+        find: "for (int q = 0; q < along_w.n; q++) {\n            uint32_t a",
+        replace: "for (int q = 0; q < along_w.n + (lane == 0); q++) {\n            uint32_t a",
+        op: "conv",
+    },
+    Bug {
+        what: "shared memory that is not aligned for matrices",
+        file: "conv.cu",
+        find: "args.halo_h * args.halo_w * 16, input_bytes",
+        replace: "args.halo_h * args.halo_w * 16 + 8, input_bytes",
+        op: "conv",
+    },
+    Bug {
+        what: "an image that all blocks write",
+        file: "conv_direct.cu",
+        find: "image = (int)blockIdx.y",
+        replace: "image = 0",
+        op: "conv",
+    },
+    Bug {
+        what: "no barrier before a buffer is filled again",
+        file: "conv_filter.cu",
+        find: "        sync_block();\n    }\n    wait_copies<0>();",
+        replace: "    }\n    wait_copies<0>();",
+        op: "conv",
+    },
+    Bug {
+        what: "a wait for the step before the last alone",
+        file: "conv_filter.cu",
+        find: "wait_copies<1>();",
+        replace: "wait_copies<2>();",
+        op: "conv",
+    },
+    Bug {
+        what: "an operand that is not transposed",
+        file: "conv_filter.cu",
+        find: "load_matrices_transposed(a, ",
+        replace: "load_matrices(a, ",
+        op: "conv",
+    },
+    Bug {
+        what: "the last tap read beyond the filter",
+        file: "conv_filter.cu",
+        find: "if (tap >= taps || column >= width) continue;",
+        replace: "if (column >= width) continue;",
+        op: "conv",
+    },
+    Bug {
+        what: "no barrier between writing and reading partial sums",
+        file: "batchnorm.cu",
+        find: "    room[thread] = all;\n    sync_block();",
+        replace: "    room[thread] = all;",
+        op: "batchnorm",
+    },
+    Bug {
+        what: "threads that end before a barrier",
+        file: "batchnorm.cu",
+        find: "    float mean[8] = {}, squares[8] = {}, x[8];",
+        replace: "    if (thread_idx() > 100) return;\n    float mean[8] = {}, squares[8] = {}, x[8];",
+        op: "batchnorm",
+    },
+    Bug {
+        what: "a block that reads another block's result",
+        file: "classifier.cu",
+        find: "args.dfeatures.write(image * args.n_features + c, sum);",
+        replace: "args.dfeatures.write(image * args.n_features + c, sum + 0.f * args.dfeatures.read(0));",
+        op: "classifier",
+    },
+    Bug {
+        what: "no barrier before an image is blurred",
+        file: "lcn.cu",
+        find: "    sync_block();\n    for (int i = thread_idx(); i < h * w",
+        replace: "    for (int i = thread_idx(); i < h * w",
+        op: "lcn",
+    },
+    Bug {
+        what: "a batch number frozen into the launch",
+        file: "load_batch.cu",
+        find: "args.counters.read(BATCH_IDX) * args.batch",
+        replace: "0 * args.batch",
+        op: "load_batch",
+    },
+];
+
+/// A folder of its own for a test, with a copy of the kernels.
+fn copy(number: usize) -> (PathBuf, PathBuf) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bug-{number}"));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("a folder for a changed copy");
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
+    let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kernels");
+    // With their times, so that what is not changed is not compiled again.
+    let copied = Command::new("cp")
+        .arg("-pr")
+        .args([&own, &folder.join("kernels")])
+        .status();
+    assert!(copied.expect("cp").success());
+    let copied = Command::new("cp")
+        .arg("-pr")
+        .args([&built, &folder.join("out")])
+        .status();
+    assert!(copied.expect("cp").success());
+    (folder.join("kernels"), folder.join("out"))
+}
+
+/// The kernels with a bug in them.
+fn with(number: usize, bug: &Bug) -> Arc<Library> {
+    let (sources, out) = copy(number);
+    let path = sources.join(bug.file);
+    let text = fs::read_to_string(&path).expect("a kernel");
+    assert!(
+        text.contains(bug.find),
+        "{}: {} has changed",
+        bug.what,
+        bug.file
+    );
+    fs::write(&path, text.replacen(bug.find, bug.replace, 1)).expect("writes");
+    compile(out, Some(&sources)).unwrap_or_else(|e| panic!("{}: {e}", bug.what))
+}
+
+/// What a case says about kernels in the strictest profile.
+fn verdict(library: &Arc<Library>, case: &Case) -> Result<(), String> {
+    let cuda = |mode| {
+        let host = Host::new(Arc::clone(library), mode, PROFILES[0]);
+        Cuda::new(Box::new(host))
+    };
+    check_in(case, MODES.map(cuda).iter())
+}
+
+#[test]
+fn every_planted_bug_is_found() {
+    let _compiled = kernels();
+    let cases = cases::all();
+    let found = |(number, bug): (usize, &Bug)| {
+        let library = with(number, bug);
+        let mut of_op = cases.iter().filter(|case| case.op == bug.op);
+        let error = of_op.find_map(|case| verdict(&library, case).err());
+        println!("{}: {}", bug.what, error.as_deref().unwrap_or("NOT FOUND"));
+        error.is_none().then_some(bug.what)
+    };
+    let missed: Vec<&str> = BUGS.par_iter().enumerate().filter_map(found).collect();
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}
+
+/// A GPU with less shared memory than it says.
+struct Boaster(Host);
+
+impl Driver for Boaster {
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    fn model(&self) -> String {
+        self.0.model()
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            shared_bytes: PROFILES[2],
+        }
+    }
+
+    fn stream(&self) -> Result<Box<dyn Stream + '_>, DriverError> {
+        self.0.stream()
+    }
+}
+
+#[test]
+fn a_tile_too_large_for_the_device_is_refused() {
+    let host = Host::new(kernels(), MODES[0], 48 << 10);
+    let cuda = Cuda::new(Box::new(Boaster(host)));
+    let cases = cases::all();
+    let refused = |case: &&Case| {
+        let error = check_in(case, [&cuda].into_iter()).err();
+        error.is_some_and(|e| e.contains("bytes of shared memory"))
+    };
+    assert!(cases.iter().any(|case| refused(&case)));
+}
+
+/// Arguments are copied when launches are captured; what a GPU refuses meanwhile is refused.
+#[test]
+fn a_capture_keeps_arguments_and_refuses_to_wait() {
+    let host = Host::new(kernels(), MODES[0], PROFILES[0]);
+    let mut stream = host.stream().expect("a stream");
+    let memory = stream.allocate(64).expect("room");
+    stream.begin_capture().expect("begins");
+    assert!(stream.allocate(64).is_err() && stream.wait().is_err());
+    assert!(stream.write(memory, &[0; 4]).is_err() && stream.read(memory, &mut [0; 4]).is_err());
+    stream.end_capture().expect("ends");
+    assert!(stream.end_capture().is_err(), "a capture ends once");
+}

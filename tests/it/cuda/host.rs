@@ -1,0 +1,274 @@
+//! A driver whose GPU is the host runner: the kernels compiled by g++, checked as they run.
+
+use std::ffi::{CString, c_char, c_void};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use libloading::{Library, Symbol};
+use nas_engine::device::cuda::driver::{Driver, DriverError, Graph, Launch, Limits, Stream};
+
+/// In which order threads of a block and blocks of a grid run, and when copies land.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Mode {
+    /// 0 ascending, 1 descending, 2 random.
+    pub order: u32,
+    /// 1: asynchronous copies land at once, not as late as they may.
+    pub copies_early: u32,
+}
+
+/// Every mode in which a kernel must give the same.
+pub const MODES: [Mode; 4] = [mode(0, 0), mode(1, 0), mode(2, 0), mode(0, 1)];
+
+const fn mode(order: u32, copies_early: u32) -> Mode {
+    Mode {
+        order,
+        copies_early,
+    }
+}
+
+/// Bytes of shared memory of a block on sm_86 and sm_89, sm_80, and sm_90.
+pub const PROFILES: [usize; 3] = [99 << 10, 163 << 10, 227 << 10];
+
+/// What the runner counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
+pub struct Counters {
+    pub bytes_read: u64,
+    pub bytes_written: u64,
+    pub flops: u64,
+    pub matrix_loads: u64,
+    pub barriers: u64,
+    pub launches: u64,
+}
+
+/// The library of the kernels in this repository, compiled once a test run.
+pub fn kernels() -> Arc<Library> {
+    static LIBRARY: OnceLock<Arc<Library>> = OnceLock::new();
+    let build = || compile(Path::new(env!("CARGO_TARGET_TMPDIR")).join("kernels"), None);
+    Arc::clone(LIBRARY.get_or_init(|| build().expect("the kernels compile for the host")))
+}
+
+/// Compiles `kernels` (those of the repository, or a changed copy) into a folder, and loads them.
+///
+/// # Errors
+/// The compiler's words.
+pub fn compile(out: PathBuf, kernels: Option<&Path>) -> Result<Arc<Library>, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(root.join("scripts/host-runner"));
+    command.arg(&out).args(kernels);
+    let ended = command.output().map_err(|e| format!("{command:?}: {e}"))?;
+    if !ended.status.success() {
+        return Err(String::from_utf8_lossy(&ended.stderr).into_owned());
+    }
+    // SAFETY: the library has no initialisers but those of its own lists.
+    let library = unsafe { Library::new(out.join("libkernels.so")) };
+    library.map(Arc::new).map_err(|e| e.to_string())
+}
+
+/// The host runner as a GPU.
+pub struct Host {
+    library: Arc<Library>,
+    mode: Mode,
+    shared_bytes: usize,
+    /// Of all streams together.
+    counters: Mutex<Counters>,
+}
+
+impl Host {
+    /// With kernels, an order, and a limit to shared memory.
+    pub fn new(library: Arc<Library>, mode: Mode, shared_bytes: usize) -> Host {
+        Host {
+            library,
+            mode,
+            shared_bytes,
+            counters: Mutex::default(),
+        }
+    }
+
+    fn call<T>(&self, name: &str) -> Symbol<'_, T> {
+        // SAFETY: `T` is the function's type in kernels/host/device.cpp; every use is in this file.
+        unsafe { self.library.get(name.as_bytes()) }.expect("the runner has its functions")
+    }
+}
+
+impl Driver for Host {
+    fn describe(&self) -> String {
+        let Mode {
+            order,
+            copies_early,
+        } = self.mode;
+        let kib = self.shared_bytes >> 10;
+        format!("cuda (host runner, {kib} KB shared, order {order}, copies early {copies_early})")
+    }
+
+    fn model(&self) -> String {
+        "cuda (host runner)".to_string()
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            shared_bytes: self.shared_bytes,
+        }
+    }
+
+    fn stream(&self) -> Result<Box<dyn Stream + '_>, DriverError> {
+        let open = self.call::<extern "C" fn() -> *mut c_void>("host_open");
+        Ok(Box::new(HostStream {
+            host: self,
+            memory: open(),
+            capture: None,
+            graphs: vec![],
+        }))
+    }
+}
+
+/// A stream of it, with memory of its own.
+struct HostStream<'a> {
+    host: &'a Host,
+    memory: *mut c_void,
+    /// Launches that are being captured.
+    capture: Option<Vec<Launch>>,
+    graphs: Vec<Vec<Launch>>,
+}
+
+impl HostStream<'_> {
+    /// A GPU refuses what would have to wait while it captures.
+    fn not_while_capturing(&self, what: &str) -> Result<(), DriverError> {
+        match &self.capture {
+            None => Ok(()),
+            Some(_) => Err(DriverError::Failed(format!(
+                "{what} while launches are captured"
+            ))),
+        }
+    }
+
+    fn holds(&self, address: u64, bytes: usize) -> Result<(), DriverError> {
+        type Holds = extern "C" fn(*mut c_void, *const c_void, usize) -> bool;
+        let holds = self.host.call::<Holds>("host_holds");
+        match holds(self.memory, address as *const c_void, bytes) {
+            true => Ok(()),
+            false => Err(DriverError::Failed(
+                "a copy outside of every allocation".to_string(),
+            )),
+        }
+    }
+
+    fn execute(&self, launch: &Launch) -> Result<(), DriverError> {
+        type Execute = extern "C" fn(
+            *mut c_void,
+            *const c_char,
+            *const u32,
+            u32,
+            u32,
+            u32,
+            *const c_void,
+            usize,
+            *const Mode,
+            *mut Counters,
+            *mut c_char,
+            usize,
+        ) -> bool;
+        let execute = self.host.call::<Execute>("host_launch");
+        let name = CString::new(launch.kernel).expect("names of kernels have no zeros");
+        let mut error = [0u8; 600];
+        // Alignment of the largest that a kernel's arguments may have.
+        let mut args = vec![0u128; launch.args.len().div_ceil(16)];
+        bytemuck::cast_slice_mut(&mut args)[..launch.args.len()].copy_from_slice(&launch.args);
+        let mut counters = self.host.counters.lock().expect("no thread panics with it");
+        let done = execute(
+            self.memory,
+            name.as_ptr(),
+            launch.grid.as_ptr(),
+            launch.threads,
+            launch.shared_bytes,
+            self.host.shared_bytes as u32,
+            args.as_ptr().cast(),
+            launch.args.len(),
+            &self.host.mode,
+            &mut *counters,
+            error.as_mut_ptr().cast(),
+            error.len(),
+        );
+        if done {
+            return Ok(());
+        }
+        let end = error.iter().position(|&byte| byte == 0).unwrap_or(0);
+        Err(DriverError::Failed(
+            String::from_utf8_lossy(&error[..end]).into_owned(),
+        ))
+    }
+}
+
+impl Stream for HostStream<'_> {
+    fn allocate(&mut self, bytes: usize) -> Result<u64, DriverError> {
+        self.not_while_capturing("an allocation")?;
+        type Allocate = extern "C" fn(*mut c_void, usize) -> *mut c_void;
+        let allocate = self.host.call::<Allocate>("host_allocate");
+        let address = allocate(self.memory, bytes);
+        match address.is_null() {
+            true => Err(DriverError::OutOfMemory { bytes }),
+            false => Ok(address as u64),
+        }
+    }
+
+    fn write(&mut self, to: u64, bytes: &[u8]) -> Result<(), DriverError> {
+        self.not_while_capturing("a copy")?;
+        self.holds(to, bytes.len())?;
+        let to = to as *mut u8;
+        // SAFETY: the bytes lie in an allocation of this stream, and no kernel runs.
+        unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        Ok(())
+    }
+
+    fn read(&mut self, from: u64, bytes: &mut [u8]) -> Result<(), DriverError> {
+        self.not_while_capturing("a copy")?;
+        self.holds(from, bytes.len())?;
+        let from = from as *const u8;
+        // SAFETY: as in `write`.
+        unsafe { from.copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
+        Ok(())
+    }
+
+    fn launch(&mut self, launch: &Launch) -> Result<(), DriverError> {
+        match &mut self.capture {
+            Some(list) => {
+                list.push(launch.clone());
+                Ok(())
+            }
+            None => self.execute(launch),
+        }
+    }
+
+    fn begin_capture(&mut self) -> Result<(), DriverError> {
+        self.not_while_capturing("a capture")?;
+        self.capture = Some(vec![]);
+        Ok(())
+    }
+
+    fn end_capture(&mut self) -> Result<Graph, DriverError> {
+        let list = self.capture.take();
+        self.graphs.push(list.ok_or_else(|| {
+            DriverError::Failed("the end of a capture that was not begun".to_string())
+        })?);
+        Ok(Graph(self.graphs.len() - 1))
+    }
+
+    fn replay(&mut self, graph: Graph) -> Result<(), DriverError> {
+        self.not_while_capturing("a replay")?;
+        let launches = &self.graphs[graph.0];
+        launches.iter().try_for_each(|launch| self.execute(launch))
+    }
+
+    fn wait(&mut self) -> Result<(), DriverError> {
+        self.not_while_capturing("a wait")
+    }
+}
+
+impl Drop for HostStream<'_> {
+    fn drop(&mut self) {
+        let close = self.host.call::<extern "C" fn(*mut c_void)>("host_close");
+        close(self.memory);
+    }
+}
