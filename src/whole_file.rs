@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Writes a file by `content`, in the place of one that is there already. When this returns its
+/// Writes a file by `content`, in the place of one that is there already or that a link leads to. When this returns its
 /// bytes are on disk; where it fails, what was there before still is.
 ///
 /// # Errors
@@ -15,6 +15,12 @@ pub fn write(
     path: &Path,
     content: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> io::Result<()> {
+    // A link stays, and what it leads to is replaced; a device is not a place for a file.
+    let target = path.canonicalize();
+    let path = target.as_deref().unwrap_or(path);
+    if path.exists() && !path.is_file() {
+        return Err(io::Error::other("there is something else than a file"));
+    }
     // For everybody whom the user's mask allows, as any other file.
     let everybody = Permissions::from_mode(0o666);
     let temporary = tempfile::Builder::new()
@@ -57,6 +63,11 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"second");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else");
         write(&dir.path().join("absent/file"), |_| Ok(())).unwrap_err();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        write(&link, |file| file.write_all(b"third")).unwrap();
+        assert!(link.is_symlink() && fs::read(&path).unwrap() == b"third");
+        write(dir.path(), |_| Ok(())).unwrap_err();
     }
 
     #[test]

@@ -159,6 +159,11 @@ pub fn check_writable(flag: &str, path: &Path) -> Result<(), Failure> {
     if path.is_dir() {
         return Err(wrong("it is a folder; add the name of a file".into()));
     }
+    if path.exists() && !path.is_file() {
+        return Err(wrong(
+            "it is no file but a device or a pipe; name a file".into(),
+        ));
+    }
     tempfile::NamedTempFile::new_in(whole_file::folder(path)).map_err(|error| {
         wrong(format!(
             "{}; choose a folder that can be written",

@@ -241,7 +241,9 @@ impl WeightsFile {
         let file = SafeTensors::deserialize(&self.bytes).expect("checked when it was read");
         let mut left: BTreeMap<String, _> = file.tensors().into_iter().collect();
         let mut take = |list: &[Param]| -> Result<Vec<f32>, WeightsError> {
-            let mut values = Vec::with_capacity(list.last().map_or(0, |p| p.range().end));
+            // As long as the file at most: its architecture may be of any size.
+            let len = list.last().map_or(0, |p| p.range().end);
+            let mut values = Vec::with_capacity(len.min(self.bytes.len() / 4));
             for param in list {
                 let tensor = left
                     .remove(&param.name)

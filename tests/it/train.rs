@@ -187,6 +187,17 @@ fn weights_survive_a_file() {
     assert_eq!(found.architecture, architecture);
     let weights = file.weights(&params).unwrap();
     assert_eq!(weights, outcome.weights);
+    // An architecture whose weights would fill terabytes is refused, not made room for.
+    let dense = |i: usize| {
+        let inputs: Vec<String> = (0..=i).map(|input| input.to_string()).collect();
+        let inputs = inputs.join(",");
+        format!(r#"{{"filter":[15,15],"filters":4096,"inputs":[{inputs}]}}"#)
+    };
+    let layers: Vec<String> = (0..40).map(dense).collect();
+    let huge = format!(r#"{{"space":"conv","layers":[{}]}}"#, layers.join(","));
+    let huge = Architecture::from_json(&huge).unwrap();
+    let huge = Params::new(&Graph::new(&huge, 4).unwrap());
+    assert!(file.weights(&huge).is_err());
     let test = train::test_records(&dataset);
     let mut job = EvaluationJob {
         device: &device,

@@ -36,7 +36,7 @@ pub fn show(
 ) -> Result<(), Failure> {
     let summary = Summary::new(history);
     let mut json = json!(summary);
-    json["run"] = json!(directory);
+    json["run"] = json!(directory.display().to_string()); // also where it is not UTF-8
     output.result(&json, &words(config, directory, &summary))
 }
 

@@ -243,6 +243,16 @@ fn flags() {
         "/absent/w.safetensors",
     ];
     usage(&save, &["--save", "/absent"]);
+    let device = [
+        "train",
+        "--arch",
+        &small,
+        "--data",
+        &data,
+        "--save",
+        "/dev/zero",
+    ];
+    usage(&device, &["--save", "/dev/zero", "device"]);
     usage(&["search", "--space", "cell"], &["--space", "conv"]);
     usage(&["search", "--resume", "/absent"], &["--resume", "/absent"]);
     usage(
