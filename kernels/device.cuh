@@ -229,8 +229,17 @@ DEVICE float shuffle_xor(float x, int mask) {
 #endif
 }
 
+DEVICE double shuffle_xor(double x, int mask) {
+#ifdef __CUDACC__
+    return __shfl_xor_sync(0xffffffffu, x, mask);
+#else
+    return host::shuffle_xor(x, mask);
+#endif
+}
+
 // The sum over the lanes of a warp, on every lane; the order is a fixed tree.
-DEVICE float warp_sum(float x) {
+template <class T>
+DEVICE T warp_sum(T x) {
     UNROLL for (int mask = 16; mask > 0; mask /= 2) x += shuffle_xor(x, mask);
     return x;
 }

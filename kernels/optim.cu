@@ -1,4 +1,4 @@
-// A step of the optimizer over all parameters.
+// A step of an optimizer over all parameters: Nesterov of a child, Adam of the controller.
 #include "epoch.cuh"
 
 struct NesterovArgs {
@@ -38,4 +38,42 @@ KERNEL(nesterov_step, NesterovArgs, 256, 1) {
     if (thread_idx() > 0) return;
     if (bad > 0.f) args.not_finite.write(blockIdx.x, 1);
     if (blockIdx.x == 0) args.counters.write(BATCH_IDX, args.counters.read(BATCH_IDX) + 1);
+}
+
+// Set before each step: the rate, and what corrects the averages for their start at zero,
+// 1 - beta^step.
+struct AdamControl {
+    double learning_rate;
+    double correction1;
+    double correction2;
+};
+
+struct AdamArgs {
+    In<double> gradient;
+    In<AdamControl> control;
+    Out<double> weights;
+    Out<double> mean;    // moving average of the gradient
+    Out<double> square;  // moving average of its square
+    int64_t n;
+};
+
+// Adam (Kingma and Ba 2015), ascending, in doubles: src/controller/adam.rs on the device.
+//
+// grid:  ceil(n / 256)
+// block: 256 threads, each one parameter
+// needs: nothing
+// bytes: 56 a parameter
+KERNEL(adam_step, AdamArgs, 256, 1) {
+    const double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
+    const int64_t i = (int64_t)blockIdx.x * 256 + thread_idx();
+    if (i >= args.n) return;
+    const AdamControl control = args.control[0];
+    const double g = args.gradient[i];
+    const double mean = beta1 * args.mean.read(i) + (1.0 - beta1) * g;
+    const double square = beta2 * args.square.read(i) + (1.0 - beta2) * g * g;
+    args.mean.write(i, mean);
+    args.square.write(i, square);
+    const double root = sqrt(square / control.correction2);
+    const double step = control.learning_rate * (mean / control.correction1) / (root + epsilon);
+    args.weights.write(i, args.weights.read(i) + step);
 }

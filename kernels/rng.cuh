@@ -3,6 +3,7 @@
 #include "device.cuh"
 
 #define PURPOSE_AUGMENT 3
+#define PURPOSE_SAMPLE 6
 
 // The stream at one address: Philox4x32-10 (Salmon et al., SC 2011), four words a block.
 struct Rng {
@@ -52,4 +53,15 @@ DEVICE uint32_t below(Rng& rng, uint32_t n) {
         const uint64_t product = (uint64_t)next(rng) * n;
         if ((uint32_t)product >= reject) return (uint32_t)(product >> 32);
     }
+}
+
+// Number `n` of the doubles that a stream gives, uniform in [0, 1) with 53 bits.
+DEVICE double uniform_at(uint64_t seed, uint32_t purpose, uint64_t index, uint32_t n) {
+    Rng rng = rng_at(seed, purpose, index);
+    rng.counter[0] = n / 2;
+    philox(rng.counter, rng.key, rng.block);
+    const bool second = n % 2;
+    const uint32_t low = second ? rng.block[2] : rng.block[0];
+    const uint32_t high = second ? rng.block[3] : rng.block[1];
+    return (double)(((uint64_t)high << 32 | low) >> 11) / 9007199254740992.0;  // 2^53
 }

@@ -282,20 +282,24 @@ static void in_warp(const char* where, const void* in, void* out, Work work) {
     fiber->where = nullptr;
 }
 
-float shuffle_xor(float x, int mask) {
+template <class T>
+static T shuffled(T x, int mask) {
     struct In {
-        float x;
+        T x;
         int mask;
     } in{x, mask};
-    float out;
+    T out;
     in_warp("shuffle_xor", &in, &out, [](const void** in, void** out) {
         for (int lane = 0; lane < 32; lane++) {
             int other = lane ^ ((const In*)in[lane])->mask;
-            *(float*)out[lane] = ((const In*)in[other])->x;
+            *(T*)out[lane] = ((const In*)in[other])->x;
         }
     });
     return out;
 }
+
+float shuffle_xor(float x, int mask) { return shuffled(x, mask); }
+double shuffle_xor(double x, int mask) { return shuffled(x, mask); }
 
 void load_matrices(uint32_t row, uint32_t (&out)[4], bool transposed) {
     struct In {

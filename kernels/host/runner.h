@@ -51,6 +51,7 @@ void commit_copies();
 void wait_copies(int under_way);
 
 float shuffle_xor(float x, int mask);
+double shuffle_xor(double x, int mask);
 void load_matrices(uint32_t row, uint32_t (&out)[4], bool transposed);
 void multiply_add(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
 

@@ -21,7 +21,7 @@ use super::progress::Progress;
 use crate::config::{Config, DEFAULT_PRESET, StrategyKind};
 use crate::controller::Controller;
 use crate::data::Dataset;
-use crate::device;
+use crate::device::{self, Device};
 use crate::search::best_weights::BestWeights;
 use crate::search::entry::{Entry, Run, RunTiming};
 use crate::search::history::History;
@@ -183,9 +183,10 @@ fn go_on(
     history.add_run(run);
     let stop = stop_flag()?;
     let space = space(config)?;
+    let device = device::open(&config.device.name, Some(1), config.device.convolution)?;
     let mut search = Search {
         space: &space,
-        strategy: strategy(config, &space),
+        strategy: strategy(config, &space, &*device),
         samples: config.search.samples,
         children_per_update: config.search.children_per_update,
         evaluator: &mut evaluator,
@@ -226,13 +227,14 @@ fn session(config: &Config, dataset: &Dataset, device: String) -> Run {
     }
 }
 
-fn strategy(config: &Config, space: &ConvSpace) -> Strategy {
+fn strategy<'d>(config: &Config, space: &ConvSpace, device: &'d dyn Device) -> Strategy<'d> {
     let seed = config.search.seed;
     match config.search.strategy {
         StrategyKind::Random => Strategy::Random { seed },
         StrategyKind::Policy => {
             let controller = Controller::new(space.clone(), &config.controller, seed);
-            Strategy::Policy(Box::new(controller))
+            let samples = usize::try_from(config.search.children_per_update).unwrap_or(usize::MAX);
+            Strategy::Policy(Box::new(controller.on(device, samples)))
         }
     }
 }

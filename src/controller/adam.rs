@@ -27,14 +27,20 @@ impl Adam {
     /// Moves the weights along the gradient of what is to be increased.
     // paper P4.5
     pub fn ascend(&mut self, weights: &mut [f64], gradient: &[f64], learning_rate: f64) {
+        let [correction1, correction2] = self.corrections();
         self.step += 1;
-        let correction1 = 1.0 - BETA1.powi(self.step.min(1 << 20) as i32);
-        let correction2 = 1.0 - BETA2.powi(self.step.min(1 << 20) as i32);
         for (i, &g) in gradient.iter().enumerate() {
             self.mean[i] = BETA1 * self.mean[i] + (1.0 - BETA1) * g;
             self.square[i] = BETA2 * self.square[i] + (1.0 - BETA2) * g * g;
             let (mean, square) = (self.mean[i] / correction1, self.square[i] / correction2);
             weights[i] += learning_rate * mean / (square.sqrt() + EPSILON);
         }
+    }
+
+    /// What the next step divides the averages of the gradient and of its square by: they began at
+    /// zero.
+    pub fn corrections(&self) -> [f64; 2] {
+        let step = (self.step + 1).min(1 << 20) as i32;
+        [BETA1, BETA2].map(|beta| 1.0 - beta.powi(step))
     }
 }

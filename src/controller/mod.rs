@@ -2,6 +2,7 @@
 
 mod adam;
 mod attention;
+mod device;
 mod lstm;
 mod policy;
 mod products;
@@ -16,6 +17,10 @@ use sha2::{Digest, Sha256};
 pub use policy::{Objective, Policy};
 pub use reinforce::Scored;
 
+use std::ops::Range;
+
+use crate::device::Device;
+use crate::device::cuda::policy::CudaPolicy;
 use crate::rng::{Purpose, Rng};
 use crate::space::{ConvSpace, Token};
 use crate::text;
@@ -127,18 +132,19 @@ impl ControllerConfig {
     }
 }
 
-/// A policy that learns.
-#[derive(Clone, Debug)]
-pub struct Controller {
+/// A policy that learns; on the host, or on a device with the same decisions.
+pub struct Controller<'d> {
     policy: Policy,
     adam: Adam,
     baseline: Baseline,
     learning_rate: f64,
     entropy_bonus: f64,
     seed: u64,
+    /// Has the policy's weights and Adam's averages too, as of the last update.
+    device: Option<CudaPolicy<'d>>,
 }
 
-impl Controller {
+impl<'d> Controller<'d> {
     /// A controller that has learned nothing yet; `config` passed [`ControllerConfig::check`].
     pub fn new(space: ConvSpace, config: &ControllerConfig, seed: u64) -> Self {
         let policy = Policy::new(space, config.hidden, config.init_range, seed);
@@ -152,7 +158,20 @@ impl Controller {
             learning_rate: config.learning_rate,
             entropy_bonus: config.entropy_bonus,
             seed,
+            device: None,
         }
+    }
+
+    /// Leaves the work to a device, `samples` at a time, if it takes it. Where the device fails, now
+    /// or later, the host goes on from the last update, and a warning says so.
+    pub fn on(mut self, device: &'d dyn Device, samples: usize) -> Self {
+        self.open_on(device, samples);
+        self
+    }
+
+    /// Whether a device does the work.
+    pub fn is_on_device(&self) -> bool {
+        self.device.is_some()
     }
 
     /// The distribution it samples from.
@@ -176,6 +195,12 @@ impl Controller {
             })
     }
 
+    /// The tokens of several samples, each as [`Controller::sample`] gives it.
+    pub fn sample_batch(&mut self, samples: Range<u64>) -> Vec<Vec<Token>> {
+        self.sample_on_device(samples.clone())
+            .unwrap_or_else(|| samples.map(|sample| self.sample(sample)).collect())
+    }
+
     /// The logarithm of the probability with which the policy samples these tokens.
     ///
     /// # Panics
@@ -194,9 +219,11 @@ impl Controller {
             return None;
         }
         let baseline = self.baseline.for_batch(batch);
-        let gradient = self.gradient(batch, baseline);
-        self.adam
-            .ascend(&mut self.policy.weights, &gradient, self.learning_rate);
+        if self.ascend_on_device(batch, baseline).is_none() {
+            let gradient = self.gradient(batch, baseline);
+            self.adam
+                .ascend(&mut self.policy.weights, &gradient, self.learning_rate);
+        }
         self.baseline.learn(batch, baseline);
         Some(baseline)
     }

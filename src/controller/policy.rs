@@ -18,8 +18,8 @@ use crate::space::{ConvSpace, Decision, Token};
 pub struct Policy {
     /// All weights, f64; [`Policy::tensors`] says where which lie.
     pub weights: Vec<f64>,
-    layout: Layout,
-    hidden: usize,
+    pub(super) layout: Layout,
+    pub(super) hidden: usize,
     space: ConvSpace,
 }
 

@@ -47,14 +47,18 @@ pub(super) fn batch_gradient(
     baseline: f64,
     entropy_bonus: f64,
 ) -> Vec<f64> {
-    let m = batch.len() as f64;
     let mut gradient = vec![0.0; policy.weights.len()];
     for scored in batch {
-        let objective = Objective {
-            log_probability: (scored.reward - baseline) / m,
-            entropy: entropy_bonus / m,
-        };
+        let objective = objective(scored.reward - baseline, entropy_bonus, batch.len());
         policy.add_gradient(scored.tokens, objective, &mut gradient);
     }
     gradient
+}
+
+/// A sample's part in the objective of a batch of `m`.
+pub(super) fn objective(advantage: f64, entropy_bonus: f64, m: usize) -> Objective {
+    Objective {
+        log_probability: advantage / m as f64,
+        entropy: entropy_bonus / m as f64,
+    }
 }

@@ -45,10 +45,7 @@ impl Rigged {
         let mut rewards = Vec::new();
         for start in (0..samples).step_by(m as usize) {
             let numbers = start..(start + m).min(samples);
-            let tokens: Vec<_> = numbers
-                .clone()
-                .map(|sample| controller.sample(sample))
-                .collect();
+            let tokens = controller.sample_batch(numbers.clone());
             let scored = numbers.zip(&tokens).map(|(sample, tokens)| Scored {
                 tokens,
                 reward: self.reward(sample, tokens),

@@ -153,6 +153,19 @@ pub trait Device: Storage + Send + Sync {
         plan: &'a Plan,
         input: Option<Input<'a>>,
     ) -> Result<Box<dyn Session + 'a>, DeviceError>;
+
+    /// The controller's policy on this device, with room for `capacity` samples at once; nothing
+    /// where the device leaves that to the host.
+    ///
+    /// # Errors
+    /// Where it does not fit.
+    fn policy<'a>(
+        &'a self,
+        _policy: &cuda::policy::Policy,
+        _capacity: usize,
+    ) -> Result<Option<cuda::policy::CudaPolicy<'a>>, DeviceError> {
+        Ok(None)
+    }
 }
 
 /// A plan on a device.

@@ -28,9 +28,9 @@ use crate::train;
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Where architectures come from.
-pub enum Strategy {
+pub enum Strategy<'a> {
     /// The controller designs them and learns from what they achieve.
-    Policy(Box<Controller>),
+    Policy(Box<Controller<'a>>),
     /// Drawn uniformly from the space; nothing learns.
     Random {
         /// Seed of the draws.
@@ -43,7 +43,7 @@ pub struct Search<'a> {
     /// The space to search.
     pub space: &'a ConvSpace,
     /// Where architectures come from, as it was before the first sample.
-    pub strategy: Strategy,
+    pub strategy: Strategy<'a>,
     /// Total number of samples, those of earlier sessions counted.
     pub samples: u64,
     /// Samples of a batch: the paper's m.
@@ -164,8 +164,7 @@ impl Search<'_> {
         watch: &mut dyn FnMut(Event),
     ) -> Result<End, SearchError> {
         let mut twins = Twins::new();
-        for sample in samples {
-            let proposal = self.propose(batch, sample)?;
+        for proposal in self.propose(batch, samples)? {
             twins
                 .entry(proposal.canonical.clone())
                 .or_default()
@@ -255,12 +254,27 @@ impl Search<'_> {
         n_jobs
     }
 
-    /// The decisions for a sample, the same as on record where there is one.
-    fn propose(&self, batch: u64, sample: u64) -> Result<Proposal, SearchError> {
-        let tokens = match &self.strategy {
-            Strategy::Policy(controller) => controller.sample(sample),
-            Strategy::Random { seed } => self.space.random(*seed, sample),
+    /// The decisions for the samples of a batch, the same as on record where there are some.
+    fn propose(&mut self, batch: u64, samples: Range<u64>) -> Result<Vec<Proposal>, SearchError> {
+        let tokens = match &mut self.strategy {
+            Strategy::Policy(controller) => controller.sample_batch(samples.clone()),
+            Strategy::Random { seed } => samples
+                .clone()
+                .map(|sample| self.space.random(*seed, sample))
+                .collect(),
         };
+        let pairs = samples.zip(tokens);
+        pairs
+            .map(|(sample, tokens)| self.proposal(batch, sample, tokens))
+            .collect()
+    }
+
+    fn proposal(
+        &self,
+        batch: u64,
+        sample: u64,
+        tokens: Vec<Token>,
+    ) -> Result<Proposal, SearchError> {
         let architecture = self
             .space
             .decode(&tokens)

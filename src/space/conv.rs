@@ -317,4 +317,9 @@ impl Walk<'_> {
     pub(super) fn layer(&self) -> usize {
         self.layer
     }
+
+    /// Kinds this layer has yet to choose before its anchor.
+    pub(super) fn choices(&self) -> &[usize] {
+        self.choices
+    }
 }

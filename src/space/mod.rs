@@ -8,6 +8,7 @@ mod codec;
 mod config;
 mod conv;
 mod json;
+mod program;
 mod read;
 mod write;
 
@@ -17,6 +18,7 @@ pub use architecture::{
 };
 pub use config::{PRESETS, SpaceConfig, SpaceError};
 pub use conv::{ConvSpace, Walk};
+pub use program::{Program, State};
 
 /// The index of a choice, or an anchor's bit.
 pub type Token = u32;

@@ -17,7 +17,7 @@ pub fn preset(name: &str) -> SpaceConfig {
 }
 
 /// A controller far from uniform, so that nothing is small by accident.
-pub fn lively(space: &ConvSpace, hidden: usize, seed: u64) -> Controller {
+pub fn lively(space: &ConvSpace, hidden: usize, seed: u64) -> Controller<'static> {
     let config = ControllerConfig {
         hidden,
         init_range: 0.7,

@@ -6,4 +6,5 @@ mod budget;
 mod bugs;
 mod declarations;
 pub mod ops;
+mod policy;
 mod train;

@@ -20,6 +20,8 @@ mod layout;
 mod lcn;
 mod load_batch;
 mod optim;
+pub mod policy;
+mod policy_args;
 mod pool;
 mod session;
 mod softmax_xent;
@@ -31,6 +33,7 @@ use crate::graph::plan::{Plan, Storage};
 use crate::graph::step::{self, Content};
 use declare::Declaration;
 use driver::{Driver, DriverError};
+use policy::{CudaPolicy, Policy};
 use session::CudaSession;
 
 /// A GPU, or what executes its kernels.
@@ -95,6 +98,14 @@ impl Device for Cuda {
     ) -> Result<Box<dyn Session + 'a>, DeviceError> {
         Ok(Box::new(CudaSession::new(self, plan, input)?))
     }
+
+    fn policy<'a>(
+        &'a self,
+        policy: &Policy,
+        capacity: usize,
+    ) -> Result<Option<CudaPolicy<'a>>, DeviceError> {
+        CudaPolicy::open(self, policy, capacity).map_err(|error| self.error(error))
+    }
 }
 
 /// Every struct that host and kernels both declare.
@@ -110,6 +121,7 @@ pub fn declarations() -> Vec<Declaration> {
         lcn::declarations(),
         load_batch::declarations(),
         optim::declarations(),
+        policy_args::declarations(),
         pool::declarations(),
         softmax_xent::declarations(),
     ]

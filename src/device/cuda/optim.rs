@@ -1,4 +1,4 @@
-//! Launches of the optimizer's step.
+//! Launches of the optimizers' steps.
 
 use super::declare::{In, Out, structs};
 use super::epoch::Control;
@@ -14,6 +14,23 @@ structs! {
         momentum: Out<f32>,
         not_finite: Out<i32>,
         counters: Out<i32>,
+        n: i64,
+    }
+
+    /// Rate and corrections of a step of `adam_step`.
+    struct AdamControl {
+        learning_rate: f64,
+        correction1: f64,
+        correction2: f64,
+    }
+
+    /// Of `adam_step`.
+    struct AdamArgs {
+        gradient: In<f64>,
+        control: In<AdamControl>,
+        weights: Out<f64>,
+        mean: Out<f64>,
+        square: Out<f64>,
         n: i64,
     }
 }

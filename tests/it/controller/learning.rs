@@ -94,9 +94,16 @@ fn updates_ascend_by_adam() {
     for update in 1..=3 {
         let tokens: Vec<_> = (0..2).map(|sample| space.random(update, sample)).collect();
         let batch = scored(&tokens, &[0.1 * update as f64, 0.5]);
-        let before = controller.clone();
+        let policy = controller.policy().clone();
         let baseline = controller.learn(&batch).unwrap();
-        let gradient = before.gradient(&batch, baseline);
+        let mut gradient = vec![0.0; n];
+        for scored in &batch {
+            let objective = Objective {
+                log_probability: (scored.reward - baseline) / batch.len() as f64,
+                entropy: 0.0,
+            };
+            policy.add_gradient(scored.tokens, objective, &mut gradient);
+        }
         let t = update as i32;
         for i in 0..n {
             m[i] = 0.9 * m[i] + 0.1 * gradient[i];

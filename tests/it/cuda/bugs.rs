@@ -12,8 +12,9 @@ use nas_engine::device::cuda::driver::{Driver, Limits, Stream};
 use nas_engine::device::cuda::{Cuda, driver::DriverError};
 use rayon::prelude::*;
 
-use super::host::{Host, MODES, PROFILES, compile, kernels};
+use super::host::{Host, MODES, Mode, PROFILES, compile, kernels};
 use super::ops::check_in;
+use super::policy;
 
 struct Bug {
     what: &'static str,
@@ -21,9 +22,12 @@ struct Bug {
     /// The first place of this text is changed.
     find: &'static str,
     replace: &'static str,
-    /// Cases of this operation find it.
+    /// Cases of this operation find it; or [`POLICY`].
     op: &'static str,
 }
+
+/// What the controller's kernels are tested by has no case table.
+const POLICY: &str = "policy";
 
 const BUGS: &[Bug] = &[
     Bug {
@@ -159,6 +163,27 @@ const BUGS: &[Bug] = &[
         replace: "0 * args.batch",
         op: "load_batch",
     },
+    Bug {
+        what: "a cell that is computed before all its gates are",
+        file: "lstm.cuh",
+        find: "    sync_block();\n    for (int k = thread_idx(); k < H; k += n_threads()) {\n        c[k]",
+        replace: "    for (int k = thread_idx(); k < H; k += n_threads()) {\n        c[k]",
+        op: POLICY,
+    },
+    Bug {
+        what: "two architectures whose traces lie at the same place",
+        file: "policy.cu",
+        find: "{args, blockIdx.x};",
+        replace: "{args, blockIdx.x / 2};",
+        op: POLICY,
+    },
+    Bug {
+        what: "an anchor that does not hear of the layer that reads it",
+        file: "policy_bwd.cu",
+        find: "dh[k] += args.danchors.read(trace.anchor(step.anchor, 0, k));",
+        replace: "",
+        op: POLICY,
+    },
 ];
 
 /// A folder of its own for a test, with a copy of the kernels.
@@ -197,13 +222,22 @@ fn with(number: usize, bug: &Bug) -> Arc<Library> {
     compile(out, Some(&sources)).unwrap_or_else(|e| panic!("{}: {e}", bug.what))
 }
 
+fn cuda(library: &Arc<Library>, mode: Mode) -> Cuda {
+    let host = Host::new(Arc::clone(library), mode, PROFILES[0]);
+    Cuda::new(Box::new(host))
+}
+
 /// What a case says about kernels in the strictest profile.
 fn verdict(library: &Arc<Library>, case: &Case) -> Result<(), String> {
-    let cuda = |mode| {
-        let host = Host::new(Arc::clone(library), mode, PROFILES[0]);
-        Cuda::new(Box::new(host))
-    };
-    check_in(case, MODES.map(cuda).iter())
+    check_in(case, MODES.map(|mode| cuda(library, mode)).iter())
+}
+
+/// What the gradient of a policy says about kernels in the strictest profile.
+fn policy_verdict(library: &Arc<Library>) -> Result<(), String> {
+    let [_, (name, config, hidden), ..] = policy::spaces();
+    let mut gradients = MODES.map(|mode| cuda(library, mode)).into_iter();
+    let gradient = |cuda: Cuda| policy::gradient(name, &config, hidden, 3, &cuda);
+    gradients.try_for_each(|cuda| gradient(cuda).map(|_| ()))
 }
 
 #[test]
@@ -213,7 +247,10 @@ fn every_planted_bug_is_found() {
     let found = |(number, bug): (usize, &Bug)| {
         let library = with(number, bug);
         let mut of_op = cases.iter().filter(|case| case.op == bug.op);
-        let error = of_op.find_map(|case| verdict(&library, case).err());
+        let error = match bug.op {
+            POLICY => policy_verdict(&library).err(),
+            _ => of_op.find_map(|case| verdict(&library, case).err()),
+        };
         println!("{}: {}", bug.what, error.as_deref().unwrap_or("NOT FOUND"));
         error.is_none().then_some(bug.what)
     };

@@ -1,0 +1,198 @@
+//! The controller's kernels against the controller of the host: what is sampled, its probability,
+//! the gradient, and what Adam makes of it.
+
+use nas_engine::controller::{Controller, ControllerConfig, Objective, Policy, Scored};
+use nas_engine::device::Device;
+use nas_engine::device::cuda::Cuda;
+use nas_engine::device::cuda::policy::{CudaPolicy, Learned, Replay};
+use nas_engine::space::SpaceConfig;
+
+use super::host::{Host, MODES, PROFILES, kernels};
+use crate::controller::{lively, preset, space};
+
+const SEED: u64 = 31;
+
+/// The host sums in another order: some rounding of numbers of about 1.
+const BOUND: f64 = 1e-12;
+
+fn cuda(mode: usize) -> Cuda {
+    Cuda::new(Box::new(Host::new(kernels(), MODES[mode], PROFILES[0])))
+}
+
+/// All that a space can have, and the least; name, settings, units of a layer.
+pub fn spaces() -> [(&'static str, SpaceConfig, usize); 5] {
+    let everything = SpaceConfig {
+        predict_layer_type: true,
+        predict_learning_rate: true,
+        depth: 2,
+        depth_every: 1,
+        max_depth: 5,
+        ..preset("v2")
+    };
+    let without_anchors = SpaceConfig {
+        anchors: false,
+        ..preset("sample")
+    };
+    let one_layer = SpaceConfig {
+        depth: 1,
+        max_depth: 1,
+        ..preset("sample")
+    };
+    [
+        ("sample", preset("sample"), 35),
+        ("types, rates, strides, depths", everything, 9),
+        ("without anchors", without_anchors, 4),
+        ("one layer", one_layer, 40),
+        ("v1, deepest", v1_at_its_deepest(), 3),
+    ]
+}
+
+fn v1_at_its_deepest() -> SpaceConfig {
+    let v1 = preset("v1");
+    SpaceConfig {
+        depth: v1.max_depth,
+        ..v1
+    }
+}
+
+fn open<'a>(cuda: &'a Cuda, policy: &Policy, capacity: usize) -> CudaPolicy<'a> {
+    let opened = cuda.policy(&policy.on_device(), capacity);
+    let mut opened = opened.expect("opens").expect("fits");
+    let zeros = vec![0.0; policy.weights.len()];
+    let learned = Learned {
+        weights: policy.weights.clone(),
+        mean: zeros.clone(),
+        square: zeros,
+    };
+    opened.write(&learned).expect("writes");
+    opened
+}
+
+fn close(found: &[f64], expected: &[f64], what: &str) -> Result<(), String> {
+    let scale = expected.iter().fold(1.0, |max: f64, x| max.max(x.abs()));
+    let near = |found: f64, expected: f64| (found - expected).abs() <= BOUND * scale;
+    let mut pairs = found.iter().zip(expected);
+    let apart = pairs.position(|(&found, &expected)| !near(found, expected));
+    match apart {
+        _ if found.len() != expected.len() => Err(format!("{what}: {} values", found.len())),
+        Some(i) => Err(format!(
+            "{what}, {i}: {}, expected {}",
+            found[i], expected[i]
+        )),
+        None => Ok(()),
+    }
+}
+
+fn assert_close(found: &[f64], expected: &[f64], what: &str) {
+    close(found, expected, what).unwrap_or_else(|apart| panic!("{apart}"));
+}
+
+/// The gradient of some architectures of a space by a device, if it is that of the host.
+///
+/// # Errors
+/// What the device said, or where it differs.
+pub fn gradient(
+    name: &str,
+    config: &SpaceConfig,
+    hidden: usize,
+    capacity: usize,
+    cuda: &Cuda,
+) -> Result<Vec<f64>, String> {
+    let space = space(config);
+    let policy = lively(&space, hidden, SEED).policy().clone();
+    let drawn: Vec<_> = (0..3).map(|sample| space.random(SEED, sample)).collect();
+    // Both parts of the objective, alone and together.
+    let weights = [(1.0, 0.0), (0.0, 1.0), (-0.3, 0.2)];
+    let mut expected = vec![0.0; policy.weights.len()];
+    let mut batch = Vec::new();
+    for (tokens, (log_probability, entropy)) in drawn.iter().zip(weights) {
+        let objective = Objective {
+            log_probability,
+            entropy,
+        };
+        policy.add_gradient(tokens, objective, &mut expected);
+        batch.push(Replay {
+            tokens,
+            depth: space.depth_of_tokens(tokens),
+            log_probability,
+            entropy,
+        });
+    }
+    let mut on_device = open(cuda, &policy, capacity);
+    let done = on_device.gradient(&batch).map_err(|e| e.to_string());
+    done.map_err(|e| format!("{name}: {e}"))?;
+    let found = on_device.read_gradient().map_err(|e| e.to_string())?;
+    close(&found, &expected, name)?;
+    Ok(found)
+}
+
+/// The same architectures with the same probabilities, whatever fits into a launch.
+#[test]
+fn samples_are_those_of_the_host() {
+    for (name, config, hidden) in spaces() {
+        let space = space(&config);
+        let controller = lively(&space, hidden, SEED);
+        let cuda = cuda(0);
+        let mut on_device = open(&cuda, controller.policy(), 3);
+        let numbers: Vec<(u64, usize)> = (0..7).map(|s| (s, space.depth(s))).collect();
+        let walked = on_device.sample(SEED, &numbers).expect("walks");
+        for ((number, _), walked) in numbers.iter().zip(&walked) {
+            let tokens = controller.sample(*number);
+            assert_eq!(walked.tokens, tokens, "{name}, sample {number}");
+            let (log_probability, entropy) = controller.policy().evaluate(&tokens);
+            assert_close(
+                &[walked.log_probability, walked.entropy],
+                &[log_probability, entropy],
+                &format!("{name}, sample {number}"),
+            );
+        }
+    }
+}
+
+/// Every weight, any number of architectures of several depths, the same bits in every order.
+#[test]
+fn gradient_is_that_of_the_host() {
+    for (name, config, hidden) in spaces() {
+        let by = |mode: usize, capacity: usize| {
+            let found = gradient(name, &config, hidden, capacity, &cuda(mode));
+            found.unwrap_or_else(|wrong| panic!("{wrong}"))
+        };
+        let first = by(0, 2);
+        for mode in 1..MODES.len() {
+            assert_eq!(first, by(mode, 2), "{name}, mode {mode}");
+        }
+        assert_eq!(first, by(0, 3), "{name}: all in one launch");
+    }
+}
+
+/// Three updates through `Controller`: what it would have become on the host.
+#[test]
+fn updates_are_those_of_the_host() {
+    let space = space(&preset("sample"));
+    let config = ControllerConfig {
+        hidden: 8,
+        entropy_bonus: 0.01,
+        ..ControllerConfig::preset("sample").expect("a preset")
+    };
+    let cuda = cuda(2);
+    let mut host = Controller::new(space.clone(), &config, SEED);
+    let mut device = Controller::new(space.clone(), &config, SEED).on(&cuda, 4);
+    assert!(device.is_on_device());
+    for update in 0..3 {
+        let numbers = 4 * update..4 * update + 4;
+        let tokens = host.sample_batch(numbers.clone());
+        assert_eq!(device.sample_batch(numbers), tokens, "update {update}");
+        let rewards = tokens.iter().map(|tokens| f64::from(tokens[0]) / 4.0);
+        let batch: Vec<Scored> = rewards
+            .zip(&tokens)
+            .map(|(reward, tokens)| Scored { tokens, reward })
+            .collect();
+        assert_eq!(host.learn(&batch), device.learn(&batch), "the baseline");
+        assert_close(
+            &device.policy().weights,
+            &host.policy().weights,
+            &format!("weights after update {update}"),
+        );
+    }
+    assert!(device.is_on_device(), "nothing failed on the way");
+}
