@@ -30,7 +30,9 @@ fn main() {
 fn drawn(preset: &str, depth: usize) -> Architecture {
     let config = SpaceConfig::preset(preset).expect("a preset");
     let space = ConvSpace::new(&config).expect("presets are sound");
-    let tokens = space.draw(depth, &mut Rng::new(1, Purpose::Test, depth as u64));
+    let tokens = space
+        .decisions()
+        .draw(depth, &mut Rng::new(1, Purpose::Test, depth as u64));
     space.decode(&tokens).expect("tokens of this space")
 }
 

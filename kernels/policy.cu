@@ -133,7 +133,7 @@ KERNEL(policy_fwd, PolicyArgs, 256, 1) {
 
     PolicyOutcome outcome = {0.0, 0.0, 0, 0};
     PolicyStep step = {0, 0, 0, INPUT_FIRST, 0};
-    int state = 0;
+    int state = args.first_state;
     while (step.anchor < sample.depth) {
         const int i = outcome.n_steps;
         const PolicyState now = args.states[state];

@@ -71,7 +71,7 @@ struct PolicyTensor {
 struct PolicyArgs {
     In<double> weights;
     In<PolicyKind> kinds;
-    In<PolicyState> states;  // the first is where a walk begins
+    In<PolicyState> states;
     In<int> next;
     In<PolicyTensor> tensors;  // in the order of the weights
     In<PolicySample> samples;
@@ -95,6 +95,7 @@ struct PolicyArgs {
     int max_tokens;
     int max_anchors;
     int max_choices;
+    int first_state;  // where a walk begins
     int has_anchors;  // whether layers choose among the earlier ones
     int n_tensors;
     int n_weights;
@@ -102,6 +103,7 @@ struct PolicyArgs {
     int lstm[2];       // first weights of the layers: W [H][4H], U [H][4H], b [4H]
     int first_input;   // [H]
     int attention;     // W_prev [H][H], W_curr [H][H], v [H]
+    int reserved;
 };
 
 // Where a sample's traces begin.

@@ -6,7 +6,7 @@ use super::reinforce::{Scored, objective};
 use super::{Controller, Policy};
 use crate::device::cuda::policy::{self, CudaPolicy, Learned, Replay, Role, Walked};
 use crate::device::{Device, DeviceError};
-use crate::space::{Program, Token};
+use crate::space::Token;
 
 impl<'d> Controller<'d> {
     pub(super) fn open_on(&mut self, device: &'d dyn Device, samples: usize) {
@@ -49,14 +49,14 @@ impl<'d> Controller<'d> {
     pub(super) fn ascend_on_device(&mut self, batch: &[Scored], baseline: f64) -> Option<()> {
         let (learning_rate, corrections) = (self.learning_rate, self.adam.corrections());
         let entropy_bonus = self.entropy_bonus;
-        let space = self.policy.space();
+        let decisions = self.policy.space().decisions();
         let replays: Vec<Replay> = batch
             .iter()
             .map(|scored| {
                 let objective = objective(scored.reward - baseline, entropy_bonus, batch.len());
                 Replay {
                     tokens: scored.tokens,
-                    depth: space.depth_of_tokens(scored.tokens),
+                    depth: decisions.depth_of_tokens(scored.tokens),
                     log_probability: objective.log_probability,
                     entropy: objective.entropy,
                 }
@@ -107,10 +107,7 @@ impl Policy {
             hidden: h,
             tensors,
             n_weights: self.weights.len(),
-            kinds: space.kinds().to_vec(),
-            program: Program::new(space),
-            has_anchors: space.config().anchors,
-            depth: space.config().max_depth,
+            decisions: space.decisions().clone(),
         }
     }
 }

@@ -75,7 +75,7 @@ struct Drawn {
 impl Policy {
     /// A policy with initial weights uniform in ±`range`.
     pub(super) fn new(space: ConvSpace, hidden: usize, range: f64, seed: u64) -> Self {
-        let layout = Layout::new(hidden, space.kinds());
+        let layout = Layout::new(hidden, &space.decisions().kinds);
         Policy {
             weights: layout.initial(seed, range),
             layout,
@@ -119,7 +119,7 @@ impl Policy {
     }
 
     fn replay(&self, tokens: &[Token]) -> Trace {
-        let depth = self.space.depth_of_tokens(tokens);
+        let depth = self.space.decisions().depth_of_tokens(tokens);
         let mut rest = tokens.iter();
         let trace = self.trace(depth, |_| *rest.next().expect("tokens end with an anchor"));
         assert!(rest.next().is_none(), "tokens end with their last layer");
@@ -133,7 +133,7 @@ impl Policy {
             log_probability: 0.0,
             entropy: 0.0,
         };
-        let mut walk = self.space.walk(depth);
+        let mut walk = self.space.decisions().walk(depth);
         let mut input = Input::First;
         let mut anchors: Vec<(usize, Vec<f64>)> = Vec::new(); // step, and its part as the earlier
         while let Some(decision) = walk.decision() {

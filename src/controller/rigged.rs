@@ -24,7 +24,7 @@ impl Rigged {
         Rigged {
             space: space.clone(),
             seed,
-            planted: space.draw(space.depth(0), &mut rng),
+            planted: space.decisions().draw(space.depth(0), &mut rng),
         }
     }
 

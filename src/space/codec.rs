@@ -13,7 +13,7 @@ impl ConvSpace {
     /// depth is read, whatever the schedule.
     // paper P1.1
     pub fn decode(&self, tokens: &[Token]) -> Result<Architecture, SpaceError> {
-        let mut walk = self.walk(usize::MAX);
+        let mut walk = self.decisions().walk(usize::MAX);
         let mut chosen = Chosen::default();
         let mut built = Built::default();
         let mut learning_rate = None;
@@ -66,7 +66,10 @@ impl ConvSpace {
         at: usize,
     ) -> Result<(), SpaceError> {
         let (name, n_choices) = match *decision {
-            Decision::Choice { kind } => (self.kinds()[kind].name, self.kinds()[kind].n_choices),
+            Decision::Choice { kind } => {
+                let kind = &self.decisions().kinds[kind];
+                (kind.name, kind.n_choices)
+            }
             Decision::Anchor { .. } => ("a skip connection", 2),
         };
         match tokens.iter().position(|&token| token as usize >= n_choices) {

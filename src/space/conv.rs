@@ -1,8 +1,8 @@
-//! The convolutional space as a sequence of decisions: kinds, walk, depth, size, uniform draws.
+//! The convolutional space as a sequence of decisions: kinds, depth, size, uniform draws.
 
 use super::architecture::LayerType;
 use super::config::{SpaceConfig, SpaceError};
-use super::{Decision, Kind, Token};
+use super::{Decisions, Kind, Token};
 use crate::rng::{Purpose, Rng};
 
 /// A convolutional search space.
@@ -15,14 +15,23 @@ use crate::rng::{Purpose, Rng};
 #[derive(Clone, Debug)]
 pub struct ConvSpace {
     pub(super) config: SpaceConfig,
-    kinds: Vec<Kind>,
+    decisions: Decisions,
     /// What the choices of each kind mean.
     pub(super) roles: Vec<Role>,
+    choices: Choices,
+}
+
+/// The kinds that are chosen, in order.
+#[derive(Clone, Debug, Default)]
+struct Choices {
+    /// Once, before the first layer.
+    learning_rate: Vec<usize>,
+    /// Before a layer's own.
+    layer_type: Vec<usize>,
+    /// By the first layer, where it is a convolution.
     first_conv: Vec<usize>,
     conv: Vec<usize>,
     pool: Vec<usize>,
-    learning_rate: Vec<usize>,
-    layer_type: Vec<usize>,
 }
 
 /// What a kind of choice decides.
@@ -51,65 +60,85 @@ impl ConvSpace {
         config.check()?;
         let mut space = ConvSpace {
             config: config.clone(),
-            kinds: Vec::new(),
+            decisions: Decisions::new(vec![], config.anchors, config.max_depth),
             roles: Vec::new(),
-            first_conv: Vec::new(),
-            conv: Vec::new(),
-            pool: Vec::new(),
-            learning_rate: Vec::new(),
-            layer_type: Vec::new(),
+            choices: Choices::default(),
         };
-        // paper P3.7
-        if config.predict_learning_rate {
-            let n = config.learning_rates.len();
-            space.learning_rate = vec![space.add("learning_rate", Role::LearningRate, n)];
-        }
-        if config.predict_layer_type {
-            let n = config.layer_types.len();
-            space.layer_type = vec![space.add("layer_type", Role::LayerType, n)];
-        }
-        if space.has(&[LayerType::Conv]) {
-            let height = space.add(
-                "filter_height",
-                Role::FilterHeight,
-                config.filter_heights.len(),
-            );
-            let width = space.add(
-                "filter_width",
-                Role::FilterWidth,
-                config.filter_widths.len(),
-            );
-            let n_strides = config.strides.len();
-            let stride = match n_strides {
-                1 => vec![],
-                n => vec![
-                    space.add("stride_height", Role::StrideHeight, n),
-                    space.add("stride_width", Role::StrideWidth, n),
-                ],
-            };
-            let filters = space.add("filters", Role::Filters, config.filters.len());
-            space.conv = [&[height, width], stride.as_slice(), &[filters]].concat();
-            space.first_conv = match config.first_stride {
-                Some(_) => vec![height, width, filters],
-                None => space.conv.clone(),
-            };
-        }
-        if space.has(&[LayerType::MaxPool, LayerType::AvgPool]) {
-            let (windows, strides) = (config.pool_windows.len(), config.pool_strides.len());
-            space.pool = vec![
-                space.add("pool_height", Role::PoolHeight, windows),
-                space.add("pool_width", Role::PoolWidth, windows),
-                space.add("pool_stride_height", Role::PoolStrideHeight, strides),
-                space.add("pool_stride_width", Role::PoolStrideWidth, strides),
-            ];
-        }
+        space.add_kinds();
+        space.add_states();
         Ok(space)
     }
 
+    fn add_kinds(&mut self) {
+        let config = self.config.clone();
+        // paper P3.7
+        if config.predict_learning_rate {
+            let n = config.learning_rates.len();
+            self.choices.learning_rate = vec![self.add("learning_rate", Role::LearningRate, n)];
+        }
+        if config.predict_layer_type {
+            let n = config.layer_types.len();
+            self.choices.layer_type = vec![self.add("layer_type", Role::LayerType, n)];
+        }
+        if self.has(&[LayerType::Conv]) {
+            let heights = config.filter_heights.len();
+            let height = self.add("filter_height", Role::FilterHeight, heights);
+            let widths = config.filter_widths.len();
+            let width = self.add("filter_width", Role::FilterWidth, widths);
+            let stride = match config.strides.len() {
+                1 => vec![],
+                n => vec![
+                    self.add("stride_height", Role::StrideHeight, n),
+                    self.add("stride_width", Role::StrideWidth, n),
+                ],
+            };
+            let filters = self.add("filters", Role::Filters, config.filters.len());
+            self.choices.conv = [&[height, width], stride.as_slice(), &[filters]].concat();
+            self.choices.first_conv = match config.first_stride {
+                Some(_) => vec![height, width, filters],
+                None => self.choices.conv.clone(),
+            };
+        }
+        if self.has(&[LayerType::MaxPool, LayerType::AvgPool]) {
+            let (windows, strides) = (config.pool_windows.len(), config.pool_strides.len());
+            self.choices.pool = vec![
+                self.add("pool_height", Role::PoolHeight, windows),
+                self.add("pool_width", Role::PoolWidth, windows),
+                self.add("pool_stride_height", Role::PoolStrideHeight, strides),
+                self.add("pool_stride_width", Role::PoolStrideWidth, strides),
+            ];
+        }
+    }
+
     fn add(&mut self, name: &'static str, role: Role, n_choices: usize) -> usize {
-        self.kinds.push(Kind { name, n_choices });
+        self.decisions.kinds.push(Kind { name, n_choices });
         self.roles.push(role);
-        self.kinds.len() - 1
+        self.roles.len() - 1
+    }
+
+    fn add_states(&mut self) {
+        let anchor = self.decisions.add_anchor();
+        let first = self.add_layer(true, anchor);
+        let later = self.add_layer(false, anchor);
+        self.decisions.follow(anchor, later);
+        self.decisions.first = self
+            .decisions
+            .add_choices(&self.choices.learning_rate, first);
+    }
+
+    /// The states of a layer, up to its anchor; where it begins.
+    fn add_layer(&mut self, first: bool, anchor: usize) -> usize {
+        let types = self.types().to_vec();
+        let mut own = |layer_type| {
+            let kinds = self.own_choices(first, layer_type).to_vec();
+            self.decisions.add_choices(&kinds, anchor)
+        };
+        // paper P3.6
+        let starts: Vec<usize> = types.into_iter().map(&mut own).collect();
+        match *self.choices.layer_type {
+            [kind] => self.decisions.add_choice(kind, &starts),
+            _ => starts[0],
+        }
     }
 
     /// Whether a layer may be of one of these types.
@@ -127,9 +156,9 @@ impl ConvSpace {
         }
     }
 
-    /// The kinds of choice there are; every layer shares them.
-    pub fn kinds(&self) -> &[Kind] {
-        &self.kinds
+    /// What is decided, and in which order.
+    pub fn decisions(&self) -> &Decisions {
+        &self.decisions
     }
 
     /// The settings the space was made from.
@@ -137,85 +166,27 @@ impl ConvSpace {
         &self.config
     }
 
-    /// The decisions of an architecture of `depth` layers (blocks, where they are on).
-    pub fn walk(&self, depth: usize) -> Walk<'_> {
-        let mut walk = Walk {
-            space: self,
-            depth,
-            layer: 0,
-            choices: &self.learning_rate,
-        };
-        if walk.choices.is_empty() {
-            walk.enter(1);
-        }
-        walk
-    }
-
     /// Depth of a sample, counted from 0: layers, or blocks where they are on.
     pub fn depth(&self, sample: u64) -> usize {
         self.config.depth_of(sample)
     }
 
-    /// Layers (blocks, where they are on) that these tokens decide.
-    ///
-    /// # Panics
-    /// If they are not the tokens of an architecture; [`ConvSpace::decode`] tells.
-    pub fn depth_of_tokens(&self, tokens: &[Token]) -> usize {
-        let mut walk = self.walk(usize::MAX);
-        let mut rest = tokens;
-        loop {
-            let decision = walk.decision().expect("a walk without a depth has no end");
-            let (taken, left) = rest.split_at(decision.n_tokens());
-            walk.take(taken);
-            rest = left;
-            if rest.is_empty() && matches!(decision, Decision::Anchor { .. }) {
-                return walk.layer - 1;
-            }
-        }
-    }
-
     /// The kinds a layer of this type chooses for itself.
-    fn own_choices(&self, layer: usize, layer_type: LayerType) -> &[usize] {
+    fn own_choices(&self, first: bool, layer_type: LayerType) -> &[usize] {
         match layer_type {
-            LayerType::Conv if layer == 1 => &self.first_conv,
-            LayerType::Conv => &self.conv,
-            LayerType::MaxPool | LayerType::AvgPool => &self.pool,
+            LayerType::Conv if first => &self.choices.first_conv,
+            LayerType::Conv => &self.choices.conv,
+            LayerType::MaxPool | LayerType::AvgPool => &self.choices.pool,
             LayerType::Lcn | LayerType::BatchNorm => &[],
         }
-    }
-
-    /// Bits of the anchor that ends a layer: one for each earlier layer.
-    fn n_candidates(&self, layer: usize) -> usize {
-        if self.config.anchors { layer - 1 } else { 0 }
     }
 
     /// The tokens of a sample drawn uniformly, each anchor bit with probability 0.5; a function of
     /// (seed, sample) alone.
     // paper P9.5
     pub fn random(&self, seed: u64, sample: u64) -> Vec<Token> {
-        self.draw(
-            self.depth(sample),
-            &mut Rng::new(seed, Purpose::Sample, sample),
-        )
-    }
-
-    /// The tokens of an architecture of this depth drawn uniformly from `rng`.
-    pub fn draw(&self, depth: usize, rng: &mut Rng) -> Vec<Token> {
-        let mut walk = self.walk(depth);
-        let mut tokens = Vec::new();
-        while let Some(decision) = walk.decision() {
-            let drawn = tokens.len();
-            match decision {
-                Decision::Choice { kind } => {
-                    tokens.push(rng.below(self.kinds[kind].n_choices as Token));
-                }
-                Decision::Anchor { n_candidates } => {
-                    tokens.extend((0..n_candidates).map(|_| rng.below(2)));
-                }
-            }
-            walk.take(&tokens[drawn..]);
-        }
-        tokens
+        let mut rng = Rng::new(seed, Purpose::Sample, sample);
+        self.decisions.draw(self.depth(sample), &mut rng)
     }
 
     /// The decimal logarithm of the number of token sequences of this depth.
@@ -223,103 +194,17 @@ impl ConvSpace {
         let product = |kinds: &[usize]| -> f64 {
             kinds
                 .iter()
-                .map(|&kind| self.kinds[kind].n_choices as f64)
+                .map(|&kind| self.decisions.kinds[kind].n_choices as f64)
                 .product()
         };
         let layer = |layer: usize| -> f64 {
             let own = self
                 .types()
                 .iter()
-                .map(|&t| product(self.own_choices(layer, t)));
-            own.sum::<f64>().log10() + self.n_candidates(layer) as f64 * 2f64.log10()
+                .map(|&t| product(self.own_choices(layer == 1, t)));
+            let n_candidates = if self.config.anchors { layer - 1 } else { 0 };
+            own.sum::<f64>().log10() + n_candidates as f64 * 2f64.log10()
         };
-        product(&self.learning_rate).log10() + (1..=depth).map(layer).sum::<f64>()
-    }
-}
-
-/// Where a sequence of decisions stands: asks for one, takes its tokens, asks for the next.
-#[derive(Clone, Debug)]
-pub struct Walk<'a> {
-    space: &'a ConvSpace,
-    depth: usize,
-    /// The layer being decided, from 1; 0 while the learning rate is.
-    layer: usize,
-    /// Kinds this layer has yet to choose before its anchor.
-    choices: &'a [usize],
-}
-
-impl Walk<'_> {
-    /// The decision to be made now; `None` at the end.
-    pub fn decision(&self) -> Option<Decision> {
-        // paper P1.5
-        if self.layer > self.depth {
-            return None;
-        }
-        Some(match self.choices.first() {
-            Some(&kind) => Decision::Choice { kind },
-            None => Decision::Anchor {
-                n_candidates: self.space.n_candidates(self.layer),
-            },
-        })
-    }
-
-    /// Takes the tokens of the decision: one for a choice, a bit for each candidate of an anchor.
-    ///
-    /// # Panics
-    /// If the tokens are not such ones, or no decision is left.
-    pub fn take(&mut self, tokens: &[Token]) {
-        match self.decision() {
-            Some(Decision::Choice { kind }) => {
-                let [token] = *tokens else {
-                    panic!("a choice takes one token, not {}", tokens.len());
-                };
-                let n_choices = self.space.kinds[kind].n_choices;
-                assert!(
-                    (token as usize) < n_choices,
-                    "choice {token} of {n_choices}"
-                );
-                self.choose(kind, token);
-            }
-            Some(Decision::Anchor { n_candidates }) => {
-                assert_eq!(
-                    tokens.len(),
-                    n_candidates,
-                    "an anchor takes a bit a candidate"
-                );
-                assert!(tokens.iter().all(|&bit| bit < 2), "an anchor takes bits");
-                self.enter(self.layer + 1);
-            }
-            None => panic!("no decision is left"),
-        }
-    }
-
-    fn choose(&mut self, kind: usize, token: Token) {
-        match self.space.roles[kind] {
-            Role::LearningRate => self.enter(1),
-            // paper P3.6
-            Role::LayerType => {
-                let layer_type = self.space.config.layer_types[token as usize];
-                self.choices = self.space.own_choices(self.layer, layer_type);
-            }
-            _ => self.choices = &self.choices[1..],
-        }
-    }
-
-    fn enter(&mut self, layer: usize) {
-        self.layer = layer;
-        self.choices = match self.space.config.predict_layer_type {
-            true => &self.space.layer_type,
-            false => self.space.own_choices(layer, LayerType::Conv),
-        };
-    }
-
-    /// The layer (block, where they are on) being decided, from 1; 0 before the first.
-    pub(super) fn layer(&self) -> usize {
-        self.layer
-    }
-
-    /// Kinds this layer has yet to choose before its anchor.
-    pub(super) fn choices(&self) -> &[usize] {
-        self.choices
+        product(&self.choices.learning_rate).log10() + (1..=depth).map(layer).sum::<f64>()
     }
 }

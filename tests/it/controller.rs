@@ -268,7 +268,7 @@ fn samples_are_addressed_and_follow_the_schedule() {
         );
         assert!(controller.log_probability(&tokens) < 0.0);
     }
-    let mut walk = space.walk(6);
+    let mut walk = space.decisions().walk(6);
     assert_eq!(walk.decision(), Some(Decision::Choice { kind: 0 }));
     (0..3).for_each(|_| walk.take(&[0]));
     assert_eq!(walk.decision(), Some(Decision::Anchor { n_candidates: 0 }));

@@ -209,7 +209,8 @@ fn round_trip_of_random_draws_is_exact() {
 fn random_draws_are_uniform() {
     for (name, space) in spaces() {
         let mut counts: Vec<Vec<f64>> = space
-            .kinds()
+            .decisions()
+            .kinds
             .iter()
             .map(|kind| vec![0.0; kind.n_choices])
             .collect();
@@ -217,7 +218,7 @@ fn random_draws_are_uniform() {
         for sample in 0..2000 {
             let tokens = space.random(6, sample);
             let mut rest = tokens.as_slice();
-            let mut walk = space.walk(space.depth(sample));
+            let mut walk = space.decisions().walk(space.depth(sample));
             while let Some(decision) = walk.decision() {
                 let n = match decision {
                     Decision::Choice { kind } => {

@@ -106,7 +106,7 @@ fn draw(config: &Config, space: &ConvSpace, dataset: &Dataset) -> Result<Vec<Dra
         let depth = space.depth(sample);
         let mut rng = Rng::new(config.search.seed, Purpose::Sample, i as u64);
         let architecture = space
-            .decode(&space.draw(depth, &mut rng))
+            .decode(&space.decisions().draw(depth, &mut rng))
             .map_err(|error| Failure::from_error(Kind::Run, &error))?;
         let Ok(graph) = Graph::new(&architecture, dataset.classes().len()) else {
             continue;

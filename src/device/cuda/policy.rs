@@ -6,7 +6,7 @@ use super::driver::{DriverError, Launch, Stream};
 use super::optim::{AdamArgs, AdamControl};
 use super::policy_args::{PolicyArgs, PolicyOutcome, PolicySample, arguments};
 use crate::device::DeviceError;
-use crate::space::{Kind, Program, Token};
+use crate::space::{Decisions, Token};
 
 /// What a tensor of a policy is; matrices are `[inputs][outputs]`, H the units of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,14 +42,8 @@ pub struct Policy {
     pub tensors: Vec<(Role, usize)>,
     /// Number of weights.
     pub n_weights: usize,
-    /// Kinds of choice.
-    pub kinds: Vec<Kind>,
-    /// The decisions.
-    pub program: Program,
-    /// Whether layers choose among the earlier ones.
-    pub has_anchors: bool,
-    /// Layers of an architecture at most.
-    pub depth: usize,
+    /// What it decides.
+    pub decisions: Decisions,
 }
 
 /// An architecture as its tokens, and what of it is to be increased.

@@ -82,6 +82,7 @@ structs! {
         max_tokens: i32,
         max_anchors: i32,
         max_choices: i32,
+        first_state: i32,
         has_anchors: i32,
         n_tensors: i32,
         n_weights: i32,
@@ -89,6 +90,7 @@ structs! {
         lstm: [i32; 2],
         first_input: i32,
         attention: i32,
+        reserved: i32,
     }
 }
 
@@ -98,10 +100,11 @@ pub fn arguments(
     policy: &Policy,
     capacity: usize,
 ) -> Result<PolicyArgs, DriverError> {
-    let Policy { hidden, depth, .. } = *policy;
-    let max_steps = policy.program.most_steps(&policy.kinds, depth);
+    let (hidden, decisions) = (policy.hidden, &policy.decisions);
+    let depth = decisions.max_depth;
+    let max_steps = decisions.most_steps();
     let max_tokens = (max_steps + depth * (depth - 1) / 2).max(1);
-    let max_choices = policy.kinds.iter().map(|kind| kind.n_choices).max();
+    let max_choices = decisions.kinds.iter().map(|kind| kind.n_choices).max();
     let max_choices = max_choices.unwrap_or(0).max(2);
     let begin = |role: Role| {
         let tensor = policy.tensors.iter().find(|tensor| tensor.0 == role);
@@ -113,13 +116,13 @@ pub fn arguments(
         head: begin(Role::Head(i)),
         bias: begin(Role::HeadBias(i)),
     };
-    let kinds: Vec<PolicyKind> = policy.kinds.iter().enumerate().map(kind).collect();
+    let kinds: Vec<PolicyKind> = decisions.kinds.iter().enumerate().map(kind).collect();
     let state = |state: &State| PolicyState {
         kind: state.kind.map_or(-1, |kind| kind as i32),
         next: state.next as i32,
     };
-    let states: Vec<PolicyState> = policy.program.states.iter().map(state).collect();
-    let next: Vec<i32> = policy.program.next.iter().map(|&n| n as i32).collect();
+    let states: Vec<PolicyState> = decisions.states.iter().map(state).collect();
+    let next: Vec<i32> = decisions.next.iter().map(|&n| n as i32).collect();
     let tensor = |&(role, first): &(Role, usize)| tensor(role, first, policy);
     let tensors: Vec<PolicyTensor> = policy.tensors.iter().map(tensor).collect();
     let steps = capacity * max_steps;
@@ -152,20 +155,22 @@ pub fn arguments(
         max_tokens: max_tokens as i32,
         max_anchors: depth as i32,
         max_choices: max_choices as i32,
-        has_anchors: i32::from(policy.has_anchors),
+        first_state: decisions.first as i32,
+        has_anchors: i32::from(decisions.has_anchors),
         n_tensors: tensors.len() as i32,
         n_weights: policy.n_weights as i32,
         accumulate: 0,
         lstm: [0, 1].map(|layer| begin(Role::LstmInput(layer))),
         first_input: begin(Role::FirstInput),
         attention: begin(Role::AnchorPrevious),
+        reserved: 0,
     })
 }
 
 /// A tensor as kernels/policy.cuh numbers its role.
 fn tensor(role: Role, first: usize, policy: &Policy) -> PolicyTensor {
     let h = policy.hidden;
-    let n_choices = |kind: usize| policy.kinds[kind].n_choices;
+    let n_choices = |kind: usize| policy.decisions.kinds[kind].n_choices;
     let (role, index, n_columns) = match role {
         Role::LstmInput(layer) => (0, layer, 4 * h),
         Role::LstmHidden(layer) => (1, layer, 4 * h),

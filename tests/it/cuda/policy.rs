@@ -113,7 +113,7 @@ pub fn gradient(
         policy.add_gradient(tokens, objective, &mut expected);
         batch.push(Replay {
             tokens,
-            depth: space.depth_of_tokens(tokens),
+            depth: space.decisions().depth_of_tokens(tokens),
             log_probability,
             entropy,
         });

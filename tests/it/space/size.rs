@@ -20,14 +20,15 @@ fn sample_preset_costs_one_to_two_million_multiply_adds() {
 /// Every sequence of tokens of a tiny space, by walking all branches.
 pub fn enumerate(space: &ConvSpace, depth: usize) -> Vec<Vec<Token>> {
     let mut whole = Vec::new();
-    let mut open = vec![(space.walk(depth), Vec::new())];
+    let mut open = vec![(space.decisions().walk(depth), Vec::new())];
     while let Some((walk, tokens)) = open.pop() {
         let answers: Vec<Vec<Token>> = match walk.decision() {
             None => {
                 whole.push(tokens);
                 continue;
             }
-            Some(Decision::Choice { kind }) => (0..space.kinds()[kind].n_choices as Token)
+            Some(Decision::Choice { kind }) => (0..space.decisions().kinds[kind].n_choices
+                as Token)
                 .map(|choice| vec![choice])
                 .collect(),
             Some(Decision::Anchor { n_candidates: n }) => (0..1u32 << n)
