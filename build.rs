@@ -7,9 +7,11 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::io;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
@@ -46,14 +48,15 @@ fn main() -> ExitCode {
 
 fn build() -> Result<(), String> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
-    let (nvcc, missing) = match find_nvcc()? {
+    let (nvcc, missing) = match find_nvcc(&|name| env::var_os(name), Path::new(""))? {
         Ok(nvcc) => (Some(nvcc), String::new()),
         Err(missing) => (None, missing),
     };
     let mut embedded = String::new();
-    let mut version = String::new();
+    let (mut version, mut archs) = (String::new(), vec![]);
     if let Some(nvcc) = &nvcc {
         version = version_of(nvcc)?;
+        archs = compiled_for();
         let sources = sources().map_err(|e| format!("kernels: {e}"))?;
         compile_all(nvcc, &version, &sources, &out)?;
         for source in &sources {
@@ -68,6 +71,8 @@ fn build() -> Result<(), String> {
          pub const FATBINS: &[&[u8]] = &[\n{embedded}];\n\
          /// Version of the nvcc that compiled them.\n\
          pub const TOOLKIT: &str = {version:?};\n\
+         /// What they are compiled for: machine code (`sm_`) and PTX (`compute_`).\n\
+         pub const ARCHS: &[&str] = &{archs:?};\n\
          /// Why there are none.\n\
          pub const MISSING: &str = {missing:?};\n"
     );
@@ -75,39 +80,45 @@ fn build() -> Result<(), String> {
 }
 
 /// The nvcc to use, or why there is none; an error where the user named one that does not work.
-fn find_nvcc() -> Result<Result<PathBuf, String>, String> {
-    if let Some(nvcc) = env::var_os("NVCC").filter(|nvcc| !nvcc.is_empty()) {
+/// `variable` is the environment, `root` the folder that `.cuda/` lies in: a test has its own.
+pub fn find_nvcc(
+    variable: &dyn Fn(&str) -> Option<OsString>,
+    root: &Path,
+) -> Result<Result<PathBuf, String>, String> {
+    if let Some(nvcc) = variable("NVCC").filter(|nvcc| !nvcc.is_empty()) {
         let nvcc = PathBuf::from(nvcc);
         return match version_of(&nvcc) {
             Ok(_) => Ok(Ok(nvcc)),
             Err(error) => Err(format!("$NVCC: {error}")),
         };
     }
-    let homes = ["CUDA_HOME", "CUDA_PATH"]
-        .into_iter()
-        .filter_map(env::var_os);
-    let named = homes.map(|home| PathBuf::from(home).join("bin"));
-    let own = Path::new(".cuda");
-    if own.exists() && !own.join("requirements.txt").exists() {
-        let why = ".cuda/ holds half an installation; run scripts/cuda-toolkit again";
-        return Ok(Err(why.to_string()));
+    let nvcc_in = |folder: PathBuf| Some(folder.join("nvcc")).filter(|nvcc| nvcc.is_file());
+    let homes = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(variable);
+    let mut named = homes.map(|home| PathBuf::from(home).join("bin"));
+    if let Some(nvcc) = named.find_map(nvcc_in) {
+        return Ok(version_of(&nvcc).map(|_| nvcc));
     }
-    let usual = [
-        own.join("nvidia/cu13/bin"),
-        PathBuf::from("/usr/local/cuda/bin"),
-    ];
-    let path = env::var_os("PATH").unwrap_or_default();
-    let places = named.chain(usual).chain(env::split_paths(&path));
-    for place in places {
-        let nvcc = place.join("nvcc");
-        if nvcc.is_file() {
-            return Ok(version_of(&nvcc).map(|_| nvcc));
-        }
+    let own = root.join(".cuda");
+    if own.exists() {
+        // The list of packages is written when all of them are there.
+        let whole = own.join("requirements.txt").exists();
+        return match nvcc_in(own.join("nvidia/cu13/bin")).filter(|_| whole) {
+            Some(nvcc) => Ok(version_of(&nvcc).map(|_| nvcc)),
+            None => Ok(Err(
+                ".cuda/ holds half an installation; run scripts/cuda-toolkit again, or remove it"
+                    .to_string(),
+            )),
+        };
     }
-    Ok(Err(
-        "no nvcc was found; run scripts/cuda-toolkit, or set CUDA_HOME, and build again"
-            .to_string(),
-    ))
+    let path = variable("PATH").unwrap_or_default();
+    let mut usual = iter::once(PathBuf::from("/usr/local/cuda/bin")).chain(env::split_paths(&path));
+    match usual.find_map(nvcc_in) {
+        Some(nvcc) => Ok(version_of(&nvcc).map(|_| nvcc)),
+        None => Ok(Err(
+            "no nvcc was found; run scripts/cuda-toolkit, or set CUDA_HOME, and build again"
+                .to_string(),
+        )),
+    }
 }
 
 /// Such as `13.0.88`.
@@ -139,14 +150,28 @@ fn fatbin(source: &Path, out: &Path) -> PathBuf {
     out.join(stem).with_extension("fatbin")
 }
 
-fn flags() -> Vec<String> {
+/// The architectures to compile for, as `80` or `90a`.
+fn archs() -> Vec<String> {
     let archs = env::var("NAS_ENGINE_CUDA_ARCHS").unwrap_or_default();
     let archs = if archs.trim().is_empty() {
         ARCHS
     } else {
         &archs
     };
-    let archs: Vec<&str> = archs.split(',').map(str::trim).collect();
+    archs
+        .split(',')
+        .map(|arch| arch.trim().to_string())
+        .collect()
+}
+
+/// Names of the code that a fat binary holds.
+fn compiled_for() -> Vec<String> {
+    let archs = archs();
+    let code = archs.iter().map(|arch| format!("sm_{arch}"));
+    code.chain([format!("compute_{}", archs[0])]).collect()
+}
+
+fn flags() -> Vec<String> {
     // A stack or a spill is an error; registers are told, for tests/it/cuda/budget.rs.
     let ptxas = "-v,-warn-spills,-warn-lmem-usage";
     let fixed = [
@@ -159,9 +184,10 @@ fn flags() -> Vec<String> {
         ptxas,
     ];
     let mut flags: Vec<String> = fixed.map(String::from).to_vec();
-    let code = |arch: &&str| format!("-gencode=arch=compute_{arch},code=sm_{arch}");
+    let archs = archs();
+    let code = |arch: &String| format!("-gencode=arch=compute_{arch},code=sm_{arch}");
     flags.extend(archs.iter().map(code));
-    let first = archs[0];
+    let first = &archs[0];
     flags.push(format!(
         "-gencode=arch=compute_{first},code=compute_{first}"
     ));

@@ -32,7 +32,7 @@ pub fn write(
     drop(file);
     temporary.as_file().sync_all()?;
     temporary.persist(path)?;
-    Ok(())
+    File::open(folder(path))?.sync_all() // for its name to survive a power cut too
 }
 
 /// The folder that a file lies in; `.` for a bare name.

@@ -1,48 +1,51 @@
 //! `nas-engine doctor`: what this machine has and what can be used of it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::machine;
 use super::output::Output;
-use crate::device::{self, Convolution};
+use crate::device::cuda::gpu::Gpu;
+use crate::device::cuda::machine::{self as gpus, Listed, Machine};
+use crate::device::{self, Convolution, Request};
 use crate::report::table::{Align, aligned};
 use crate::text;
+
+/// A device of this machine.
+struct Row {
+    name: String,
+    kind: &'static str,
+    description: String,
+    memory_bytes: Option<u64>,
+    capability: Option<(i32, i32)>,
+    /// Why it cannot be used.
+    reason: Option<String>,
+}
 
 /// Runs the command.
 pub fn run(output: &Output) -> Result<(), Failure> {
     let cores = machine::cores();
-    let memory = machine::memory_bytes();
-    let mut devices = Vec::new();
-    let mut rows = Vec::new();
-    for name in device::NAMES.into_iter().filter(|name| *name != "auto") {
-        let kind = if name == "cuda" { "gpu" } else { "cpu" };
-        let opened = device::open(name, Some(cores), Convolution::Auto);
-        let (description, reason) = match &opened {
-            Ok(device) => (device.describe(), None),
-            Err(error) => (name.to_owned(), Some(error.to_string())),
-        };
-        let memory = memory.filter(|_| kind == "cpu");
-        rows.push(vec![
-            name.to_owned(),
-            if opened.is_ok() { "yes" } else { "no" }.to_owned(),
-            memory.map_or("-".into(), text::bytes),
-            reason.clone().unwrap_or(description.clone()),
-        ]);
-        devices.push(json!({
-            "name": name,
-            "kind": kind,
-            "description": description,
-            "memory_bytes": memory,
-            "usable": opened.is_ok(),
-            "reason": reason,
-        }));
+    let machine = Machine::look();
+    let mut rows: Vec<Row> = ["cpu", "reference"]
+        .iter()
+        .map(|name| processor(name, cores))
+        .collect();
+    match &machine.gpus {
+        Ok(listed) => rows.extend(listed.iter().map(gpu)),
+        Err(reason) => rows.push(no_gpu(reason)),
     }
+    let (auto, why) = auto(&machine, &rows)?;
     let json = json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "devices": devices,
+        "devices": rows.iter().map(Row::json).collect::<Vec<_>>(),
+        "auto": {"devices": auto, "reason": why},
         "cores": cores,
-        "cuda": {"driver": null, "compiled_architectures": []},
+        "cuda": {
+            "driver": machine.driver,
+            "driver_release": machine.release,
+            "toolkit": gpus::toolkit(),
+            "compiled_architectures": gpus::archs(),
+        },
     });
     let header = [
         ("device", Align::Left),
@@ -50,10 +53,118 @@ pub fn run(output: &Output) -> Result<(), Failure> {
         ("memory", Align::Right),
         ("what it is, or why not", Align::Left),
     ];
+    let table: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
     let words = format!(
-        "nas-engine {}, {cores} cores\n\n{}",
+        "nas-engine {}, {cores} cores\n\n{}\nauto     {}: {why}\n{}",
         env!("CARGO_PKG_VERSION"),
-        aligned(&header, &rows)
+        aligned(&header, &table),
+        auto.join(", "),
+        cuda(&machine),
     );
     output.result(&json, &words)
+}
+
+fn processor(name: &str, cores: usize) -> Row {
+    let opened = device::open(name, Some(cores), Convolution::Auto);
+    Row {
+        name: name.to_owned(),
+        kind: "cpu",
+        description: opened
+            .as_ref()
+            .map_or(name.to_owned(), |device| device.describe()),
+        memory_bytes: machine::memory_bytes(),
+        capability: None,
+        reason: opened.err().map(|error| error.to_string()),
+    }
+}
+
+/// A GPU, opened: only that tells whether it can be used.
+fn gpu(listed: &Listed) -> Row {
+    Row {
+        name: format!("cuda:{}", listed.index),
+        kind: "gpu",
+        description: listed.name.clone(),
+        memory_bytes: Some(listed.memory_bytes),
+        capability: Some(listed.capability),
+        reason: Gpu::open_listed(listed).err(),
+    }
+}
+
+fn no_gpu(reason: &str) -> Row {
+    Row {
+        name: "cuda".to_owned(),
+        kind: "gpu",
+        description: "cuda".to_owned(),
+        memory_bytes: None,
+        capability: None,
+        reason: Some(reason.to_owned()),
+    }
+}
+
+/// What `auto` takes, and why.
+fn auto(machine: &Machine, rows: &[Row]) -> Result<(Vec<String>, String), Failure> {
+    let usable = |listed: &Listed| {
+        let name = format!("cuda:{}", listed.index);
+        match rows.iter().find(|row| row.name == name) {
+            Some(Row {
+                reason: Some(reason),
+                ..
+            }) => Err(reason.clone()),
+            _ => Ok(name),
+        }
+    };
+    let (mut names, why) = Request::Auto.take(&machine.gpus, usize::MAX, usable)?;
+    if names.is_empty() {
+        names.push("cpu".to_owned());
+    }
+    Ok((names, why.unwrap_or_default()))
+}
+
+/// Versions of what the kernels need.
+fn cuda(machine: &Machine) -> String {
+    let driver = match (&machine.driver, &machine.release) {
+        (Some(cuda), Some(release)) => format!("{release}, for CUDA {cuda}"),
+        (Some(cuda), None) => format!("for CUDA {cuda}"),
+        (None, _) => "none".to_owned(),
+    };
+    let kernels = match gpus::toolkit() {
+        Some(toolkit) => format!("by toolkit {toolkit}, for {}", gpus::archs().join(", ")),
+        None => "none in this build".to_owned(),
+    };
+    format!("driver   {driver}\nkernels  {kernels}\n")
+}
+
+impl Row {
+    fn json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "kind": self.kind,
+            "description": self.description,
+            "memory_bytes": self.memory_bytes,
+            "compute_capability": self.capability.map(dotted),
+            "usable": self.reason.is_none(),
+            "reason": self.reason,
+        })
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let capability = self.capability.map(dotted);
+        let capability =
+            capability.map_or(String::new(), |it| format!(", compute capability {it}"));
+        let what = match &self.reason {
+            None => format!("{}{capability}", self.description),
+            Some(reason) if self.description == self.name => reason.clone(),
+            Some(reason) => format!("{}: {reason}", self.description),
+        };
+        vec![
+            self.name.clone(),
+            if self.reason.is_none() { "yes" } else { "no" }.to_owned(),
+            self.memory_bytes.map_or("-".into(), text::bytes),
+            what,
+        ]
+    }
+}
+
+fn dotted((major, minor): (i32, i32)) -> String {
+    format!("{major}.{minor}")
 }

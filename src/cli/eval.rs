@@ -72,11 +72,12 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
             ("validation", split.validation)
         }
     };
-    let device = device::open(
+    let (device, why) = device::open_first(
         &config.device.name,
         config.device.threads,
         config.device.convolution,
     )?;
+    output.device(&device.describe(), why.as_deref());
     let evaluation = train::evaluate(&EvaluationJob {
         device: &*device,
         dataset: &dataset,
@@ -85,7 +86,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         augment: metadata.augment,
         records: &records,
         batch: BATCH,
-        memory_limit: machine::memory_bytes(),
+        memory_limit: device.memory_bytes().or_else(machine::memory_bytes),
     })?;
     let mut json = json!({"split": name});
     let fields = json!(evaluation);

@@ -114,7 +114,7 @@ impl From<DataError> for Failure {
 impl From<DeviceError> for Failure {
     fn from(error: DeviceError) -> Failure {
         let kind = match error {
-            DeviceError::Unknown(_) => Kind::Usage,
+            DeviceError::Unknown(_) | DeviceError::Twice { .. } => Kind::Usage,
             _ => Kind::Device,
         };
         Failure::from_error(kind, &error)
@@ -147,8 +147,10 @@ impl From<TrainError> for Failure {
 impl From<JournalError> for Failure {
     fn from(error: JournalError) -> Failure {
         let kind = match error {
-            JournalError::Damaged { .. } => Kind::Journal,
-            JournalError::Locked { .. } => Kind::Usage,
+            JournalError::Damaged { .. }
+            | JournalError::Missing { .. }
+            | JournalError::NoFile { .. } => Kind::Journal,
+            JournalError::Locked { .. } | JournalError::Begun { .. } => Kind::Usage,
             JournalError::Io { .. } => Kind::Run,
         };
         Failure::from_error(kind, &error)

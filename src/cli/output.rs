@@ -69,6 +69,12 @@ impl Output {
         }
     }
 
+    /// Says what work runs on, and why, where its name left a choice.
+    pub fn device(&self, device: &str, why: Option<&str>) {
+        let why = why.map_or(String::new(), |why| format!("; {why}"));
+        self.note(&format!("device: {device}{why}"));
+    }
+
     /// Says why the command failed; its exit code.
     pub fn fail(&self, failure: &Failure) -> ExitCode {
         let Failure { kind, message } = failure;

@@ -21,7 +21,7 @@ use super::progress::Progress;
 use crate::config::{Config, DEFAULT_PRESET, StrategyKind};
 use crate::controller::Controller;
 use crate::data::Dataset;
-use crate::device::{self, Device};
+use crate::device::{self, Device, Devices};
 use crate::search::best_weights::BestWeights;
 use crate::search::entry::{Entry, Run, RunTiming};
 use crate::search::history::History;
@@ -100,19 +100,20 @@ fn begin(flags: &Flags, output: &Output) -> Result<(), Failure> {
     settings.device(&flags.device);
     settings.seed(&flags.seed);
     let mut config = settings.resolve(&flags.config, DEFAULT_PRESET)?;
-    if config.device.memory_bytes.is_none() {
-        config.device.memory_bytes = machine::memory_bytes().map(|bytes| bytes / 4 * 3);
-    }
     let dataset = flags::open_data(&config.data, output)?;
     train::split(&dataset, &config.train)?;
-    if flags.dry_run {
-        return dry_run::run(&config, &dataset, output);
+    // Opened before anything is written: a run that cannot begin leaves no directory.
+    let devices = open_devices(&config, output)?;
+    if config.device.memory_bytes.is_none() {
+        let bytes = devices.memory_bytes().or_else(machine::memory_bytes);
+        config.device.memory_bytes = bytes.map(local::share);
     }
-    // Tried before anything is written: a run that cannot begin leaves no directory.
-    device::open(&config.device.name, Some(1), config.device.convolution)?;
+    if flags.dry_run {
+        return dry_run::run(&config, &dataset, &*devices.first(Some(1))?, output);
+    }
     let directory = RunDirectory::create(flags.out.clone(), &config)?;
     output.note(&format!("run: {}", directory.path.display()));
-    go_on(&config, &dataset, directory, flags, output)
+    go_on(&config, &dataset, devices, directory, flags, output)
 }
 
 /// A run that was stopped.
@@ -154,14 +155,31 @@ fn resume(
     let dataset = flags::open_data(&config.data, output)?;
     train::split(&dataset, &config.train)?;
     directory.check_same(&config, &dataset)?;
+    let devices = open_devices(&config, output)?;
     directory.write_config(&config)?;
-    go_on(&config, &dataset, directory, flags, output)
+    go_on(&config, &dataset, devices, directory, flags, output)
+}
+
+/// Opens what the children are trained on, and says what it is.
+fn open_devices(config: &Config, output: &Output) -> Result<Devices, Failure> {
+    let (devices, why) = device::open_all(&config.device.name, config.device.convolution)?;
+    let words = devices.describe(flags::threads(config))?;
+    output.device(&words, why.as_deref());
+    let models = devices.models()?;
+    if models.len() > 1 {
+        tracing::warn!(
+            "GPUs of several models ({}): the same seed gives the same search on one model only",
+            models.join(", ")
+        );
+    }
+    Ok(devices)
 }
 
 /// Runs a search from where its history ends.
 fn go_on(
     config: &Config,
     dataset: &Arc<Dataset>,
+    devices: Devices,
     directory: RunDirectory,
     flags: &Flags,
     output: &Output,
@@ -171,7 +189,8 @@ fn go_on(
         mut journal,
         mut history,
     } = directory;
-    let mut evaluator = evaluator(config, dataset, &path, &history)?;
+    let device = devices.first(Some(1))?;
+    let mut evaluator = evaluator(config, dataset, devices, &path, &history)?;
     let run = session(config, dataset, evaluator.describe());
     if let Some(before) = history.runs.last()
         && before.timing.device != run.timing.device
@@ -183,7 +202,6 @@ fn go_on(
     history.add_run(run);
     let stop = stop_flag()?;
     let space = space(config)?;
-    let device = device::open(&config.device.name, Some(1), config.device.convolution)?;
     let mut search = Search {
         space: &space,
         strategy: strategy(config, &space, &*device),
@@ -198,17 +216,19 @@ fn go_on(
     let end = search.run(&mut |event| progress.see(&event));
     progress.clear();
     finish::write_best(&path, &search.history)?;
+    let on_record = format!(
+        "{} of {} samples are on record; go on with: nas-engine search --resume {}",
+        search.history.children.len(),
+        config.search.samples,
+        path.display()
+    );
     match end? {
         End::Finished => finish::show(config, &path, &search.history, output),
-        End::Stopped => Err(Failure::new(
-            Kind::Stopped,
-            format!(
-                "{} of {} samples are on record; go on with: nas-engine search --resume {}",
-                search.history.children.len(),
-                config.search.samples,
-                path.display()
-            ),
-        )),
+        End::Stopped => Err(Failure::new(Kind::Stopped, on_record)),
+        End::NoDevice(words) => {
+            let message = format!("the last GPU is lost ({words}); {on_record}");
+            Err(Failure::new(Kind::Stopped, message))
+        }
     }
 }
 
@@ -242,6 +262,7 @@ fn strategy<'d>(config: &Config, space: &ConvSpace, device: &'d dyn Device) -> S
 fn evaluator(
     config: &Config,
     dataset: &Arc<Dataset>,
+    devices: Devices,
     run: &Path,
     history: &History,
 ) -> Result<Local, Failure> {
@@ -252,8 +273,7 @@ fn evaluator(
         dataset: Arc::clone(dataset),
         train: config.train.clone(),
         seed: config.search.seed,
-        device: config.device.name.clone(),
-        convolution: config.device.convolution,
+        devices,
         threads: flags::threads(config),
         memory: config.device.memory_bytes.unwrap_or(u64::MAX),
         best_weights: Some(best_weights),

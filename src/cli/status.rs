@@ -34,10 +34,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     }
     let config = Config::resolve(Some(&file), &[], DEFAULT_PRESET)?;
     let file = flags.run.join(journal::FILE_NAME);
-    let history = match file.exists() {
-        true => History::new(&file, journal::read(&file)?)?,
-        false => History::default(),
-    };
+    let history = History::new(&file, journal::read(&file)?)?;
     let progress = Progress::new(&config, &history, &file);
     let summary = Summary::new(&history);
     output.result(&progress.json(&summary), &progress.words(&summary))

@@ -81,12 +81,12 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         .as_deref()
         .map(|path| read_weights(path, &params))
         .transpose()?;
-    let device = device::open(
+    let (device, why) = device::open_first(
         &config.device.name,
         config.device.threads,
         config.device.convolution,
     )?;
-    output.note(&format!("device: {}", device.describe()));
+    output.device(&device.describe(), why.as_deref());
     let watch = MemoryWatch::start();
     let job = Job {
         device: &*device,
@@ -97,7 +97,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         seed: config.search.seed,
         init: init.as_ref(),
         test: flags.test,
-        memory_limit: machine::memory_bytes(),
+        memory_limit: device.memory_bytes().or_else(machine::memory_bytes),
         stop: None,
     };
     let outcome = train::train(&job, &mut |epoch| {

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use super::Config;
 use crate::controller::ControllerError;
 use crate::data::MIN_LIMIT;
-use crate::device;
+use crate::device::{DeviceError, Request, names};
 use crate::space::{ConvSpace, SpaceError};
 
 /// A setting and the rule that it breaks.
@@ -52,9 +52,19 @@ impl Config {
             device.memory_bytes.unwrap_or(1),
             1..=u64::MAX,
         )?;
-        if !device::is_name(&device.name) {
-            let rule = format!("cannot be `{}`; give {}", device.name, device::names());
-            return broken("device.name", rule);
+        match Request::parse(&device.name) {
+            Ok(_) => {}
+            Err(DeviceError::Twice { number, .. }) => {
+                let rule = format!(
+                    "is `{}`, with GPU {number} twice; name it once",
+                    device.name
+                );
+                return broken("device.name", rule);
+            }
+            Err(_) => {
+                let rule = format!("cannot be `{}`; give {}", device.name, names());
+                return broken("device.name", rule);
+            }
         }
         within("train.epochs", train.epochs, EPOCHS)?;
         within("train.batch", train.batch, BATCH)?;

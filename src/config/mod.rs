@@ -87,15 +87,16 @@ pub struct DataConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceConfig {
-    /// `auto`, `cpu`, `reference`, `cuda`, `cuda:N`.
+    /// `auto`, `cpu`, `reference`, `cuda`, `cuda:N,M…`.
     pub name: String,
     /// Which sums a convolution may use.
     pub convolution: Convolution,
     /// Threads of all children together; every core where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
-    /// Most bytes that the plans of all children take together: a child that needs more alone is
-    /// `too_large`. Three quarters of the machine's memory where absent.
+    /// Most bytes that the plans of all children take together on a processor, or that of the one on
+    /// a GPU: a child that needs more alone is `too_large`. Three quarters of the machine's memory, or
+    /// of the smallest GPU's, where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
 }

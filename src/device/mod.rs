@@ -9,9 +9,12 @@ use crate::data::{Augment, Dataset};
 use crate::graph::plan::{Plan, Storage};
 use crate::graph::step::BufferId;
 
+pub use choose::{Devices, NAMES, Request, names, open, open_all, open_first};
+
 pub mod arena;
 #[doc(hidden)]
 pub mod cases;
+mod choose;
 pub mod cpu;
 pub mod cuda;
 pub mod reference;
@@ -42,6 +45,14 @@ pub enum DeviceError {
     /// A name that no device has.
     #[error("unknown device `{0}`; use {names}", names = names())]
     Unknown(String),
+    /// A list of GPUs with one of them twice.
+    #[error("`{name}` names GPU {number} twice; name it once")]
+    Twice {
+        /// The list.
+        name: String,
+        /// The GPU.
+        number: usize,
+    },
     /// A device that this machine or this build lacks.
     #[error("{device} cannot be used: {reason}; use --device cpu")]
     Unavailable {
@@ -58,19 +69,30 @@ pub enum DeviceError {
         /// The system's words.
         reason: String,
     },
-    /// The arena does not fit.
+    /// A plan and what goes with it does not fit.
     #[error(
-        "a plan of {bytes} bytes does not fit into the memory of {device}; use a smaller --batch"
+        "{device} has no room for {bytes} bytes{}; use a smaller --batch, or another --device",
+        free.map_or(String::new(), |free| format!(", as {free} are free"))
     )]
     OutOfMemory {
         /// The device.
         device: String,
-        /// Size of the arena.
-        bytes: usize,
+        /// What is needed.
+        bytes: u64,
+        /// What is free, where the device tells.
+        free: Option<u64>,
     },
-    /// The device gave up in the middle of its work.
-    #[error("{what} failed on {device}; run it again, or use --device cpu")]
+    /// The device refused or failed in some of its work; other work can go on.
+    #[error("{device} failed: {what}; run it again, or use --device cpu")]
     Failed {
+        /// The device.
+        device: String,
+        /// What it was doing, and its own words.
+        what: String,
+    },
+    /// The device is gone, for this process at least.
+    #[error("{device} is lost: {what}; run it again, or use another --device")]
+    Lost {
         /// The device.
         device: String,
         /// What it was doing, and its own words.
@@ -144,10 +166,15 @@ pub trait Device: Storage + Send + Sync {
         self.describe()
     }
 
+    /// Bytes of a memory of its own, all there is; nothing where it uses the machine's.
+    fn memory_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Allocates all that `plan` needs and nothing after it. Buffers start as zeros.
     ///
     /// # Errors
-    /// Where the arena does not fit.
+    /// Where it does not fit, or the device fails.
     fn load<'a>(
         &'a self,
         plan: &'a Plan,
@@ -199,53 +226,4 @@ pub trait Session {
 
     /// The first buffer whose guard band was written to; needs a plan with guards.
     fn broken_guard(&mut self) -> Option<String>;
-}
-
-/// Names of devices; `cuda` may be followed by numbers.
-pub const NAMES: [&str; 4] = ["auto", "cpu", "reference", "cuda"];
-
-/// What a device may be called, in words.
-pub fn names() -> String {
-    format!("{} or cuda:N[,M…]", NAMES.join(", "))
-}
-
-/// Whether a device may have this name; whether this machine has it is for [`open`] to say.
-pub fn is_name(name: &str) -> bool {
-    let numbers = |list: &str| list.split(',').all(|number| number.parse::<u8>().is_ok());
-    NAMES.contains(&name) || name.strip_prefix("cuda:").is_some_and(numbers)
-}
-
-/// Opens a device by name. `auto` takes the CPU until the kernels have been measured on a GPU;
-/// `cuda` is the first GPU.
-///
-/// # Errors
-/// An unknown name, or a device that this machine lacks.
-pub fn open(
-    name: &str,
-    threads: Option<usize>,
-    convolution: Convolution,
-) -> Result<Box<dyn Device>, DeviceError> {
-    match name {
-        "auto" | "cpu" => Ok(Box::new(cpu::Cpu::new(threads, convolution)?)),
-        "reference" => Ok(Box::new(reference::Reference)),
-        "cuda" => open_gpu(name, "0"),
-        _ => match name.strip_prefix("cuda:") {
-            Some(number) => open_gpu(name, number),
-            None => Err(DeviceError::Unknown(name.to_string())),
-        },
-    }
-}
-
-fn open_gpu(name: &str, number: &str) -> Result<Box<dyn Device>, DeviceError> {
-    let number = number
-        .parse()
-        .map_err(|_| "name one GPU, such as cuda:0".to_string());
-    let gpu = number.and_then(cuda::gpu::Gpu::open);
-    match gpu {
-        Ok(gpu) => Ok(Box::new(cuda::Cuda::new(Box::new(gpu)))),
-        Err(reason) => Err(DeviceError::Unavailable {
-            device: name.to_string(),
-            reason,
-        }),
-    }
 }

@@ -94,6 +94,8 @@ pub enum News {
     },
     /// A child ended.
     Ended(Outcome),
+    /// No device is left to train those that wait; why the last one is not.
+    NoDevice(String),
 }
 
 /// Trains children, any number at a time.

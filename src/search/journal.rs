@@ -49,6 +49,33 @@ pub enum JournalError {
         /// Why.
         source: io::Error,
     },
+    /// There is none.
+    #[error(
+        "{} is missing, and with it what the run has found; restore it from a copy, or start a new \
+         run with --out", path.display()
+    )]
+    Missing {
+        /// The journal.
+        path: PathBuf,
+    },
+    /// A folder, a pipe or a device.
+    #[error(
+        "{} is no file, and so no journal; restore it from a copy, or start a new run with --out",
+        path.display()
+    )]
+    NoFile {
+        /// Where the journal should be.
+        path: PathBuf,
+    },
+    /// It holds lines, where a new one was to begin.
+    #[error(
+        "{} holds a run already; go on with it with --resume, or choose another --out",
+        path.display()
+    )]
+    Begun {
+        /// The journal.
+        path: PathBuf,
+    },
     /// Another process writes it.
     #[error(
         "{}: another nas-engine is working on this run; wait for it to end, or stop it first",
@@ -85,18 +112,28 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Creates the journal of a new run. The file must not exist.
+    /// Creates the journal of a new run, or takes over one that holds nothing yet: of a run that
+    /// was stopped before its first line.
+    ///
+    /// # Errors
+    /// [`JournalError::Begun`] where the file holds lines, and where it cannot be made or locked.
     pub fn create(path: &Path) -> Result<Journal, JournalError> {
+        if path.exists() {
+            check_file(path)?;
+        }
         let io = |source| JournalError::Io {
             path: path.into(),
             source,
         };
         let file = OpenOptions::new()
             .append(true)
-            .create_new(true)
+            .create(true)
             .open(path)
             .map_err(io)?;
         lock(&file, path)?;
+        if file.metadata().map_err(io)?.len() > 0 {
+            return Err(JournalError::Begun { path: path.into() });
+        }
         // The name of the file must survive a power cut as well as its lines.
         File::open(whole_file::folder(path))
             .and_then(|folder| folder.sync_all())
@@ -111,6 +148,7 @@ impl Journal {
     /// Opens the journal of an earlier run to go on with it. Nothing is changed before the first
     /// [`append`](Journal::append), which also cuts off a torn last line.
     pub fn resume(path: &Path) -> Result<(Journal, Contents), JournalError> {
+        check_file(path)?;
         let file = OpenOptions::new()
             .append(true)
             .open(path)
@@ -166,6 +204,21 @@ fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
     }
 }
 
+/// Whether there is a file to open; opening a pipe would wait for its other end.
+fn check_file(path: &Path) -> Result<(), JournalError> {
+    match std::fs::metadata(path) {
+        Ok(file) if file.is_file() => Ok(()),
+        Ok(_) => Err(JournalError::NoFile { path: path.into() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(JournalError::Missing { path: path.into() })
+        }
+        Err(source) => Err(JournalError::Io {
+            path: path.into(),
+            source,
+        }),
+    }
+}
+
 /// The line of an entry, with its check sum and newline.
 fn line(entry: &Entry) -> Result<String, io::Error> {
     let mut text = serde_json::to_string(entry)?;
@@ -178,6 +231,7 @@ fn line(entry: &Entry) -> Result<String, io::Error> {
 /// Reads a journal without locking it, so that a run under way can be watched. A last line
 /// without newline or with a wrong check sum is torn, not damaged.
 pub fn read(path: &Path) -> Result<Contents, JournalError> {
+    check_file(path)?;
     let bytes = std::fs::read(path).map_err(|source| JournalError::Io {
         path: path.into(),
         source,

@@ -1,5 +1,10 @@
 //! Trains children on threads of this process, several side by side where there are the cores and
-//! the memory. What a child achieves depends on neither.
+//! the memory, or the GPUs. What a child achieves depends on none of them.
+//!
+//! Which children are too large is decided before any is launched, by the plan and by what the
+//! devices have in all, never by what is free at the moment: the verdict is one on the architecture,
+//! and the same whenever the search comes to it. What does not fit at the moment, because others use
+//! the device too, ends as `out_of_memory`, a fault of the machine.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -11,16 +16,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::data::Dataset;
-use crate::device::{self, Convolution, Device, DeviceError};
+use crate::device::{Device, DeviceError, Devices};
 use crate::graph::{Costs, Graph, Options, Params, Plan};
 use crate::search::best_weights::BestWeights;
 use crate::search::entry::Timing;
 use crate::search::evaluator::{Evaluator, Job, News, Outcome, Status};
+use crate::search::pool::{Place, Pool, Share};
 use crate::train::checkpoint::Metadata;
 use crate::train::{self, TrainConfig, TrainError};
 
+/// GPUs that one child may lose: after the second, the child is at fault and not the device.
+const MOST_LOST: usize = 2;
+
 /// How the children of a search are trained.
-#[derive(Debug)]
 pub struct Settings {
     /// What they are trained on.
     pub dataset: Arc<Dataset>,
@@ -28,28 +36,37 @@ pub struct Settings {
     pub train: TrainConfig,
     /// The same for all children, so that `train` with this seed repeats any child of the search.
     pub seed: u64,
-    /// Name of the device.
-    pub device: String,
-    /// Which sums a convolution may use.
-    pub convolution: Convolution,
-    /// Threads of all children together.
+    /// What they are trained on.
+    pub devices: Devices,
+    /// Threads of all children together, on a processor.
     pub threads: usize,
-    /// Bytes of all plans together, and so the most that one may take. Threads of a child take
-    /// some each: a child is `too_large` by what it takes with one, so that the verdict does not
-    /// depend on their number.
+    /// Bytes of all plans on a processor together, or of the one on a GPU, and so the most that one
+    /// may take; never more than [`share`] of the smallest GPU. Threads of a child take some each: a
+    /// child is `too_large` by what it takes with one, so that the verdict does not depend on their
+    /// number.
     pub memory: u64,
     /// Where the weights of the best children are kept.
     pub best_weights: Option<BestWeights>,
 }
 
-/// The evaluator over the cores of this machine.
+/// The part of a memory that plans may take where no setting says how much, in bytes: the rest is for
+/// the data set, for what devices and their drivers keep, and for others.
+pub fn share(memory_bytes: u64) -> u64 {
+    memory_bytes / 4 * 3
+}
+
+/// The evaluator over the devices of this process.
 pub struct Local {
     settings: Arc<Settings>,
-    /// The device with one thread: decides which children are too large; trains none.
-    planner: Box<dyn Device>,
+    /// A device with one thread: decides which children are too large.
+    planner: Arc<dyn Device>,
+    models: Vec<String>,
+    /// Bytes that a plan may take.
+    limit: u64,
     waiting: VecDeque<Planned>,
-    free: Share,
-    n_running: usize,
+    pool: Pool,
+    /// What the device that was lost last said.
+    lost: String,
     sender: Sender<Message>,
     receiver: Receiver<Message>,
     /// Tells the children under way that nobody waits for them any more.
@@ -61,17 +78,17 @@ struct Planned {
     job: Job,
     graph: Graph,
     parameters: u64,
+    /// GPUs that were lost while they trained it.
+    n_lost: usize,
 }
 
-/// What a child takes of the machine.
-#[derive(Clone, Copy, Debug)]
-struct Share {
-    threads: usize,
-    memory: u64,
+/// From a child's thread.
+enum Message {
+    /// News of it, and what becomes free with them.
+    News(News, Option<Share>),
+    /// Its device is lost, with the words of the device.
+    Lost(Planned, Share, String),
 }
-
-/// From a child's thread: news, and what becomes free with it.
-struct Message(News, Option<Share>);
 
 impl Local {
     /// An evaluator with nothing to do.
@@ -79,16 +96,17 @@ impl Local {
     /// # Errors
     /// Where the device cannot be opened.
     pub fn new(settings: Settings) -> Result<Local, DeviceError> {
-        let planner = device::open(&settings.device, Some(1), settings.convolution)?;
+        let devices = &settings.devices;
+        let planner = devices.first(Some(1))?;
+        let of_gpus = devices.memory_bytes().map_or(u64::MAX, share);
         let (sender, receiver) = channel();
         Ok(Local {
             planner,
+            models: devices.models()?,
+            limit: settings.memory.min(of_gpus),
             waiting: VecDeque::new(),
-            free: Share {
-                threads: settings.threads.max(1),
-                memory: settings.memory,
-            },
-            n_running: 0,
+            pool: Pool::new(devices.clone(), settings.threads, settings.memory),
+            lost: String::new(),
             sender,
             receiver,
             abandoned: Arc::default(),
@@ -96,14 +114,14 @@ impl Local {
         })
     }
 
-    /// The device, in words: what decides the bits of results, and so not how many threads.
+    /// The device, in words: what decides the bits of results, and so not how many threads or GPUs.
     pub fn describe(&self) -> String {
-        self.planner.model()
+        self.models.join(", ")
     }
 
     /// Children under way.
     pub fn n_running(&self) -> usize {
-        self.n_running
+        self.pool.n_running()
     }
 
     /// Plans a child: that it fits, or how it ends without training.
@@ -114,10 +132,10 @@ impl Local {
             .map_err(|error| Box::new(failed(&job, Status::Invalid, error.to_string())))?;
         let memory = settings.plan_bytes(&graph, &*self.planner);
         let parameters = Costs::new(&graph).parameters();
-        if memory > settings.memory {
+        if memory > self.limit {
             let message = format!(
                 "training takes {memory} bytes, more than the {} allowed",
-                settings.memory
+                self.limit
             );
             return Err(Box::new(Outcome {
                 parameters: Some(parameters),
@@ -128,57 +146,70 @@ impl Local {
             job,
             graph,
             parameters,
+            n_lost: 0,
         })
     }
 
-    /// Starts waiting children, in order, while there are threads and memory for the next.
+    /// Starts waiting children, in order, while there is a place for the next.
     // paper P7.2
     fn start(&mut self) {
-        while self.free.threads > 0
-            && let Some(next) = self.waiting.pop_front()
-        {
-            // As many side by side as there are children; the threads left over go to the first.
-            let side_by_side = self.free.threads.min(self.waiting.len() + 1);
-            let threads = self.free.threads.div_ceil(side_by_side);
-            let device = match self.settings.open_device(threads) {
-                Ok(device) => device,
-                Err(error) => {
-                    let outcome = failed(&next.job, status(&error), error.to_string());
-                    let _ = self.sender.send(Message(News::Ended(outcome), None));
-                    continue;
+        while let Some(next) = self.waiting.pop_front() {
+            let bytes = |device: &dyn Device| self.settings.plan_bytes(&next.graph, device);
+            match self.pool.place(self.waiting.len() + 1, bytes) {
+                Ok(Some(place)) => self.spawn(next, place),
+                Ok(None) => {
+                    self.waiting.push_front(next);
+                    return;
                 }
-            };
-            let memory = self.settings.plan_bytes(&next.graph, &*device);
-            // A child that has the machine for itself may pass the limit by what its further
-            // threads take.
-            if memory > self.free.memory && self.n_running > 0 {
-                self.waiting.push_front(next);
-                return;
+                Err(error) => {
+                    let outcome = failed(&next.job, Status::Crash, error.to_string());
+                    self.tell(outcome, None);
+                }
             }
-            let share = Share {
-                threads,
-                memory: memory.min(self.free.memory),
-            };
-            self.free.threads -= share.threads;
-            self.free.memory -= share.memory;
-            self.n_running += 1;
-            self.spawn(next, device, share);
         }
     }
 
+    fn tell(&self, outcome: Outcome, freed: Option<Share>) {
+        let _ = self.sender.send(Message::News(News::Ended(outcome), freed));
+    }
+
+    /// Takes a GPU that is lost out of use. Its child met a fault of the machine, and is begun again
+    /// on another; a child that loses them one after the other is at fault itself.
+    fn lose(&mut self, planned: Planned, share: Share, words: String) -> Option<News> {
+        self.pool.lose(share);
+        let (sample, n_gpus) = (planned.job.sample, self.pool.n_gpus());
+        tracing::warn!("sample {sample}: {words}; GPUs left: {n_gpus}");
+        let n_lost = planned.n_lost + 1;
+        self.lost = words;
+        if n_lost >= MOST_LOST {
+            let message = format!(
+                "{n_lost} GPUs were lost while they trained it; {}",
+                self.lost
+            );
+            return Some(News::Ended(failed(&planned.job, Status::Poison, message)));
+        }
+        self.waiting.push_front(Planned { n_lost, ..planned });
+        None
+    }
+
     /// Trains a child on a thread of its own.
-    fn spawn(&self, planned: Planned, device: Box<dyn Device>, share: Share) {
+    fn spawn(&self, planned: Planned, Place { device, share }: Place) {
         let settings = Arc::clone(&self.settings);
         let abandoned = Arc::clone(&self.abandoned);
         let sender = self.sender.clone();
         let job = planned.job.clone();
         let child = move || {
             let train = || settings.train(&planned, &*device, share.threads, &abandoned, &sender);
-            let outcome = catch_unwind(AssertUnwindSafe(train))
-                .unwrap_or_else(|panic| Some(failed(&planned.job, Status::Crash, words(&*panic))));
-            if let Some(outcome) = outcome {
-                let _ = sender.send(Message(News::Ended(outcome), Some(share)));
-            }
+            let end = catch_unwind(AssertUnwindSafe(train)).unwrap_or_else(|panic| {
+                ChildEnd::Outcome(failed(&planned.job, Status::Crash, words(&*panic)))
+            });
+            let _ = match end {
+                ChildEnd::Outcome(outcome) => {
+                    sender.send(Message::News(News::Ended(outcome), Some(share)))
+                }
+                ChildEnd::Lost(words) => sender.send(Message::Lost(planned, share, words)),
+                ChildEnd::Abandoned => Ok(()),
+            };
         };
         let name = format!("child {}", job.sample);
         if let Err(error) = thread::Builder::new().name(name).spawn(child) {
@@ -187,23 +218,29 @@ impl Local {
                 Status::Crash,
                 format!("cannot start a thread: {error}"),
             );
-            let _ = self.sender.send(Message(News::Ended(outcome), Some(share)));
+            self.tell(outcome, Some(share));
         }
     }
 }
 
-impl Settings {
-    fn open_device(&self, threads: usize) -> Result<Box<dyn Device>, TrainError> {
-        Ok(device::open(&self.device, Some(threads), self.convolution)?)
-    }
+/// How the thread of a child ends.
+enum ChildEnd {
+    /// With what became of it.
+    Outcome(Outcome),
+    /// Its device is lost, in these words.
+    Lost(String),
+    /// Nobody waits for it any more.
+    Abandoned,
+}
 
+impl Settings {
     /// What training a child on a device takes.
     fn plan_bytes(&self, graph: &Graph, device: &dyn Device) -> u64 {
         let options = Options::new(self.train.batch);
         Plan::new(graph, &Params::new(graph), device, options).arena_bytes as u64
     }
 
-    /// Trains a child; nothing where nobody waits for it any more.
+    /// Trains a child.
     fn train(
         &self,
         planned: &Planned,
@@ -211,12 +248,12 @@ impl Settings {
         threads: usize,
         abandoned: &AtomicBool,
         news: &Sender<Message>,
-    ) -> Option<Outcome> {
+    ) -> ChildEnd {
         let began = Instant::now();
         let sample = planned.job.sample;
         let tell = |epoch| {
             // Nobody listens where the search was stopped meanwhile.
-            let _ = news.send(Message(News::Epoch { sample, epoch }, None));
+            let _ = news.send(Message::News(News::Epoch { sample, epoch }, None));
         };
         tell(0);
         let child = train::Job {
@@ -242,15 +279,19 @@ impl Settings {
                 }
                 outcome
             }
-            Err(TrainError::Stopped) => return None,
+            Err(TrainError::Stopped) => return ChildEnd::Abandoned,
+            Err(TrainError::Device(error @ DeviceError::Lost { .. })) => {
+                return ChildEnd::Lost(error.to_string());
+            }
             Err(error) => failed(&planned.job, status(&error), error.to_string()),
         };
         let timing = Timing {
             seconds: began.elapsed().as_secs_f64(),
             threads: Some(threads),
+            device: device.memory_bytes().map(|_| device.describe()),
             ..outcome.timing
         };
-        Some(Outcome { timing, ..outcome })
+        ChildEnd::Outcome(Outcome { timing, ..outcome })
     }
 }
 
@@ -259,23 +300,30 @@ impl Evaluator for Local {
         for job in jobs {
             match self.plan(job) {
                 Ok(planned) => self.waiting.push_back(planned),
-                Err(outcome) => {
-                    let _ = self.sender.send(Message(News::Ended(*outcome), None));
-                }
+                Err(outcome) => self.tell(*outcome, None),
             }
         }
         self.start();
     }
 
     fn next(&mut self, patience: Duration) -> Option<News> {
-        let Message(news, freed) = self.receiver.recv_timeout(patience).ok()?;
-        if let Some(share) = freed {
-            self.n_running -= 1;
-            self.free.threads += share.threads;
-            self.free.memory += share.memory;
-            self.start();
-        }
-        Some(news)
+        let stranded = self.pool.is_lost() && self.pool.n_running() == 0;
+        let patience = if stranded { Duration::ZERO } else { patience };
+        let news = match self.receiver.recv_timeout(patience) {
+            Ok(Message::News(news, freed)) => {
+                freed
+                    .into_iter()
+                    .for_each(|share| self.pool.give_back(share));
+                Some(news)
+            }
+            Ok(Message::Lost(planned, share, words)) => self.lose(planned, share, words),
+            Err(_) if stranded && !self.waiting.is_empty() => {
+                return Some(News::NoDevice(self.lost.clone()));
+            }
+            Err(_) => return None,
+        };
+        self.start();
+        news
     }
 }
 

@@ -10,6 +10,7 @@ pub mod evaluator;
 pub mod history;
 pub mod journal;
 pub mod local;
+mod pool;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
@@ -80,12 +81,14 @@ pub enum Event<'a> {
 }
 
 /// How a search came to an end that is no error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// All samples are on record.
     Finished,
     /// It was told to stop and can be resumed.
     Stopped,
+    /// The last device is lost, in these words; it can be resumed where there is another.
+    NoDevice(String),
 }
 
 /// Why a search cannot go on.
@@ -140,8 +143,9 @@ impl Search<'_> {
             let whole = (first + self.children_per_update).min(self.samples);
             let end = self.history.end_of(batch).unwrap_or(whole);
             let n_facts = self.history.n_facts();
-            if self.evaluate(batch, first..end, &mut verdicts, watch)? == End::Stopped {
-                return Ok(End::Stopped);
+            let ended = self.evaluate(batch, first..end, &mut verdicts, watch)?;
+            if ended != End::Finished {
+                return Ok(ended);
             }
             self.learn(batch, first..end)?;
             if self.history.n_facts() > n_facts {
@@ -186,6 +190,7 @@ impl Search<'_> {
                     watch(Event::Epoch { sample, epoch });
                     continue;
                 }
+                Some(News::NoDevice(words)) => return Ok(End::NoDevice(words)),
                 Some(News::Ended(outcome)) => outcome,
             };
             under_way -= 1;

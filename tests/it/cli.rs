@@ -13,6 +13,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nas_engine::data::Dataset;
+use nas_engine::device::cuda::machine::archs;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -124,7 +125,13 @@ fn doctor_says_what_can_be_used() {
     let doctor = json(&["doctor"]);
     assert_eq!(doctor["version"], env!("CARGO_PKG_VERSION"));
     assert!(doctor["cores"].as_u64().unwrap() > 0);
-    assert!(doctor["cuda"].is_object());
+    let cuda = &doctor["cuda"];
+    assert!(
+        cuda["driver"].is_null() || cuda["driver"].is_string(),
+        "{cuda}"
+    );
+    assert_eq!(cuda["compiled_architectures"], serde_json::json!(archs()));
+    assert_eq!(cuda["toolkit"].is_null(), archs().is_empty(), "{cuda}");
     let devices = doctor["devices"].as_array().unwrap();
     let cpu = devices
         .iter()
@@ -139,7 +146,21 @@ fn doctor_says_what_can_be_used() {
         let usable = device["usable"].as_bool().unwrap();
         assert_eq!(device["reason"].is_null(), usable, "{device}");
     }
-    assert!(nas(&["doctor"]).stdout.contains("cpu"));
+    // What `auto` takes is what can be used: GPUs, or the CPU where there are none.
+    let gpus = devices.iter().filter(|device| device["kind"] == "gpu");
+    let usable: Vec<&Value> = gpus
+        .filter(|gpu| gpu["usable"] == true)
+        .map(|gpu| &gpu["name"])
+        .collect();
+    let auto = &doctor["auto"];
+    match usable.is_empty() {
+        true => assert_eq!(auto["devices"], serde_json::json!(["cpu"])),
+        false => assert_eq!(auto["devices"], serde_json::json!(usable)),
+    }
+    let reason = auto["reason"].as_str().unwrap();
+    assert!(reason.contains("GPU can be used"), "{auto}");
+    let words = nas(&["doctor"]).stdout;
+    assert!(words.contains("cpu") && words.contains(reason), "{words}");
 }
 
 #[test]

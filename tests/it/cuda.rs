@@ -4,7 +4,11 @@ pub mod host;
 
 mod budget;
 mod bugs;
+mod choose;
 mod declarations;
+mod faults;
 pub mod ops;
 mod policy;
+mod pool;
+mod toolkit;
 mod train;

@@ -1,6 +1,7 @@
 //! The whole loop with the stub evaluator: counts, order, rewards, repeats, failures.
 
-mod local;
+pub mod local;
+mod lost;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -392,6 +393,7 @@ fn a_stopped_search_goes_on_as_if_never_stopped() {
         {
             End::Stopped => continue,
             End::Finished => break,
+            End::NoDevice(words) => panic!("the stub has no device to lose: {words}"),
         }
     }
     assert!(n_sessions > 3, "stopped {n_sessions} times only");

@@ -7,7 +7,7 @@ use crate::cli::flags;
 use crate::cli::output::Output;
 use crate::config::{Config, StrategyKind};
 use crate::data::Dataset;
-use crate::device;
+use crate::device::Device;
 use crate::graph::{Costs, Graph, Options, Params, Plan};
 use crate::rng::{Purpose, Rng};
 use crate::space::ConvSpace;
@@ -29,10 +29,15 @@ struct Range {
 }
 
 /// Shows what the search would be.
-pub fn run(config: &Config, dataset: &Dataset, output: &Output) -> Result<(), Failure> {
+pub fn run(
+    config: &Config,
+    dataset: &Dataset,
+    device: &dyn Device,
+    output: &Output,
+) -> Result<(), Failure> {
     let space =
         ConvSpace::new(&config.space).map_err(|error| Failure::from_error(Kind::Config, &error))?;
-    let drawn = draw(config, &space, dataset)?;
+    let drawn = draw(config, &space, dataset, device)?;
     let parameters = range(drawn.iter().map(|child| child.parameters));
     let memory = range(drawn.iter().map(|child| child.memory));
     let multiply_adds = range(drawn.iter().map(|child| child.multiply_adds));
@@ -97,8 +102,12 @@ struct Drawn {
 }
 
 /// Draws architectures over the whole schedule; those that can be built.
-fn draw(config: &Config, space: &ConvSpace, dataset: &Dataset) -> Result<Vec<Drawn>, Failure> {
-    let device = device::open(&config.device.name, Some(1), config.device.convolution)?;
+fn draw(
+    config: &Config,
+    space: &ConvSpace,
+    dataset: &Dataset,
+    device: &dyn Device,
+) -> Result<Vec<Drawn>, Failure> {
     let last = config.search.samples.saturating_sub(1);
     let samples = (0..DRAWS).map(|i| last * i / (DRAWS - 1));
     let mut drawn = Vec::new();
@@ -115,7 +124,7 @@ fn draw(config: &Config, space: &ConvSpace, dataset: &Dataset) -> Result<Vec<Dra
         let costs = Costs::new(&graph);
         drawn.push(Drawn {
             parameters: costs.parameters(),
-            memory: Plan::new(&graph, &Params::new(&graph), &*device, options).arena_bytes as u64,
+            memory: Plan::new(&graph, &Params::new(&graph), device, options).arena_bytes as u64,
             multiply_adds: costs.multiply_adds(),
         });
     }

@@ -1,15 +1,16 @@
 //! The directory of a run: made, or opened again, with its journal locked.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::output::Output;
 use crate::config::{self, Config, DEFAULT_PRESET, Setting};
 use crate::data::Dataset;
+use crate::search::entry::Entry;
 use crate::search::history::History;
-use crate::search::journal::{self, Journal};
+use crate::search::journal::{self, Journal, JournalError, Line};
 use crate::search::now;
 use crate::whole_file;
 
@@ -25,23 +26,41 @@ pub struct RunDirectory {
 
 impl RunDirectory {
     /// Makes the directory of a new run, `out` or one named after the time, and writes its
-    /// settings.
+    /// settings. The journal comes first, and its lock decides who may begin: stopped at any
+    /// instant, there are settings only where there is a journal.
     pub fn create(out: Option<PathBuf>, config: &Config) -> Result<RunDirectory, Failure> {
-        let path = out.unwrap_or_else(|| default_path(&config.search.preset));
-        if [config::FILE_NAME, journal::FILE_NAME]
-            .iter()
-            .any(|name| path.join(name).exists())
-        {
+        let path = match out {
+            Some(path) => {
+                fs::create_dir_all(&path).map_err(|error| cannot_write(&path, &error))?;
+                path
+            }
+            None => default_directory(&config.search.preset)?,
+        };
+        let holds_a_run = || {
             let message = format!(
                 "--out {path} holds a run already; go on with it with: nas-engine search --resume \
                  {path}; or choose another directory",
                 path = path.display()
             );
-            return Err(Failure::new(Kind::Usage, message));
+            Failure::new(Kind::Usage, message)
+        };
+        // Both before the journal is opened, so that none is made beside an earlier run's settings,
+        // and after, when the lock is held.
+        let has_settings = || path.join(config::FILE_NAME).exists();
+        if has_settings() {
+            return Err(holds_a_run());
         }
-        fs::create_dir_all(&path).map_err(|error| cannot_write(&path, &error))?;
+        let journal = match Journal::create(&path.join(journal::FILE_NAME)) {
+            Err(JournalError::Begun { .. } | JournalError::Locked { .. }) => {
+                return Err(holds_a_run());
+            }
+            Err(JournalError::Io { path, source }) => return Err(cannot_write(&path, &source)),
+            other => other?,
+        };
+        if has_settings() {
+            return Err(holds_a_run());
+        }
         write(&path, config::FILE_NAME, &config.to_toml())?;
-        let journal = Journal::create(&path.join(journal::FILE_NAME))?;
         Ok(RunDirectory {
             path,
             journal,
@@ -66,17 +85,6 @@ impl RunDirectory {
         }
         let config = Config::resolve(Some(&file), settings, DEFAULT_PRESET)?;
         let file = path.join(journal::FILE_NAME);
-        if !file.exists() {
-            let journal = Journal::create(&file)?;
-            return Ok((
-                config,
-                RunDirectory {
-                    path,
-                    journal,
-                    history: History::default(),
-                },
-            ));
-        }
         let (journal, contents) = Journal::resume(&file)?;
         if contents.torn > 0 {
             output.note(&format!(
@@ -85,6 +93,17 @@ impl RunDirectory {
                 file.display(),
                 contents.torn
             ));
+        }
+        if let Some(Line { offset, entry, .. }) = contents.lines.first()
+            && !matches!(entry, Entry::Run(_))
+        {
+            return Err(JournalError::Damaged {
+                path: file,
+                line: 1,
+                offset: *offset,
+                reason: "not the line of a run that begins: what the run began with is lost".into(),
+            }
+            .into());
         }
         let history = History::new(&file, contents)?;
         Ok((
@@ -153,15 +172,23 @@ pub fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Kind::Usage, message)
 }
 
-/// `runs/<date>-<time>-<preset>`, in universal time, that does not exist yet.
-fn default_path(preset: &str) -> PathBuf {
-    let name = format!("{}-{preset}", timestamp(now() as u64));
-    let numbered = (2..).map(|n| format!("{name}-{n}"));
-    std::iter::once(name.clone())
-        .chain(numbered)
-        .map(|name| Path::new("runs").join(name))
-        .find(|path| !path.exists())
-        .expect("some number is free")
+/// Makes `runs/<date>-<time>-<preset>`, in universal time, with a number where that exists.
+fn default_directory(preset: &str) -> Result<PathBuf, Failure> {
+    let runs = Path::new("runs");
+    fs::create_dir_all(runs).map_err(|error| cannot_write(runs, &error))?;
+    let first = format!("{}-{preset}", timestamp(now() as u64));
+    for n in 1u32.. {
+        let path = match n {
+            1 => runs.join(&first),
+            _ => runs.join(format!("{first}-{n}")),
+        };
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(cannot_write(&path, &error)),
+        }
+    }
+    unreachable!("some number is free")
 }
 
 /// Seconds since 1970 as `20261124-113000`.

@@ -45,7 +45,8 @@ impl<'a> CpuSession<'a> {
         let arena = Arena::new(plan.arena_bytes);
         let arena = arena.ok_or_else(|| DeviceError::OutOfMemory {
             device: "cpu".to_string(),
-            bytes: plan.arena_bytes,
+            bytes: plan.arena_bytes as u64,
+            free: None,
         })?;
         let mut session = CpuSession {
             arena,

@@ -4,18 +4,40 @@
 /// A call that failed; the words are the driver's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DriverError {
-    /// No room for an allocation of this many bytes.
+    /// No room for what was asked for.
     #[error("no room for {bytes} bytes")]
     OutOfMemory {
         /// As asked for.
-        bytes: usize,
+        bytes: u64,
+        /// Bytes that were free then, where the driver tells.
+        free: Option<u64>,
     },
     /// A kernel was refused or did wrong; with an asynchronous driver, told by a later call.
     #[error("{0}")]
     Failed(String),
     /// The device is gone; nothing on it can be used any more.
-    #[error("the device is lost: {0}")]
+    #[error("{0}")]
     Lost(String),
+}
+
+impl DriverError {
+    /// The same, with what was being done before its words.
+    pub fn during(self, what: &str) -> DriverError {
+        match self {
+            DriverError::Failed(words) => DriverError::Failed(format!("{what}: {words}")),
+            DriverError::Lost(words) => DriverError::Lost(format!("{what}: {words}")),
+            out_of_memory @ DriverError::OutOfMemory { .. } => out_of_memory,
+        }
+    }
+}
+
+/// The memory of a device, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Not taken, by this process or by others, at this moment.
+    pub free: u64,
+    /// All there is.
+    pub total: u64,
 }
 
 /// What differs between devices and matters for a launch.
@@ -54,6 +76,12 @@ pub trait Driver: Send + Sync {
 
     /// What launches must respect.
     fn limits(&self) -> Limits;
+
+    /// Its memory at this moment.
+    ///
+    /// # Errors
+    /// Where the device is lost.
+    fn memory(&self) -> Result<Memory, DriverError>;
 
     /// A queue of its own, with its own memory.
     ///

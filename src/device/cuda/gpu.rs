@@ -8,14 +8,9 @@ use cudarc::driver::sys::{self, CUdevice_attribute, CUfunction_attribute, CUresu
 use cudarc::driver::{self, CudaContext, CudaFunction, CudaGraph, CudaModule, CudaStream, result};
 use cudarc::nvrtc::Ptx;
 
-use super::driver::{Driver, DriverError, Graph, Launch, Limits, Stream};
-
-include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
-
-/// The least driver for the toolkit that compiled the kernels: CUDA 13.0, which is driver 580.
-const LEAST_DRIVER: i32 = 13_000;
-/// The least compute capability that the kernels are compiled for.
-const LEAST_CAPABILITY: (i32, i32) = (8, 0);
+use super::compiled::FATBINS;
+use super::driver::{Driver, DriverError, Graph, Launch, Limits, Memory, Stream};
+use super::machine::{Listed, Machine};
 
 /// A GPU with the kernels loaded.
 pub struct Gpu {
@@ -27,68 +22,34 @@ pub struct Gpu {
     limits: Limits,
 }
 
-/// Number of GPUs that can be used.
-///
-/// # Errors
-/// Why there are none, with the next step: no kernels in this build, no driver, an old driver, no
-/// GPU.
-pub fn count() -> Result<usize, String> {
-    if FATBINS.is_empty() {
-        return Err(format!("this build has no CUDA kernels: {MISSING}"));
-    }
-    // SAFETY: loads NVIDIA's library, which has no requirements.
-    if !unsafe { sys::is_culib_present() } {
-        return Err(
-            "NVIDIA's driver (libcuda.so.1) was not found; install driver 580 or newer".into(),
-        );
-    }
-    let mut version = 0;
-    // SAFETY: the library is there; the place for the version outlives the call.
-    let asked = unsafe { sys::cuDriverGetVersion(&mut version) }.result();
-    asked.map_err(|e| format!("the driver does not tell its version: {e:?}"))?;
-    if version < LEAST_DRIVER {
-        let dotted = |version: i32| format!("{}.{}", version / 1000, version % 1000 / 10);
-        return Err(format!(
-            "NVIDIA's driver supports CUDA {}, but the kernels were compiled by toolkit {TOOLKIT}; \
-             install driver 580 or newer",
-            dotted(version)
-        ));
-    }
-    result::init().map_err(|e| format!("the driver does not start: {e:?}"))?;
-    match CudaContext::device_count() {
-        Ok(0) => Err("there is no GPU, or CUDA_VISIBLE_DEVICES hides it".into()),
-        Ok(n) => Ok(n as usize),
-        Err(e) => Err(format!("the driver does not count its GPUs: {e:?}")),
-    }
-}
-
 impl Gpu {
-    /// GPU number `index` of those that [`count`] counts.
+    /// The GPU with this number among the visible ones, for tests; else a device is opened by name.
     ///
     /// # Errors
     /// Why it cannot be used.
     pub fn open(index: usize) -> Result<Gpu, String> {
-        let n = count()?;
-        if index >= n {
-            let last = n - 1;
-            return Err(format!("there is no GPU {index}; the last one is {last}"));
+        let gpus = Machine::look().gpus?;
+        let listed = gpus.get(index);
+        Gpu::open_listed(listed.ok_or_else(|| format!("there is no GPU {index}"))?)
+    }
+
+    /// A GPU that the driver lists.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn open_listed(listed: &Listed) -> Result<Gpu, String> {
+        if let Some(refusal) = &listed.refusal {
+            return Err(refusal.clone());
         }
-        let words = |e: driver::DriverError| format!("GPU {index}: {e:?}");
-        let context = CudaContext::new(index).map_err(words)?;
+        let name = listed.name.clone();
+        let words = |e: driver::DriverError| format!("{name}: {e}");
+        let context = CudaContext::new(listed.index).map_err(words)?;
         // SAFETY: nothing is allocated yet; the order of all work is that of one stream a session.
         unsafe { context.disable_event_tracking() };
-        let capability = context.compute_capability().map_err(words)?;
-        let name = context.name().map_err(words)?;
-        if capability < LEAST_CAPABILITY {
-            let (major, minor) = capability;
-            return Err(format!(
-                "{name} has compute capability {major}.{minor}; the kernels need 8.0 or higher"
-            ));
-        }
         let load = |image: &&[u8]| context.load_module(Ptx::from_binary(image.to_vec()));
         let modules = FATBINS.iter().map(load).collect::<Result<_, _>>();
         let modules = modules.map_err(|e| {
-            format!("{name}: the kernels do not load ({e:?}); build with NAS_ENGINE_CUDA_ARCHS")
+            format!("{name}: the kernels do not load ({e}); build with NAS_ENGINE_CUDA_ARCHS")
         })?;
         let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
         let shared_bytes = context.attribute(attribute).map_err(words)? as usize;
@@ -128,15 +89,24 @@ fn error(what: &str, error: driver::DriverError) -> DriverError {
     let words = format!("{what}: {error}");
     match error.0 {
         // After these, every call of the process to the device fails.
-        CUDA_ERROR_ILLEGAL_ADDRESS
+        CUDA_ERROR_DEINITIALIZED
+        | CUDA_ERROR_DEVICE_UNAVAILABLE
+        | CUDA_ERROR_ECC_UNCORRECTABLE
+        | CUDA_ERROR_NVLINK_UNCORRECTABLE
+        | CUDA_ERROR_CONTAINED
+        | CUDA_ERROR_ILLEGAL_ADDRESS
+        | CUDA_ERROR_LAUNCH_TIMEOUT
+        | CUDA_ERROR_CONTEXT_IS_DESTROYED
+        | CUDA_ERROR_ASSERT
+        | CUDA_ERROR_HARDWARE_STACK_ERROR
         | CUDA_ERROR_ILLEGAL_INSTRUCTION
         | CUDA_ERROR_MISALIGNED_ADDRESS
+        | CUDA_ERROR_INVALID_ADDRESS_SPACE
+        | CUDA_ERROR_INVALID_PC
         | CUDA_ERROR_LAUNCH_FAILED
-        | CUDA_ERROR_LAUNCH_TIMEOUT
-        | CUDA_ERROR_HARDWARE_STACK_ERROR
-        | CUDA_ERROR_ECC_UNCORRECTABLE
-        | CUDA_ERROR_DEVICE_UNAVAILABLE
-        | CUDA_ERROR_DEINITIALIZED => DriverError::Lost(words),
+        | CUDA_ERROR_EXTERNAL_DEVICE
+        | CUDA_ERROR_MPS_CLIENT_TERMINATED
+        | CUDA_ERROR_UNKNOWN => DriverError::Lost(words),
         _ => DriverError::Failed(words),
     }
 }
@@ -154,12 +124,23 @@ impl Driver for Gpu {
         self.limits
     }
 
+    fn memory(&self) -> Result<Memory, DriverError> {
+        let bound = self.context.bind_to_thread();
+        let asked = bound.and_then(|()| result::mem_get_info());
+        let (free, total) = asked.map_err(|e| error("the size of its memory", e))?;
+        Ok(Memory {
+            free: free as u64,
+            total: total as u64,
+        })
+    }
+
     fn stream(&self) -> Result<Box<dyn Stream + '_>, DriverError> {
         let stream = self.context.new_stream();
         Ok(Box::new(GpuStream {
             gpu: self,
             stream: stream.map_err(|e| error("a stream", e))?,
             memory: vec![],
+            capturing: false,
             graphs: vec![],
         }))
     }
@@ -169,6 +150,8 @@ struct GpuStream<'a> {
     gpu: &'a Gpu,
     stream: Arc<CudaStream>,
     memory: Vec<u64>,
+    /// Whether a capture was begun and not ended.
+    capturing: bool,
     graphs: Vec<CudaGraph>,
 }
 
@@ -185,7 +168,10 @@ impl Stream for GpuStream<'_> {
         // SAFETY: freed once, when the stream is dropped.
         let address = unsafe { result::malloc_sync(bytes) };
         let address = address.map_err(|e| match e.0 {
-            CUresult::CUDA_ERROR_OUT_OF_MEMORY => DriverError::OutOfMemory { bytes },
+            CUresult::CUDA_ERROR_OUT_OF_MEMORY => DriverError::OutOfMemory {
+                bytes: bytes as u64,
+                free: self.gpu.memory().ok().map(|memory| memory.free),
+            },
             _ => error("an allocation", e),
         })?;
         self.memory.push(address);
@@ -228,18 +214,21 @@ impl Stream for GpuStream<'_> {
                 &mut argument,
             )
         };
-        launched.map_err(|e| error(launch.kernel, e))
+        launched.map_err(|e| error("its launch", e))
     }
 
     fn begin_capture(&mut self) -> Result<(), DriverError> {
         // Other sessions' streams go on as they are.
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         let begun = self.stream.begin_capture(mode);
-        begun.map_err(|e| error("a capture", e))
+        begun.map_err(|e| error("a capture", e))?;
+        self.capturing = true;
+        Ok(())
     }
 
     fn end_capture(&mut self) -> Result<Graph, DriverError> {
         let flags = sys::CUgraphInstantiate_flags(0);
+        self.capturing = false;
         let graph = self.stream.end_capture(flags);
         let graph = graph.map_err(|e| error("a capture", e))?;
         let empty = || DriverError::Failed("a capture without launches".to_string());
@@ -249,7 +238,7 @@ impl Stream for GpuStream<'_> {
 
     fn replay(&mut self, graph: Graph) -> Result<(), DriverError> {
         let launched = self.graphs[graph.0].launch();
-        launched.map_err(|e| error("a graph of launches", e))
+        launched.map_err(|e| error("the launch of a graph", e))
     }
 
     fn wait(&mut self) -> Result<(), DriverError> {
@@ -260,6 +249,9 @@ impl Stream for GpuStream<'_> {
 
 impl Drop for GpuStream<'_> {
     fn drop(&mut self) {
+        if self.capturing {
+            let _ = self.end_capture(); // what failed in it has been told
+        }
         // Nothing may use the memory any more; of a lost device nothing can be freed.
         if self.wait().is_err() || self.bind().is_err() {
             return;

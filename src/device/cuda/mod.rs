@@ -4,6 +4,7 @@
 
 mod batchnorm;
 mod classifier;
+mod compiled;
 mod concat_pad;
 mod conv;
 mod conv_filter;
@@ -19,13 +20,16 @@ mod launches;
 mod layout;
 mod lcn;
 mod load_batch;
+pub mod machine;
 mod optim;
 pub mod policy;
 mod policy_args;
 mod pool;
 mod session;
 mod softmax_xent;
+mod support;
 mod tables;
+mod work;
 
 use super::{Device, DeviceError, Input, Session};
 use crate::graph::Shape;
@@ -50,11 +54,13 @@ impl Cuda {
     fn error(&self, error: DriverError) -> DeviceError {
         let device = self.driver.describe();
         match error {
-            DriverError::OutOfMemory { bytes } => DeviceError::OutOfMemory { device, bytes },
-            DriverError::Failed(_) | DriverError::Lost(_) => DeviceError::Failed {
+            DriverError::OutOfMemory { bytes, free } => DeviceError::OutOfMemory {
                 device,
-                what: error.to_string(),
+                bytes,
+                free,
             },
+            DriverError::Failed(what) => DeviceError::Failed { device, what },
+            DriverError::Lost(what) => DeviceError::Lost { device, what },
         }
     }
 }
@@ -89,6 +95,10 @@ impl Device for Cuda {
 
     fn model(&self) -> String {
         self.driver.model()
+    }
+
+    fn memory_bytes(&self) -> Option<u64> {
+        self.driver.memory().ok().map(|memory| memory.total)
     }
 
     fn load<'a>(

@@ -279,13 +279,14 @@ impl<'a> CudaPolicy<'a> {
         args: Vec<u8>,
     ) -> Result<(), DriverError> {
         let shared_bytes = self.shared_bytes(kernel) as u32;
-        self.stream.launch(&Launch {
+        let launched = self.stream.launch(&Launch {
             kernel,
             grid: [blocks as u32, 1, 1],
             threads: THREADS,
             shared_bytes,
             args,
-        })
+        });
+        launched.map_err(|error| error.during(&format!("kernel {kernel}")))
     }
 
     /// Shared memory of a block: as the comment above the kernel says.

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::Cuda;
-use super::driver::{DriverError, Graph, Launch, Stream};
+use super::driver::{DriverError, Stream};
 use super::epoch::{self, Control, Epoch};
 use super::launches::{Launches, Parts};
 use super::layout::{from_planes, to_planes};
 use super::optim;
 use super::tables::Tables;
-use crate::data::{Augment, Dataset};
+use super::work::Work;
+use crate::data::{Augment, Dataset, RECORD_BYTES};
 use crate::device::arena::GUARD;
 use crate::device::{self, DeviceError, Input, List, Results, Session};
 use crate::graph::Shape;
@@ -33,19 +34,13 @@ pub struct CudaSession<'a> {
     n_blocks: usize,
     /// How the parts of each buffer of statistics lie.
     parts: HashMap<BufferId, Parts>,
-    lists: [Captured; 3],
+    lists: [Work; 3],
     /// Guard bands in bytes, each with the number of the buffer before it.
     guards: Vec<(usize, Range<usize>)>,
     /// Batches whose loss was computed since the epoch began.
     n_losses: usize,
     /// What went wrong first.
     failure: Option<DriverError>,
-}
-
-/// A list of launches, and the graph of it once it has run.
-struct Captured {
-    launches: Vec<Launch>,
-    graph: Option<Graph>,
 }
 
 impl<'a> CudaSession<'a> {
@@ -70,21 +65,43 @@ impl<'a> CudaSession<'a> {
             unreachable!("weights are values");
         };
         let n_blocks = optim::n_blocks(n_weights);
-        let arena = stream.allocate(plan.arena_bytes.max(1))?;
         let mut tables = Tables::new(plan);
-        tables.address = stream.allocate((4 * tables.values.len()).max(1))?;
+        let bytes = [
+            plan.arena_bytes,
+            4 * tables.values.len(),
+            size_of::<Control>(),
+            4 * capacity,
+            4 * plan.batch,
+            4 * epoch::N_COUNTERS,
+            8 * capacity,
+            4 * n_blocks,
+            records * RECORD_BYTES,
+        ]
+        .map(|bytes| bytes.max(1));
+        let [
+            arena,
+            table_values,
+            control,
+            order,
+            labels,
+            counters,
+            loss_sums,
+            not_finite,
+            records,
+        ] = allocate(cuda, &mut *stream, bytes)?;
+        tables.address = table_values;
         stream.write(tables.address, bytemuck::cast_slice(&tables.values))?;
+        if let Some(input) = input {
+            upload(&mut *stream, records, input.dataset)?;
+        }
         let epoch = Epoch {
-            control: stream.allocate(size_of::<Control>())?,
-            order: stream.allocate(4 * capacity)?,
-            labels: stream.allocate(4 * plan.batch)?,
-            counters: stream.allocate(4 * epoch::N_COUNTERS)?,
-            loss_sums: stream.allocate(8 * capacity)?,
-            not_finite: stream.allocate((4 * n_blocks).max(1))?,
-            records: match input {
-                Some(input) => upload(&mut *stream, input.dataset)?,
-                None => 0,
-            },
+            control,
+            order,
+            labels,
+            counters,
+            loss_sums,
+            not_finite,
+            records,
             seed: input.map_or(0, |input| input.seed),
             augment: match input.map_or(Augment::None, |input| input.augment) {
                 Augment::UpsampleCrop => 0,
@@ -93,10 +110,12 @@ impl<'a> CudaSession<'a> {
             },
         };
         let mut launches = Launches::new(plan, cuda.driver.limits(), arena, &tables, epoch);
-        let lists = [&plan.prepare, &plan.train, &plan.evaluate].map(|steps| Captured {
-            launches: launches.of(steps),
-            graph: None,
-        });
+        let lists = [
+            ("prepare", &plan.prepare),
+            ("train", &plan.train),
+            ("evaluate", &plan.evaluate),
+        ]
+        .map(|(name, steps)| Work::new(name, launches.of(steps)));
         let guards = plan.guard_bands();
         for (_, band) in &guards {
             let pattern = vec![GUARD; band.len() / 4];
@@ -132,9 +151,11 @@ impl<'a> CudaSession<'a> {
     fn fetch<T: bytemuck::Pod>(&mut self, from: u64, n: usize) -> Result<Vec<T>, DeviceError> {
         let mut values = vec![T::zeroed(); n];
         self.attempt(|session| {
-            session
-                .stream
-                .read(from, bytemuck::cast_slice_mut(&mut values))
+            let bytes = bytemuck::cast_slice_mut(&mut values);
+            let done = session.stream.read(from, bytes);
+            done.map_err(|error| session.came_from(error))?;
+            session.lists.iter_mut().for_each(Work::ended);
+            Ok(())
         });
         match &self.failure {
             None => Ok(values),
@@ -142,19 +163,13 @@ impl<'a> CudaSession<'a> {
         }
     }
 
-    fn replay(&mut self, list: usize, times: usize) -> Result<(), DriverError> {
-        let Captured { launches, graph } = &mut self.lists[list];
-        let graph = match *graph {
-            Some(graph) => graph,
-            None => {
-                self.stream.begin_capture()?;
-                for launch in launches.iter() {
-                    self.stream.launch(launch)?;
-                }
-                *graph.insert(self.stream.end_capture()?)
-            }
-        };
-        (0..times).try_for_each(|_| self.stream.replay(graph))
+    /// An error that a call tells of which waited: with what ran before it, which it may come from.
+    fn came_from(&self, error: DriverError) -> DriverError {
+        let lists: Vec<String> = self.lists.iter().filter_map(Work::under_way).collect();
+        match lists.is_empty() {
+            true => error,
+            false => error.during(&lists.join(", or ")),
+        }
     }
 
     /// The parts of each image's statistics as one: `[n][2][8 planes]`.
@@ -204,17 +219,36 @@ fn join_moments(tiles: &[&[f32]], shape: &Shape, tile: [usize; 2]) -> Vec<f64> {
         .collect()
 }
 
+/// Memory for each of some sizes, or none where they do not fit together.
+fn allocate<const N: usize>(
+    cuda: &Cuda,
+    stream: &mut dyn Stream,
+    bytes: [usize; N],
+) -> Result<[u64; N], DriverError> {
+    let needed: u64 = bytes.iter().map(|&bytes| bytes as u64).sum();
+    let free = cuda.driver.memory()?.free;
+    if needed > free {
+        return Err(DriverError::OutOfMemory {
+            bytes: needed,
+            free: Some(free),
+        });
+    }
+    let mut addresses = [0; N];
+    for (address, bytes) in addresses.iter_mut().zip(bytes) {
+        *address = stream.allocate(bytes)?;
+    }
+    Ok(addresses)
+}
+
 fn n_records(dataset: &Dataset) -> usize {
     dataset.n_train() + dataset.n_test()
 }
 
-/// The bytes of all records, one after the other.
-fn upload(stream: &mut dyn Stream, dataset: &Dataset) -> Result<u64, DriverError> {
+/// Writes the bytes of all records, one after the other.
+fn upload(stream: &mut dyn Stream, address: u64, dataset: &Dataset) -> Result<(), DriverError> {
     const CHUNK: usize = 1024;
     let n = n_records(dataset);
-    let record_bytes = 1 + crate::data::IMAGE_BYTES;
-    let address = stream.allocate(n * record_bytes)?;
-    let mut bytes = Vec::with_capacity(CHUNK * record_bytes);
+    let mut bytes = Vec::with_capacity(CHUNK * RECORD_BYTES);
     for first in (0..n).step_by(CHUNK) {
         bytes.clear();
         for record in first..n.min(first + CHUNK) {
@@ -222,9 +256,9 @@ fn upload(stream: &mut dyn Stream, dataset: &Dataset) -> Result<u64, DriverError
             bytes.push(label);
             bytes.extend_from_slice(image);
         }
-        stream.write(address + (first * record_bytes) as u64, &bytes)?;
+        stream.write(address + (first * RECORD_BYTES) as u64, &bytes)?;
     }
-    Ok(address)
+    Ok(())
 }
 
 impl Session for CudaSession<'_> {
@@ -305,7 +339,7 @@ impl Session for CudaSession<'_> {
         };
         let loss = |step: &&Step| matches!(step, Step::SoftmaxXent { .. });
         self.n_losses += times * steps.iter().filter(loss).count();
-        self.attempt(|session| session.replay(list, times));
+        self.attempt(|session| session.lists[list].run(&mut *session.stream, times));
     }
 
     fn results(&mut self) -> Result<Results, DeviceError> {

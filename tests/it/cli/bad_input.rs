@@ -208,6 +208,7 @@ fn flags() {
     train(&["--seed", "-1"], &["--seed"]);
     train(&["--threads", "0"], &["--threads"]);
     train(&["--device", "tpu"], &["--device", "cuda:N"]);
+    train(&["--device", "cuda:0,0"], &["--device", "GPU 0 twice"]);
     let usage = |arguments: &[&str], words: &[&str]| refused(arguments, 2, "usage", words);
     usage(
         &["train", "--arch", &small, "--data", &data],
@@ -269,8 +270,31 @@ fn flags() {
         &["inspect", "--arch", &small, "--classes", "-2"],
         &["--classes"],
     );
-    let cuda = [
-        "train", "--arch", &small, "--data", &data, "--device", "cuda",
-    ];
-    refused(&cuda, 4, "device", &["cuda", "--device cpu"]);
+}
+
+/// Without a driver, or with fewer GPUs than that.
+#[test]
+fn a_gpu_that_is_not_there() {
+    let data = data_folder(40, 8);
+    let data = text(data.path());
+    let small = example("small.json");
+    let absent = ["--data", &data, "--device", "cuda:0,255"];
+    let words = ["cuda:", "--device cpu"];
+    let train = [&["train", "--arch", &small], &absent[..]].concat();
+    refused(&train, 4, "device", &words);
+    let folder = tempfile::tempdir().unwrap();
+    let out = text(&folder.path().join("run"));
+    let config = file(folder.path(), "small.toml", "[train]\nbatch = 8\n");
+    let search = ["search", "--config", &config, "--out", &out];
+    refused(&[&search, &absent[..]].concat(), 4, "device", &words);
+    assert!(
+        !folder.path().join("run").exists(),
+        "nothing is left behind"
+    );
+    let hidden = run(program()
+        .args(&train[..5])
+        .args(["--device", "cuda"])
+        .env("CUDA_VISIBLE_DEVICES", ""));
+    assert_eq!(hidden.code, 4, "{hidden:?}");
+    assert!(hidden.stderr.contains("--device cpu"), "{hidden:?}");
 }

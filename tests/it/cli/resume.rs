@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nas_engine::search::journal::Journal;
 
 use super::search::{Place, snapshot};
-use super::{nas, object, program, write_data};
+use super::{nas, object, program, text, write_data};
 
 #[test]
 fn resuming_a_finished_run_changes_nothing() {
@@ -48,9 +48,70 @@ fn a_journal_cut_short_is_completed() {
         assert_eq!(resumed.code, 0, "cut at byte {cut}: {resumed:?}");
         assert_eq!(place.facts("run"), whole, "cut at byte {cut}");
     }
-    fs::remove_file(place.journal("run")).unwrap();
+}
+
+#[test]
+fn a_run_without_its_journal_does_not_begin_anew() {
+    let place = Place::new();
+    place.search("run", &["--samples", "3"]);
+    let (run, journal) = (text(&place.path("run")), place.journal("run"));
+    let bytes = fs::read(&journal).unwrap();
+    let refused = |words: &[&str]| {
+        super::bad_input::refused(&["search", "--resume", &run], 3, "journal", words);
+        super::bad_input::refused(&["status", &run], 3, "journal", words);
+    };
+    fs::remove_file(&journal).unwrap();
+    assert_eq!(nas(&place.arguments("run", &[])).code, 2);
+    refused(&["journal.jsonl is missing", "restore", "--out"]);
+    fs::create_dir(&journal).unwrap();
+    refused(&["journal.jsonl is no file", "restore", "--out"]);
+    fs::remove_dir(&journal).unwrap();
+    // Without its first line nobody knows what the run began with.
+    let first = 1 + bytes.iter().position(|&byte| byte == b'\n').unwrap();
+    fs::write(&journal, &bytes[first..]).unwrap();
+    let words = ["line 1", "restore", "--out"];
+    super::bad_input::refused(&["search", "--resume", &run], 3, "journal", &words);
+    assert_eq!(fs::read(&journal).unwrap(), bytes[first..]);
+}
+
+/// What a kill leaves of a run that begins: a directory, then an empty journal, then settings.
+#[test]
+fn a_run_killed_at_its_begin_can_be_begun_again_or_resumed() {
+    let place = Place::new();
+    place.search("whole", &["--samples", "3"]);
+    fs::create_dir(place.path("run")).unwrap();
+    fs::write(place.journal("run"), "").unwrap();
+    place.search("run", &["--samples", "3"]);
+    assert_eq!(place.facts("run"), place.facts("whole"));
+    fs::write(place.journal("run"), "").unwrap();
+    let again = nas(&place.arguments("run", &["--samples", "3"]));
+    assert_eq!(again.code, 2, "{again:?}");
     assert_eq!(place.resume("run", &[]).code, 0);
-    assert_eq!(place.facts("run"), whole, "without a journal");
+    assert_eq!(place.facts("run"), place.facts("whole"));
+}
+
+#[test]
+fn one_of_those_that_race_for_a_directory_gets_it() {
+    let place = Place::new();
+    let start = || {
+        let mut command = program();
+        command.args(place.arguments("run", &["--samples", "3"]));
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let racers: Vec<_> = (0..4).map(|_| start()).collect();
+    let ended = racers.into_iter().map(|racer| racer.wait_with_output());
+    let mut codes: Vec<_> = ended
+        .map(|ended| {
+            let ended = ended.unwrap();
+            let words = String::from_utf8(ended.stderr).unwrap();
+            let code = ended.status.code();
+            assert!(code == Some(0) || words.contains("--resume"), "{words}");
+            code
+        })
+        .collect();
+    codes.sort();
+    assert_eq!(codes, [Some(0), Some(2), Some(2), Some(2)]);
 }
 
 #[test]

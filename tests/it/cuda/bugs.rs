@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use libloading::Library;
 use nas_engine::device::cases::{self, Case};
-use nas_engine::device::cuda::driver::{Driver, Limits, Stream};
+use nas_engine::device::cuda::driver::{Driver, Limits, Memory, Stream};
 use nas_engine::device::cuda::{Cuda, driver::DriverError};
 use rayon::prelude::*;
 
@@ -274,6 +274,10 @@ impl Driver for Boaster {
         Limits {
             shared_bytes: PROFILES[2],
         }
+    }
+
+    fn memory(&self) -> Result<Memory, DriverError> {
+        self.0.memory()
     }
 
     fn stream(&self) -> Result<Box<dyn Stream + '_>, DriverError> {

@@ -6,7 +6,9 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use libloading::{Library, Symbol};
-use nas_engine::device::cuda::driver::{Driver, DriverError, Graph, Launch, Limits, Stream};
+use nas_engine::device::cuda::driver::{
+    Driver, DriverError, Graph, Launch, Limits, Memory, Stream,
+};
 
 /// In which order threads of a block and blocks of a grid run, and when copies land.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +32,12 @@ const fn mode(order: u32, copies_early: u32) -> Mode {
 
 /// Bytes of shared memory of a block on sm_86 and sm_89, sm_80, and sm_90.
 pub const PROFILES: [usize; 3] = [99 << 10, 163 << 10, 227 << 10];
+
+/// More than any test takes; how much there really is, is of no matter.
+const MEMORY: Memory = Memory {
+    free: 1 << 40,
+    total: 1 << 40,
+};
 
 /// What the runner counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -111,6 +119,10 @@ impl Driver for Host {
         Limits {
             shared_bytes: self.shared_bytes,
         }
+    }
+
+    fn memory(&self) -> Result<Memory, DriverError> {
+        Ok(MEMORY)
     }
 
     fn stream(&self) -> Result<Box<dyn Stream + '_>, DriverError> {
@@ -208,7 +220,10 @@ impl Stream for HostStream<'_> {
         let allocate = self.host.call::<Allocate>("host_allocate");
         let address = allocate(self.memory, bytes);
         match address.is_null() {
-            true => Err(DriverError::OutOfMemory { bytes }),
+            true => Err(DriverError::OutOfMemory {
+                bytes: bytes as u64,
+                free: None,
+            }),
             false => Ok(address as u64),
         }
     }

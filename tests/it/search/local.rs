@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use nas_engine::config::Config;
 use nas_engine::data::{Dataset, RECORD_BYTES};
-use nas_engine::device::Convolution;
 use nas_engine::device::cpu::Cpu;
+use nas_engine::device::{Convolution, Devices};
 use nas_engine::graph::{Graph, Options, Params, Plan};
 use nas_engine::search::evaluator::{Evaluator, Job, News, Outcome, Status};
 use nas_engine::search::local::{Local, Settings};
@@ -15,9 +15,9 @@ use nas_engine::space::Architecture;
 use nas_engine::train::TrainConfig;
 
 /// Images of a batch.
-const BATCH: usize = 16;
+pub const BATCH: usize = 16;
 
-fn settings(dataset: Dataset, threads: usize, memory: u64) -> Settings {
+pub fn settings(dataset: Dataset, threads: usize, memory: u64) -> Settings {
     let train = TrainConfig {
         epochs: 2,
         batch: BATCH,
@@ -27,15 +27,14 @@ fn settings(dataset: Dataset, threads: usize, memory: u64) -> Settings {
         dataset: Arc::new(dataset),
         train,
         seed: 0,
-        device: "cpu".to_owned(),
-        convolution: Convolution::Auto,
+        devices: Devices::Cpu(Convolution::Auto),
         threads,
         memory,
         best_weights: None,
     }
 }
 
-fn job(sample: u64, filters: usize) -> Job {
+pub fn job(sample: u64, filters: usize) -> Job {
     let layer = format!(r#"{{"filter":[1,1],"filters":{filters},"inputs":[0]}}"#);
     let json = format!(r#"{{"space":"conv","layers":[{layer}]}}"#);
     Job {
@@ -45,7 +44,7 @@ fn job(sample: u64, filters: usize) -> Job {
 }
 
 /// The outcomes of jobs that are submitted together, by sample.
-fn outcomes(settings: Settings, jobs: Vec<Job>) -> Vec<Outcome> {
+pub fn outcomes(settings: Settings, jobs: Vec<Job>) -> Vec<Outcome> {
     let mut local = Local::new(settings).unwrap();
     let n_jobs = jobs.len();
     local.submit(jobs);
