@@ -76,7 +76,7 @@ impl Request {
             reason: reason.to_string(),
         };
         let name = |number: usize| format!("cuda:{number}");
-        let (wanted, listed) = match (self, gpus) {
+        let (wanted, listed): (Vec<usize>, _) = match (self, gpus) {
             (Request::Cpu | Request::Reference, _) => return Ok((vec![], None)),
             (Request::Auto, Err(reason)) => return Ok((vec![], Some(no_gpu(reason)))),
             (Request::Gpus, Err(reason)) => return Err(unavailable("cuda".into(), reason)),
@@ -84,18 +84,21 @@ impl Request {
                 return Err(unavailable(name(numbers[0]), reason));
             }
             (Request::Auto | Request::Gpus, Ok(listed)) => ((0..listed.len()).collect(), listed),
-            (Request::These(numbers), Ok(listed)) => (numbers.clone(), listed),
+            (Request::These(numbers), Ok(listed)) => {
+                if let Some(&number) = numbers.iter().find(|number| **number >= listed.len()) {
+                    let n = listed.len();
+                    let reason = format!("there is no GPU {number}: {n} visible, from 0 on");
+                    return Err(unavailable(name(number), &reason));
+                }
+                (numbers.clone(), listed)
+            }
         };
         let (mut taken, mut left_out) = (vec![], vec![]);
         for number in wanted {
             if taken.len() == most {
                 break;
             }
-            let Some(gpu) = listed.get(number) else {
-                let last = listed.len() - 1;
-                let reason = format!("there is no GPU {number}; the last one is {last}");
-                return Err(unavailable(name(number), &reason));
-            };
+            let gpu = &listed[number];
             match gpu.refusal.clone().map_or_else(|| open(gpu), Err) {
                 Ok(device) => taken.push(device),
                 Err(reason) if matches!(self, Request::These(_)) => {

@@ -78,13 +78,12 @@ fn cuda_takes_what_is_asked_for_or_fails() {
     assert_eq!(take("cuda", &gpus, 1).unwrap().0, [0]);
     assert_eq!(take("cuda:2,0", &gpus, usize::MAX).unwrap().0, [2, 0]);
     assert_eq!(take("cuda:2", &gpus, 1).unwrap(), (vec![2], String::new()));
-    refused("cuda:0,1", &gpus, "cuda:1", &[OLD]);
-    refused(
-        "cuda:0,5",
-        &gpus,
-        "cuda:5",
-        &["no GPU 5", "the last one is 2"],
+    assert!(
+        take("cuda:0,5", &gpus, 1).is_err(),
+        "also one that is not needed"
     );
+    refused("cuda:0,1", &gpus, "cuda:1", &[OLD]);
+    refused("cuda:0,5", &gpus, "cuda:5", &["no GPU 5", "3 visible"]);
     refused("cuda", &machine(&[Some(OLD)]), "cuda", &[OLD]);
     let hidden = Err("CUDA_VISIBLE_DEVICES is empty".to_string());
     refused("cuda", &hidden, "cuda", &["CUDA_VISIBLE_DEVICES"]);
