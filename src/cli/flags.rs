@@ -128,6 +128,17 @@ pub fn threads(config: &Config) -> usize {
     config.device.threads.unwrap_or_else(machine::cores)
 }
 
+/// A whole number of a flag, from `low` to `high`.
+pub fn in_range(flag: &str, value: i64, low: usize, high: usize) -> Result<usize, Failure> {
+    usize::try_from(value)
+        .ok()
+        .filter(|value| (low..=high).contains(value))
+        .ok_or_else(|| {
+            let message = format!("{flag} is {value}; give a whole number from {low} to {high}");
+            Failure::new(Kind::Usage, message)
+        })
+}
+
 /// Largest file that is read as an architecture: 256 layers with every input take far less.
 const LARGEST_ARCHITECTURE: u64 = 4 << 20;
 

@@ -6,8 +6,8 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
-use super::failure::{Failure, Kind};
-use super::flags::{self, ConfigFlags, Settings};
+use super::failure::Failure;
+use super::flags::{self, ConfigFlags, Settings, in_range};
 use super::output::Output;
 use crate::config::{BATCH, DEFAULT_PRESET};
 use crate::device::{self, Convolution};
@@ -151,14 +151,4 @@ fn numbers(list: &[usize]) -> String {
         .map(usize::to_string)
         .collect::<Vec<_>>()
         .join(" ")
-}
-
-fn in_range(flag: &str, value: i64, low: usize, high: usize) -> Result<usize, Failure> {
-    usize::try_from(value)
-        .ok()
-        .filter(|value| (low..=high).contains(value))
-        .ok_or_else(|| {
-            let message = format!("{flag} is {value}; give a whole number from {low} to {high}");
-            Failure::new(Kind::Usage, message)
-        })
 }

@@ -11,6 +11,7 @@ mod inspect;
 mod machine;
 mod output;
 mod progress;
+mod roofline;
 mod search;
 mod status;
 mod train;
@@ -68,6 +69,8 @@ enum Command {
     Eval(eval::Flags),
     /// Show the layers, parameters and memory of an architecture
     Inspect(inspect::Flags),
+    /// Show the least time of training an architecture on a GPU, pass by pass
+    Roofline(roofline::Flags),
     /// Show how far a search is, also while it runs
     Status(status::Flags),
     /// Show what this machine has and can use
@@ -107,6 +110,7 @@ fn execute(command: Command, matches: &ArgMatches, output: &Output) -> Result<()
         Command::Train(flags) => train::run(&flags, output),
         Command::Eval(flags) => eval::run(&flags, output),
         Command::Inspect(flags) => inspect::run(&flags, output),
+        Command::Roofline(flags) => roofline::run(&flags, output),
         Command::Status(flags) => status::run(&flags, output),
         Command::Doctor => doctor::run(output),
         Command::Completions { shell } => {

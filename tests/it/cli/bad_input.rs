@@ -272,6 +272,26 @@ fn flags() {
     );
 }
 
+#[test]
+fn rooflines() {
+    let small = example("small.json");
+    let roofline = |more: &[&str], words: &[&str]| {
+        let arguments = [&["roofline", "--arch", &small], more].concat();
+        refused(&arguments, 2, "usage", words);
+    };
+    roofline(&["--batch", "0"], &["--batch", "16384"]);
+    roofline(&["--batch", "-1"], &["--batch"]);
+    roofline(&["--gpu", "v100"], &["v100", "h200", "4090"]);
+    roofline(
+        &["--measured", "/absent.json"],
+        &["/absent.json", "--measured"],
+    );
+    roofline(&["--measured", &small], &["device", "step_seconds"]);
+    refused(&["roofline"], 2, "usage", &["--arch"]);
+    let absent = ["roofline", "--arch", "/absent.json"];
+    refused(&absent, 2, "architecture", &["/absent.json"]);
+}
+
 /// Without a driver, or with fewer GPUs than that.
 #[test]
 fn a_gpu_that_is_not_there() {
