@@ -26,9 +26,9 @@ DEVICE void block_sums(float (&x)[8], const Shared<float>& room) {
 
 // Of an image's channel: the mean over h and w, and the sum of squared differences from it.
 //
-// grid:  x = planes, y = images
-// block: 128 threads, each every 128th pixel of 8 channels
-// shared: 4 warps of 8 floats
+// grid:  planes, n; a plane of an image
+// block: 128; each thread every 128th pixel of 8 channels
+// shared: 4 * 8 * 4; sums of 8 channels for each of 4 warps
 // needs: nothing
 // bytes: x twice (the second time from a cache)
 KERNEL(batchnorm_moments, BatchnormMomentsArgs, 128, 1) {
@@ -104,8 +104,8 @@ DEVICE void clear_coefficients(const Out<float>& rows, int width, int lane, int 
 // running statistics moved.
 //
 // grid:  planes
-// block: 256 threads: 8 channels by 32 strands, each every 32nd tile
-// shared: 256 moments
+// block: 256; 8 channels by 32 strands, each every 32nd tile
+// shared: 12 * 256; a thread's moments
 // needs: nothing
 // bytes: the parts
 KERNEL(batchnorm_statistics, BatchnormStatisticsArgs, 256, 1) {
@@ -150,7 +150,7 @@ struct BatchnormRunningArgs {
 // Coefficients from the running statistics.
 //
 // grid:  ceil(8 planes / 128)
-// block: 128 threads, each one channel
+// block: 128; each thread one channel
 // needs: nothing
 KERNEL(batchnorm_running, BatchnormRunningArgs, 128, 1) {
     const int lane = (int)blockIdx.x * 128 + thread_idx(), width = 8 * args.planes;
@@ -173,8 +173,8 @@ struct BatchnormFwdArgs {
 
 // out = factor x + summand, then perhaps max(0, ·).
 //
-// grid:  x = ceil(pixels / 256), y = planes, z = images
-// block: 256 threads, each one pixel of 8 channels
+// grid:  ceil(pixels / 256), planes, n; a piece of a plane of an image
+// block: 256; each thread one pixel of 8 channels
 // needs: nothing
 // bytes: x and out once
 KERNEL(batchnorm_fwd, BatchnormFwdArgs, 256, 1) {
@@ -205,9 +205,9 @@ struct BatchnormMaskArgs {
 // The end of a gathered gradient that no convolution's epilogue has finished: the ReLU's mask, and
 // the sums over h and w of dz and of dz (x - mean) / sqrt(var + eps).
 //
-// grid:  x = planes, y = images
-// block: 128 threads, each every 128th pixel of 8 channels
-// shared: 4 warps of 8 floats
+// grid:  planes, n; a plane of an image
+// block: 128; each thread every 128th pixel of 8 channels
+// shared: 4 * 8 * 4; sums of 8 channels for each of 4 warps
 // needs: nothing
 // bytes: x once, dz twice
 KERNEL(batchnorm_mask, BatchnormMaskArgs, 128, 1) {
@@ -253,8 +253,8 @@ struct BatchnormBwdStatisticsArgs {
 // Gradients to scale and shift, and the coefficients of dx = row 4 dz + row 5 x + row 6.
 //
 // grid:  planes
-// block: 256 threads: 8 channels by 32 strands, each every 32nd part
-// shared: 2 x 256 floats
+// block: 256; 8 channels by 32 strands, each every 32nd part
+// shared: 4 * 2 * 256; two sums a thread
 // needs: nothing
 // bytes: the parts
 KERNEL(batchnorm_bwd_statistics, BatchnormBwdStatisticsArgs, 256, 1) {
@@ -299,8 +299,8 @@ struct BatchnormBwdArgs {
 
 // dx = row 4 dz + row 5 x + row 6.
 //
-// grid:  x = ceil(pixels / 256), y = planes, z = images
-// block: 256 threads, each one pixel of 8 channels
+// grid:  ceil(pixels / 256), planes, n; a piece of a plane of an image
+// block: 256; each thread one pixel of 8 channels
 // needs: nothing
 // bytes: x, dz and dx once
 KERNEL(batchnorm_bwd, BatchnormBwdArgs, 256, 1) {

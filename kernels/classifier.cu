@@ -18,8 +18,8 @@ struct ClassifierArgs {
 
 // logits[n,k] = bias[k] + sum over c of features[n,c] W[k,c].
 //
-// grid:  x = images
-// block: 256 threads = 8 warps, each every eighth class; a lane every 32nd feature
+// grid:  n_images
+// block: 256; each of 8 warps every eighth class, a lane every 32nd feature
 // needs: nothing
 // bytes: weights once an image (from a cache)
 KERNEL(classifier_fwd, ClassifierArgs, 256, 1) {
@@ -36,8 +36,8 @@ KERNEL(classifier_fwd, ClassifierArgs, 256, 1) {
 
 // dfeatures[n,c] = sum over k of dlogits[n,k] W[k,c].
 //
-// grid:  x = ceil(n_features / 128), y = images
-// block: 128 threads, each one feature
+// grid:  ceil(n_features / 128), n_images
+// block: 128; each thread one feature
 // needs: nothing
 // bytes: weights once an image (from a cache)
 KERNEL(classifier_bwd_data, ClassifierArgs, 128, 1) {
@@ -53,8 +53,8 @@ KERNEL(classifier_bwd_data, ClassifierArgs, 128, 1) {
 
 // dW[k,c] = sum over n of dlogits[n,k] features[n,c]; dbias[k] = sum over n of dlogits[n,k].
 //
-// grid:  x = ceil((n_features + 1) / 128), y = classes
-// block: 128 threads, each one weight, the last one the bias
+// grid:  ceil((n_features + 1) / 128), n_classes
+// block: 128; each thread one weight, the last one the bias
 // needs: nothing
 // bytes: features once a class (from a cache)
 KERNEL(classifier_bwd_filter, ClassifierArgs, 128, 1) {

@@ -16,8 +16,8 @@ struct ConcatPadArgs {
 
 // One source's planes of the concatenation, with zeros at the bottom and right.
 //
-// grid:  x = ceil(concat_h concat_w / 256), y = planes of the source, z = images
-// block: 256 threads, each one pixel of 8 channels
+// grid:  ceil(concat_h concat_w / 256), planes, n; a piece of a plane of an image
+// block: 256; each thread one pixel of 8 channels
 // needs: nothing
 // bytes: the source and its part of the concatenation once
 KERNEL(concat_pad_fwd, ConcatPadArgs, 256, 1) {
@@ -35,8 +35,8 @@ KERNEL(concat_pad_fwd, ConcatPadArgs, 256, 1) {
 
 // The source's gradient: its planes of the concatenation's, cropped.
 //
-// grid:  x = ceil(h w / 256), y = planes of the source, z = images
-// block: 256 threads, each one pixel of 8 channels
+// grid:  ceil(h w / 256), planes, n; a piece of a plane of an image
+// block: 256; each thread one pixel of 8 channels
 // needs: nothing
 // bytes: both once
 KERNEL(concat_pad_bwd, ConcatPadArgs, 256, 1) {

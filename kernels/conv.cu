@@ -6,13 +6,16 @@
 // sum of squared differences from it, or, as the gradient of a normalisation's result, the ReLU's
 // mask and the sums of dz and of dz (x - mean) / sqrt(var + eps).
 //
-// grid:  x = tiles of an image's outputs times phases, y = images, z = groups of PLANES planes
-// block: 256 threads = 8 warps, each TILES tiles of 16 outputs by 8 PLANES channels
-// shared: two buffers of a chunk's input, [2][2 planes][halo_h][halo_w] pixels, then three of a tap
-//        row's weights, [3][kw][2 planes][columns] pixels; the epilogue's sums reuse them
+// grid:  phases_h phases_w tiles_w ceil(ceil(h / phases_h) / 2^tile_h_log2), n,
+//        ceil(planes / PLANES); tiles of the outputs of each phase, images, groups of planes
+// block: 256; each of 8 warps TILES tiles of 16 outputs by 8 PLANES channels
+// shared: max(16 (2 * 2 halo_h halo_w + 3 widest 2 * 8 PLANES), 4 (8 + 1) 2 * 8 PLANES); two buffers
+//        of a chunk's input, [2][2 planes][halo_h][halo_w] pixels, then three of a tap row's
+//        weights, [3][widest kw][2 planes][columns] pixels; the epilogue's sums reuse them
 // needs: tiles of 128 TILES outputs; the sources of a chunk have equal kh and kw
 // bytes: sources once a group and tile with their halo, weights once a block, out once
-// flops: 2 n h w (channels rounded up to 16) (8 PLANES) taps
+// flops: at most 2 (128 TILES) 16 (8 PLANES) chunk_taps blocks / (phases_h phases_w); chunk_taps
+//        are those of all chunks; chunks of which a tile sees nothing are passed over
 template <int PLANES, int TILES>
 DEVICE void conv_tiled(const ConvArgs& args) {
     constexpr int N_WARPS = 8, COLUMNS = 8 * PLANES, RING = 3;

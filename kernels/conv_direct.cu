@@ -4,11 +4,10 @@
 
 // The same sums as conv_tiled with kind 0, in f32, from the same arguments; tiles are not used.
 //
-// grid:  x = ceil(h w / 128) outputs of a plane, y = images, z = planes
-// block: 128 threads, each one output of 8 channels
+// grid:  ceil(h w / 128), n, planes; a piece of a plane of an image
+// block: 128; each thread one output of 8 channels
 // needs: nothing
 // bytes: sources and weights once an output (caches hold them)
-// flops: 2 n h w (channels rounded up to 8) (8 planes) taps
 KERNEL(conv_direct, ConvArgs, 128, 1) {
     const int pixel = (int)blockIdx.x * 128 + thread_idx();
     const int image = (int)blockIdx.y, plane = (int)blockIdx.z;
@@ -69,7 +68,7 @@ struct ConvPackArgs {
 // lanes of padding get zeros.
 //
 // grid:  ceil(output_lanes input_lanes taps / 256)
-// block: 256 threads, each one weight in both copies
+// block: 256; each thread one weight in both copies
 // needs: lanes are multiples of 8
 // bytes: 8 a weight
 KERNEL(conv_pack, ConvPackArgs, 256, 1) {

@@ -14,24 +14,31 @@ struct ConvFilterArgs {
     int w;
     int stride_h;
     int stride_w;
-    int tile_h_log2;  // a tile is 2^tile_h_log2 rows of 2^tile_w_log2 pixels of dy
+    int tile_n_log2;  // a tile is 2^tile_n_log2 images of 2^tile_h_log2 rows of 2^tile_w_log2 pixels
+    int tile_h_log2;  // of dy
     int tile_w_log2;
     int tiles_h;
     int tiles_w;
     int halo_h;  // rows of the source that a tile meets
     int halo_w;
+    int reserved;
 };
 
 // dw[f,c,u,v] = sum over n, i, j of dy[n,f,i,j] x[n,c,i s - kh/2 + u,j t - kw/2 + v], of the images
 // of a split. The products have 16 channels for rows, output channels for columns, and pixels to
 // sum over: both operands are transposed as they are loaded.
 //
-// grid:  x = chunks times groups of TAPS taps, y = splits, z = groups of PLANES planes of dy
-// block: 256 threads = 8 warps, each every eighth 16 pixels of a tile
-// shared: two buffers of [2][halo_h][halo_w] pixels of x and [PLANES][tile] of dy; then the sums
+// grid:  n_chunks ceil(taps / TAPS), ceil(n_images / images), ceil(planes / PLANES); groups of taps
+//        of a chunk, splits, groups of planes of dy
+// block: 256; each of 8 warps every eighth 16 pixels of a tile
+// shared: max(32 2^tile_n_log2 (2 halo_h halo_w + PLANES 2^(tile_h_log2 + tile_w_log2)),
+//        4 * 16 TAPS 8 PLANES); two buffers of [2][tile_n][halo_h][halo_w] pixels of x and
+//        [PLANES][tile] of dy; then the sums
 // needs: a tile has at least 16 pixels; all sources have the same kh and kw
 // bytes: x once a group of taps, dy once a group of taps and chunk; partials
-// flops: 2 n h w (channels rounded up to 16) (8 PLANES) taps
+// flops: at most 2 (ceil(n_images / images) ceil(images / 2^tile_n_log2) tiles_h tiles_w)
+//        2^(tile_n_log2 + tile_h_log2 + tile_w_log2) (16 n_chunks) (8 PLANES ceil(planes / PLANES))
+//        (TAPS ceil(taps / TAPS)); the last split may have fewer images
 template <int PLANES, int TAPS>
 DEVICE void conv_filter_tiled(const ConvFilterArgs& args) {
     constexpr int N_WARPS = 8, COLUMNS = 8 * PLANES;
@@ -41,17 +48,20 @@ DEVICE void conv_filter_tiled(const ConvFilterArgs& args) {
     const int taps = any.kh * any.kw, tap_groups = ceil_div(taps, TAPS);
     const int chunk = (int)blockIdx.x / tap_groups, tap0 = (int)blockIdx.x % tap_groups * TAPS;
     const int first_plane = (int)blockIdx.z * PLANES;
+    const int tile_n = 1 << args.tile_n_log2;
     const int tile_h = 1 << args.tile_h_log2, tile_w = 1 << args.tile_w_log2;
-    const int pixels = tile_h * tile_w;
-    const int plane_bytes = args.halo_h * args.halo_w * 16;
+    const int image_log2 = args.tile_h_log2 + args.tile_w_log2;  // of the pixels of an image
+    const int pixels = tile_n << image_log2;
+    const int halo = args.halo_h * args.halo_w, plane_bytes = tile_n * halo * 16;
     const int buffer_bytes = 2 * plane_bytes + PLANES * pixels * 16;
     const int tiles = args.tiles_h * args.tiles_w;
     const int image0 = (int)blockIdx.y * args.images;
-    const int n_steps = max(0, min(args.images, args.n_images - image0)) * tiles;
+    const int image_end = min(image0 + args.images, args.n_images);
+    const int n_steps = ceil_div(image_end - image0, tile_n) * tiles;
     const uint32_t c = args.chunks[chunk];
 
     auto load = [&](int step, int buffer) {
-        const int image = image0 + step / tiles, tile = step % tiles;
+        const int image = image0 + step / tiles * tile_n, tile = step % tiles;
         const int row0 = tile / args.tiles_w * tile_h, column0 = tile % args.tiles_w * tile_w;
         int to = buffer * buffer_bytes;
         for (int half = 0; half < 2; half++) {
@@ -60,10 +70,12 @@ DEVICE void conv_filter_tiled(const ConvFilterArgs& args) {
             const ConvSource& source = args.sources[there ? source_of(c, half) : 0];
             const int top = row0 * args.stride_h - any.kh / 2;
             const int left = column0 * args.stride_w - any.kw / 2;
-            for (int i = thread; i < args.halo_h * args.halo_w; i += 32 * N_WARPS) {
-                int y = top + i / args.halo_w, x = left + i % args.halo_w;
-                bool inside = there && y >= 0 && y < source.h && x >= 0 && x < source.w;
-                int64_t at = ((int64_t)image * source.image_planes + plane) * source.h + y;
+            for (int i = thread; i < tile_n * halo; i += 32 * N_WARPS) {
+                int m = image + i / halo, y = top + i % halo / args.halo_w;
+                int x = left + i % args.halo_w;
+                bool inside = there && m < image_end && y >= 0 && y < source.h && x >= 0 &&
+                              x < source.w;
+                int64_t at = ((int64_t)m * source.image_planes + plane) * source.h + y;
                 copy_async(to + half * plane_bytes + i * 16, source.x,
                            inside ? at * source.w + x : 0, inside);
             }
@@ -71,9 +83,10 @@ DEVICE void conv_filter_tiled(const ConvFilterArgs& args) {
         to += 2 * plane_bytes;
         for (int i = thread; i < PLANES * pixels; i += 32 * N_WARPS) {
             int plane = first_plane + i / pixels, p = i % pixels;
-            int y = row0 + (p >> args.tile_w_log2), x = column0 + (p & (tile_w - 1));
-            bool inside = plane < args.planes && y < args.h && x < args.w;
-            int64_t at = ((int64_t)image * args.planes + plane) * args.h + y;
+            int m = image + (p >> image_log2);
+            int y = row0 + (p >> args.tile_w_log2 & (tile_h - 1)), x = column0 + (p & (tile_w - 1));
+            bool inside = m < image_end && plane < args.planes && y < args.h && x < args.w;
+            int64_t at = ((int64_t)m * args.planes + plane) * args.h + y;
             copy_async(to + i * 16, args.dy, inside ? at * args.w + x : 0, inside);
         }
     };
@@ -105,8 +118,9 @@ DEVICE void conv_filter_tiled(const ConvFilterArgs& args) {
             }
             // Rows of x: pixels 0 to 7 of both planes, then pixels 8 to 15 of both.
             int p = p0 + lane % 8 + lane / 16 * 8;
-            int r = (p >> args.tile_w_log2) * args.stride_h, q = (p & (tile_w - 1)) * args.stride_w;
-            int row = input + lane / 8 % 2 * plane_bytes + (r * args.halo_w + q) * 16;
+            int r = (p >> args.tile_w_log2 & (tile_h - 1)) * args.stride_h;
+            int q = (p & (tile_w - 1)) * args.stride_w, m = p >> image_log2;
+            int row = input + lane / 8 % 2 * plane_bytes + (m * halo + r * args.halo_w + q) * 16;
             UNROLL for (int k = 0; k < TAPS; k++) {
                 uint32_t a[4];
                 load_matrices_transposed(a, row + tap_at[k]);
@@ -165,7 +179,7 @@ struct ConvFilterSumArgs {
 // The sum of the splits, in their order.
 //
 // grid:  ceil(n_filters n_channels taps / 256)
-// block: 256 threads, each one weight
+// block: 256; each thread one weight
 // needs: nothing
 // bytes: 4 (splits + 1) a weight
 KERNEL(conv_filter_sum, ConvFilterSumArgs, 256, 1) {
@@ -206,11 +220,10 @@ struct ConvFilterDirectArgs {
 
 // The gradient to the weights of one source, 8 channels by 8 filters of one tap a warp.
 //
-// grid:  x = taps, y = planes of the source, z = planes of dy
-// block: 32 threads; a thread takes every 32nd pixel of all images
+// grid:  kh kw, x_planes, planes
+// block: 32; each thread every 32nd pixel of all images
 // needs: nothing
 // bytes: x and dy once a block
-// flops: 2 n h w 64 a block
 KERNEL(conv_filter_direct, ConvFilterDirectArgs, 32, 1) {
     const int tap = (int)blockIdx.x, x_plane = (int)blockIdx.y, plane = (int)blockIdx.z;
     const int u = tap / args.kw - args.kh / 2, v = tap % args.kw - args.kw / 2;

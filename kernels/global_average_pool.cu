@@ -17,9 +17,9 @@ struct GlobalAveragePoolArgs {
 
 // features[n,c] = sum over h and w of x / all_pixels.
 //
-// grid:  x = planes, y = images
-// block: 128 threads, each every 128th pixel of 8 channels
-// shared: 4 floats
+// grid:  planes, n; a plane of an image
+// block: 128; each thread every 128th pixel of 8 channels
+// shared: 4 * 4; a sum for each of 4 warps
 // needs: nothing
 // bytes: x once
 KERNEL(global_average_pool_fwd, GlobalAveragePoolArgs, 128, 1) {
@@ -43,8 +43,8 @@ KERNEL(global_average_pool_fwd, GlobalAveragePoolArgs, 128, 1) {
 
 // dx = dfeatures / all_pixels at every pixel.
 //
-// grid:  x = ceil(pixels / 256), y = planes, z = images
-// block: 256 threads, each one pixel of 8 channels
+// grid:  ceil(pixels / 256), planes, n; a piece of a plane of an image
+// block: 256; each thread one pixel of 8 channels
 // needs: nothing
 // bytes: dx once
 KERNEL(global_average_pool_bwd, GlobalAveragePoolArgs, 256, 1) {

@@ -70,10 +70,10 @@ DEVICE float parts(const LcnArgs& args, int64_t first, const Shared<float>& v,
 
 // y.
 //
-// grid:  x = channels with their padding, y = images
-// block: 256 threads, each every 256th pixel
-// shared: 3 h w + 8 floats
-// needs: 3 h w + 8 floats of shared memory
+// grid:  8 planes, n; a channel or its padding, of an image
+// block: 256; each thread every 256th pixel
+// shared: 4 (3 h w + 8); three images of a channel, and a sum for each of 8 warps
+// needs: so much shared memory
 // bytes: x twice, out once, two bytes of every 16
 KERNEL(lcn_fwd, LcnArgs, 256, 1) {
     const int pixels = args.h * args.w, channel = (int)blockIdx.x;
@@ -89,10 +89,10 @@ KERNEL(lcn_fwd, LcnArgs, 256, 1) {
 // The gradient to x. The divisor's goes to whatever the divisor was: s of the pixel, the mean and
 // so s of every pixel, or the floor and so nowhere. A pixel with s = 0 passes none on.
 //
-// grid:  x = channels with their padding, y = images
-// block: 256 threads, each every 256th pixel
-// shared: 4 h w + 8 floats
-// needs: 4 h w + 8 floats of shared memory
+// grid:  8 planes, n; a channel or its padding, of an image
+// block: 256; each thread every 256th pixel
+// shared: 4 (4 h w + 8); four images of a channel, and a sum for each of 8 warps
+// needs: so much shared memory
 // bytes: x twice, dout and out once, two bytes of every 16
 KERNEL(lcn_bwd, LcnArgs, 256, 1) {
     const int pixels = args.h * args.w, channel = (int)blockIdx.x;

@@ -42,9 +42,9 @@ DEVICE int view_at(const Shared<uint8_t>& plane, int augment, int y, int x, bool
     return (10 - down) * upper + down * lower;
 }
 
-// grid:  x = images of a batch
-// block: 256 threads, each four pixels of the three channels
-// shared: an image of bytes and 2 x 256 ints
+// grid:  batch
+// block: 256; each thread four pixels of the three channels
+// shared: 3072 + 4 * 2 * 256; an image of bytes, and two sums a thread
 // needs: nothing
 // bytes: 3,073 read and 16,384 written an image
 KERNEL(load_batch, LoadBatchArgs, 256, 1) {

@@ -15,8 +15,8 @@ struct NesterovArgs {
 // w -= rate (g + mu v). Then the counters go on to the next batch.
 //
 // grid:  ceil(n / 1024)
-// block: 256 threads, each four parameters
-// shared: 8 floats
+// block: 256; each thread four parameters
+// shared: 4 * 8; a flag for each of 8 warps
 // needs: nothing
 // bytes: 20 a parameter
 KERNEL(nesterov_step, NesterovArgs, 256, 1) {
@@ -60,7 +60,7 @@ struct AdamArgs {
 // Adam (Kingma and Ba 2015), ascending, in doubles: src/controller/adam.rs on the device.
 //
 // grid:  ceil(n / 256)
-// block: 256 threads, each one parameter
+// block: 256; each thread one parameter
 // needs: nothing
 // bytes: 56 a parameter
 KERNEL(adam_step, AdamArgs, 256, 1) {

@@ -90,9 +90,9 @@ DEVICE void layer_bwd(const PolicyArgs& args, const Trace& trace, int step, int 
 // Back through the walks that policy_fwd kept, last step first: whatever a step's output feeds lies
 // after it. Leaves what the gradient of the weights is made of.
 //
-// grid:  x = samples
-// block: 256 threads, over units of the layers
-// shared: 10 H + max(max_choices, max_anchors) doubles
+// grid:  n; samples
+// block: 256; over units of the layers
+// shared: 8 (10 hidden + max(max_choices, max_anchors)); doubles
 // needs: H <= 1024; the walks of policy_fwd
 // bytes: the weights of the walked tensors once a step (from a cache); 9 H doubles written a step
 KERNEL(policy_bwd, PolicyArgs, 256, 1) {
@@ -181,8 +181,8 @@ DEVICE double contribution(const PolicyArgs& args, const Trace& trace, const Pol
 
 // The gradient of every weight: what each step of each walk adds, samples and steps in order.
 //
-// grid:  x = ceil(n_weights / 256)
-// block: 256 threads, each one weight
+// grid:  ceil(n_weights / 256)
+// block: 256; each thread one weight
 // needs: what policy_bwd left
 // bytes: 8 a weight; the traces from a cache
 KERNEL(policy_bwd_weights, PolicyArgs, 256, 1) {

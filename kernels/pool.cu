@@ -26,8 +26,8 @@ DEVICE bool above(float x, float largest) {
 
 // The first of the largest values of a window, or their mean.
 //
-// grid:  x = ceil(out_h out_w / 128), y = planes, z = images
-// block: 128 threads, each one result of 8 channels
+// grid:  ceil(out_h out_w / 128), planes, n; a piece of a plane of an image
+// block: 128; each thread one result of 8 channels
 // needs: nothing
 // bytes: x once or more, out once
 KERNEL(pool_fwd, PoolArgs, 128, 1) {
@@ -56,8 +56,8 @@ KERNEL(pool_fwd, PoolArgs, 128, 1) {
 // The gradient to x, gathered: each pixel looks for the windows of which it is the first largest
 // value, or a part.
 //
-// grid:  x = ceil(h w / 128), y = planes, z = images
-// block: 128 threads, each one pixel of 8 channels
+// grid:  ceil(h w / 128), planes, n; a piece of a plane of an image
+// block: 128; each thread one pixel of 8 channels
 // needs: nothing
 // bytes: x and dout once or more, out once
 KERNEL(pool_bwd, PoolArgs, 128, 1) {

@@ -15,8 +15,8 @@ struct SoftmaxXentArgs {
 // are right (of equal logits the first counts).
 //
 // grid:  1
-// block: 256 threads, each every 256th image
-// shared: 256 doubles and 256 ints
+// block: 256; each thread every 256th image
+// shared: (8 + 4) 256; a thread's loss and number of right images
 // needs: nothing
 KERNEL(softmax_xent, SoftmaxXentArgs, 256, 1) {
     const int thread = thread_idx(), n = args.counters.read(N_IMAGES);
@@ -64,7 +64,7 @@ struct AdvanceArgs {
 // The counters go on to the next batch, without an update.
 //
 // grid:  1
-// block: 32 threads, of which one works
+// block: 32; one thread works
 // needs: nothing
 KERNEL(advance, AdvanceArgs, 32, 1) {
     if (thread_idx() == 0) args.counters.write(BATCH_IDX, args.counters.read(BATCH_IDX) + 1);

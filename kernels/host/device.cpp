@@ -92,4 +92,10 @@ bool host_launch(Memory* m, const char* name, const uint32_t* grid, uint32_t n_t
 size_t host_kernel_count() { return kernels().size(); }
 
 const char* host_kernel_name(size_t i) { return kernels()[i]->name; }
+
+#ifdef COVERAGE
+// Writes how often each line has run.
+void __gcov_dump();
+void host_dump_coverage() { __gcov_dump(); }
+#endif
 }

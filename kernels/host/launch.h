@@ -16,7 +16,10 @@ struct Mode {
 };
 
 struct Counters {
-    uint64_t bytes_read, bytes_written;  // of global memory, by all threads
+    uint64_t bytes_read, bytes_written;  // of global memory, as threads ask for them
+    // The same as memory must bring and take them at least, with a cache that forgets nothing while
+    // a launch runs: sectors of 32 bytes, each once a launch.
+    uint64_t sectors_read, sectors_written;
     uint64_t flops;                      // of matrix products
     uint64_t matrix_loads, barriers, launches;
 };

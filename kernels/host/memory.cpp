@@ -11,6 +11,7 @@ thread_local Memory* memory;
 thread_local unsigned block_number;
 
 constexpr size_t ALIGNMENT = 256;  // of an allocation, as a GPU's
+constexpr size_t SECTOR = 32;      // what a GPU's memory brings at once
 
 void* Memory::allocate(size_t bytes) {
     Allocation a;
@@ -19,6 +20,8 @@ void* Memory::allocate(size_t bytes) {
     a.data = a.room.get() + ALIGNMENT - (uintptr_t)a.room.get() % ALIGNMENT;
     a.bytes = bytes;
     a.written.resize(bytes / 2 + 1);
+    a.sector_read.resize(bytes / SECTOR + 1);
+    a.sector_written.resize(bytes / SECTOR + 1);
     void* data = a.data;
     allocations.emplace((uintptr_t)data, std::move(a));
     last = nullptr;
@@ -44,13 +47,21 @@ Memory::Allocation* Memory::find(const void* data, size_t bytes) {
 
 namespace {
 
-// The stamps of the accessed bytes, after the checks that reads and writes share.
-std::pair<uint64_t*, size_t> stamps(const void* p, size_t bytes, size_t alignment) {
+struct Access {
+    Memory::Allocation* allocation;
+    size_t first, end;  // bytes of it
+    // The stamps of the accessed bytes.
+    uint64_t* stamp;
+    size_t n;
+};
+
+// After the checks that reads and writes share.
+Access access(const void* p, size_t bytes, size_t alignment) {
     if ((uintptr_t)p % alignment) fail("an access to global memory that is not aligned");
     Memory::Allocation* a = memory->find(p, bytes);
     if (!a) fail("an access outside of every allocation");
-    size_t first = (size_t)((const unsigned char*)p - a->data);
-    return {&a->written[first / 2], (first + bytes + 1) / 2 - first / 2};
+    size_t first = (size_t)((const unsigned char*)p - a->data), end = first + bytes;
+    return {a, first, end, &a->written[first / 2], (end + 1) / 2 - first / 2};
 }
 
 uint64_t stamp_of_block() { return memory->launch << 32 | block_number; }
@@ -60,8 +71,14 @@ bool of_this_launch(uint64_t stamp) { return stamp >> 32 == memory->launch; }
 }  // namespace
 
 void read(const void* from, size_t bytes, size_t alignment, bool never_written) {
-    auto [stamp, n] = stamps(from, bytes, alignment);
+    auto [a, first, end, stamp, n] = access(from, bytes, alignment);
     counters.bytes_read += bytes;
+    for (size_t i = first / SECTOR; i * SECTOR < end; i++) {
+        // What the launch itself wrote is in the cache.
+        bool cached = a->sector_read[i] == memory->launch || a->sector_written[i] == memory->launch;
+        counters.sectors_read += !cached;
+        a->sector_read[i] = memory->launch;
+    }
     for (size_t i = 0; i < n; i++) {
         if (!of_this_launch(stamp[i])) continue;
         if (never_written) fail("a read-only tensor that this launch writes");
@@ -70,8 +87,12 @@ void read(const void* from, size_t bytes, size_t alignment, bool never_written) 
 }
 
 void write(void* to, size_t bytes, size_t alignment) {
-    auto [stamp, n] = stamps(to, bytes, alignment);
+    auto [a, first, end, stamp, n] = access(to, bytes, alignment);
     counters.bytes_written += bytes;
+    for (size_t i = first / SECTOR; i * SECTOR < end; i++) {
+        counters.sectors_written += a->sector_written[i] != memory->launch;
+        a->sector_written[i] = memory->launch;
+    }
     for (size_t i = 0; i < n; i++) {
         if (of_this_launch(stamp[i]) && stamp[i] != stamp_of_block())
             fail("a write over what another block wrote");

@@ -15,6 +15,8 @@ struct Memory {
         size_t bytes;
         // Of each two bytes, the launch and block that wrote them last.
         std::vector<uint64_t> written;
+        // Of each sector, the launches that read and that wrote it last.
+        std::vector<uint64_t> sector_read, sector_written;
     };
     std::map<uintptr_t, Allocation> allocations;  // by their first address
     uint64_t launch = 0;                          // number of the launch under way

@@ -46,6 +46,9 @@ const TWO: &[Part] = &[(&[12], 8, 8), (&[9], 8, 8)];
 const THREE: &[Part] = &[(&[3], 9, 9), (&[10], 5, 7), (&[7], 9, 4)];
 /// A concat that was copied before, so of two groups, beside another tensor.
 const GROUPS: &[Part] = &[(&[3, 9], 6, 6), (&[8, 1], 8, 5)];
+/// More tensors than a kernel has room for in its arguments.
+const MANY: &[Part] = &[ONE; 49];
+const ONE: Part = (&[1], 9, 9);
 
 const ROWS: &[Row] = &[
     // Every filter that has a transform.
@@ -79,6 +82,11 @@ const ROWS: &[Row] = &[
     row(&[(&[9], 4, 4)], [3, 3], [1, 1], 12, 19),
     row(&[(&[16], 3, 2)], [5, 5], [1, 1], 7, 33),
     row(&[(&[2], 4, 4)], [3, 3], [1, 1], 3, 17),
+    // Every number of planes that is worked on together by tensor cores, in large tiles and small.
+    row(&[(&[16], 20, 20)], [3, 3], [1, 1], 64, 1),
+    row(&[(&[24], 20, 20)], [3, 1], [1, 1], 48, 1),
+    row(&[(&[40], 20, 20)], [1, 3], [1, 1], 32, 1),
+    row(&[(&[32], 6, 6)], [3, 3], [1, 1], 48, 2),
     // Enough images for several partial sums of the gradient to the filter.
     row(&[(&[9], 6, 6)], [3, 3], [1, 1], 8, 41),
     row(&[(&[3], 6, 6)], [3, 3], [2, 2], 8, 41),
@@ -118,6 +126,8 @@ const ROWS: &[Row] = &[
     row(THREE, [3, 5], [2, 1], 10, 2),
     row(GROUPS, [3, 3], [1, 1], 6, 2),
     row(GROUPS, [5, 1], [2, 2], 6, 2),
+    // More sources than a GPU's kernels read at once, too far apart for their tiles.
+    row(MANY, [3, 3], [8, 8], 3, 2),
     // Of a strip, nothing in one of the sources.
     row(&[(&[9], 16, 16), (&[7], 1, 1)], [3, 3], [1, 1], 8, 1),
     row(&[(&[9], 16, 16), (&[7], 1, 1)], [3, 3], [2, 1], 8, 2),

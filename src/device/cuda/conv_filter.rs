@@ -4,6 +4,7 @@ use super::conv::{ConvSource, MAX_CHUNKS, MAX_SOURCES};
 use super::conv_tiling::{fitting, pairs};
 use super::declare::{In, Out, Pixel, structs};
 use super::launches::Launches;
+use super::layout::image_len;
 use crate::graph::step::{Conv, ConvId};
 use crate::shape::PLANE;
 
@@ -22,12 +23,14 @@ structs! {
         w: i32,
         stride_h: i32,
         stride_w: i32,
+        tile_n_log2: i32,
         tile_h_log2: i32,
         tile_w_log2: i32,
         tiles_h: i32,
         tiles_w: i32,
         halo_h: i32,
         halo_w: i32,
+        reserved: i32,
     }
 
     /// Of `conv_filter_sum`.
@@ -71,8 +74,8 @@ struct Tiling {
     /// Planes of dy of a block, and taps of a block.
     planes: usize,
     taps: usize,
-    /// Rows and columns of a tile of dy, powers of two.
-    tile: [usize; 2],
+    /// Images, rows and columns of a tile of dy, powers of two.
+    tile: [usize; 3],
     halo: [usize; 2],
     chunks: usize,
     /// Images of a split.
@@ -94,6 +97,9 @@ const KERNELS: [(usize, usize, &str); 7] = [
 const MAX_PIXELS: usize = 256;
 /// Blocks to aim at: four for each multiprocessor of the largest GPUs.
 const BLOCKS: usize = 528;
+/// What a split reads is at least this many times the size of its part: the parts, written and read
+/// again, add at most half to what the pass moves.
+const PARTIALS: usize = 4;
 
 impl Tiling {
     fn new(conv: &Conv, batch: usize, shared_limit: usize) -> Option<Tiling> {
@@ -108,23 +114,30 @@ impl Tiling {
         let mut pixels = MAX_PIXELS;
         loop {
             let tile_w = conv.output.w.next_power_of_two().clamp(8, 32).min(pixels);
-            let tile = [pixels / tile_w, tile_w];
-            let halo = [0, 1].map(|i| (tile[i] - 1) * conv.stride[i] + conv.filter[i]);
-            let pipeline = 2 * 16 * (2 * halo[0] * halo[1] + planes * pixels);
+            let tile_h = conv.output.h.next_power_of_two().min(pixels / tile_w);
+            let tile = [pixels / (tile_h * tile_w), tile_h, tile_w];
+            let halo = [0, 1].map(|i| (tile[i + 1] - 1) * conv.stride[i] + conv.filter[i]);
+            let pipeline = 2 * 16 * (2 * tile[0] * halo[0] * halo[1] + planes * pixels);
             let sums = 4 * taps * 16 * PLANE * planes;
             let shared_bytes = pipeline.max(sums);
             if shared_bytes <= shared_limit {
                 let chunks = n_planes.div_ceil(2);
                 let tap_groups = (conv.filter[0] * conv.filter[1]).div_ceil(taps);
                 let blocks = chunks * tap_groups * all_planes.div_ceil(planes);
-                let splits = BLOCKS.div_ceil(blocks).clamp(1, batch);
+                let tensors = conv.sources.iter().map(|s| &s.shape).chain([&conv.output]);
+                let read: usize = tensors.map(|shape| 2 * batch * image_len(shape)).sum();
+                let partials =
+                    4 * chunks * 16 * PLANE * all_planes * conv.filter[0] * conv.filter[1];
+                let affordable = read / (PARTIALS * partials);
+                let splits = BLOCKS.div_ceil(blocks).min(affordable).clamp(1, batch);
+                let images = batch.div_ceil(splits).next_multiple_of(tile[0]);
                 return Some(Tiling {
                     planes,
                     taps,
                     tile,
                     halo,
                     chunks,
-                    images: batch.div_ceil(splits),
+                    images,
                     shared_bytes,
                 });
             }
@@ -180,10 +193,12 @@ impl Launches<'_> {
         args.planes = conv.output.planes() as i32;
         [args.h, args.w] = [h as i32, w as i32];
         [args.stride_h, args.stride_w] = conv.stride.map(|stride| stride as i32);
-        args.tile_h_log2 = tiling.tile[0].ilog2() as i32;
-        args.tile_w_log2 = tiling.tile[1].ilog2() as i32;
-        args.tiles_h = h.div_ceil(tiling.tile[0]) as i32;
-        args.tiles_w = w.div_ceil(tiling.tile[1]) as i32;
+        let [tile_n, tile_h, tile_w] = tiling.tile;
+        args.tile_n_log2 = tile_n.ilog2() as i32;
+        args.tile_h_log2 = tile_h.ilog2() as i32;
+        args.tile_w_log2 = tile_w.ilog2() as i32;
+        args.tiles_h = h.div_ceil(tile_h) as i32;
+        args.tiles_w = w.div_ceil(tile_w) as i32;
         [args.halo_h, args.halo_w] = tiling.halo.map(|halo| halo as i32);
         let splits = tiling.splits(self.batch());
         let grid = [

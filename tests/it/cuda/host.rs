@@ -3,7 +3,7 @@
 use std::ffi::{CString, c_char, c_void};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use libloading::{Library, Symbol};
 use nas_engine::device::cuda::driver::{
@@ -43,12 +43,30 @@ const MEMORY: Memory = Memory {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)]
 pub struct Counters {
+    /// As threads ask for them.
     pub bytes_read: u64,
     pub bytes_written: u64,
+    /// As memory brings and takes them with a perfect cache: 32 bytes each, once a launch.
+    pub sectors_read: u64,
+    pub sectors_written: u64,
     pub flops: u64,
     pub matrix_loads: u64,
     pub barriers: u64,
     pub launches: u64,
+}
+
+impl Counters {
+    /// Adds what was counted of another launch.
+    pub fn add(&mut self, more: &Counters) {
+        self.bytes_read += more.bytes_read;
+        self.bytes_written += more.bytes_written;
+        self.sectors_read += more.sectors_read;
+        self.sectors_written += more.sectors_written;
+        self.flops += more.flops;
+        self.matrix_loads += more.matrix_loads;
+        self.barriers += more.barriers;
+        self.launches += more.launches;
+    }
 }
 
 /// The library of the kernels in this repository, compiled once a test run.
@@ -63,9 +81,21 @@ pub fn kernels() -> Arc<Library> {
 /// # Errors
 /// The compiler's words.
 pub fn compile(out: PathBuf, kernels: Option<&Path>) -> Result<Arc<Library>, String> {
+    compile_with(out, kernels, &[])
+}
+
+/// The same, with flags for the compiler; these need `kernels` to be named.
+///
+/// # Errors
+/// The compiler's words.
+pub fn compile_with(
+    out: PathBuf,
+    kernels: Option<&Path>,
+    flags: &[&str],
+) -> Result<Arc<Library>, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new(root.join("scripts/host-runner"));
-    command.arg(&out).args(kernels);
+    command.arg(&out).args(kernels).args(flags);
     let ended = command.output().map_err(|e| format!("{command:?}: {e}"))?;
     if !ended.status.success() {
         return Err(String::from_utf8_lossy(&ended.stderr).into_owned());
@@ -80,9 +110,12 @@ pub struct Host {
     library: Arc<Library>,
     mode: Mode,
     shared_bytes: usize,
-    /// Of all streams together.
-    counters: Mutex<Counters>,
+    /// Sees each launch that ran, with what was counted of it.
+    observer: Option<Box<Observer>>,
 }
+
+/// What may look on while kernels run.
+pub type Observer = dyn Fn(&Launch, &Counters) + Send + Sync;
 
 impl Host {
     /// With kernels, an order, and a limit to shared memory.
@@ -91,7 +124,15 @@ impl Host {
             library,
             mode,
             shared_bytes,
-            counters: Mutex::default(),
+            observer: None,
+        }
+    }
+
+    /// One whose launches are looked at.
+    pub fn observed(self, observer: impl Fn(&Launch, &Counters) + Send + Sync + 'static) -> Host {
+        Host {
+            observer: Some(Box::new(observer)),
+            ..self
         }
     }
 
@@ -188,7 +229,7 @@ impl HostStream<'_> {
         // Alignment of the largest that a kernel's arguments may have.
         let mut args = vec![0u128; launch.args.len().div_ceil(16)];
         bytemuck::cast_slice_mut(&mut args)[..launch.args.len()].copy_from_slice(&launch.args);
-        let mut counters = self.host.counters.lock().expect("no thread panics with it");
+        let mut counters = Counters::default();
         let done = execute(
             self.memory,
             name.as_ptr(),
@@ -199,11 +240,14 @@ impl HostStream<'_> {
             args.as_ptr().cast(),
             launch.args.len(),
             &self.host.mode,
-            &mut *counters,
+            &mut counters,
             error.as_mut_ptr().cast(),
             error.len(),
         );
         if done {
+            if let Some(observer) = &self.host.observer {
+                observer(launch, &counters);
+            }
             return Ok(());
         }
         let end = error.iter().position(|&byte| byte == 0).unwrap_or(0);

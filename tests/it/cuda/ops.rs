@@ -46,8 +46,11 @@ fn stored(mut outputs: Outputs) -> Outputs {
     outputs
 }
 
-/// Runs a case `times` times in one session; an error if a guard broke or the bits differ.
-fn run(case: &Case, device: &dyn Device, times: usize) -> Result<Outputs, String> {
+/// Runs a case `times` times in one session.
+///
+/// # Errors
+/// If it fails, a guard broke or the bits differ.
+pub fn run(case: &Case, device: &dyn Device, times: usize) -> Result<Outputs, String> {
     let prepared = case.plan(device).in_bf16();
     let mut session = prepared.load(device).map_err(|e| format!("{case}: {e}"))?;
     let mut run = || {

@@ -126,6 +126,26 @@ pub fn gradient(
     Ok(found)
 }
 
+/// Everything that the controller does on a device, once in every space.
+pub fn sample_and_learn(cuda: &Cuda) {
+    for (name, config, hidden) in spaces() {
+        let done = gradient(name, &config, hidden, 2, cuda);
+        done.unwrap_or_else(|wrong| panic!("{wrong}"));
+        let own = ControllerConfig {
+            hidden,
+            ..ControllerConfig::preset("sample").expect("a preset")
+        };
+        let mut controller = Controller::new(space(&config), &own, SEED).on(cuda, 3);
+        let tokens = controller.sample_batch(0..3);
+        let rewards = [0.1, 0.5, 0.9].into_iter().zip(&tokens);
+        let batch: Vec<Scored> = rewards
+            .map(|(reward, tokens)| Scored { tokens, reward })
+            .collect();
+        controller.learn(&batch);
+        assert!(controller.is_on_device(), "{name}: nothing failed");
+    }
+}
+
 /// The same architectures with the same probabilities, whatever fits into a launch.
 #[test]
 fn samples_are_those_of_the_host() {
