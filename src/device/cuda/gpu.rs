@@ -11,6 +11,7 @@ use cudarc::nvrtc::Ptx;
 use super::compiled::FATBINS;
 use super::driver::{Driver, DriverError, Graph, Launch, Limits, Memory, Stream};
 use super::machine::{Listed, Machine};
+use super::memory::{Block, Spare, size_class};
 
 /// A GPU with the kernels loaded.
 pub struct Gpu {
@@ -18,6 +19,8 @@ pub struct Gpu {
     modules: Vec<Arc<CudaModule>>,
     /// Kernels by name, looked up once.
     functions: Mutex<HashMap<&'static str, CudaFunction>>,
+    /// What sessions that ended had, for those that come.
+    spare: Mutex<Spare>,
     name: String,
     limits: Limits,
 }
@@ -57,6 +60,7 @@ impl Gpu {
             context,
             modules,
             functions: Mutex::default(),
+            spare: Mutex::default(),
             name,
             limits: Limits { shared_bytes },
         })
@@ -80,6 +84,50 @@ impl Gpu {
         set.map_err(|e| error(name, e))?;
         functions.insert(name, function.clone());
         Ok(function)
+    }
+
+    /// Memory of at least so many bytes: spare, or new.
+    fn block(&self, bytes: usize) -> Result<Block, DriverError> {
+        let mut spare = self.spare.lock().expect("no thread panics with it");
+        if let Some(block) = spare.take(bytes) {
+            return Ok(block);
+        }
+        let new = |bytes: usize| {
+            // SAFETY: freed once, by `free`, when it is spare.
+            let address = unsafe { result::malloc_sync(bytes) };
+            address.map(|address| Block { address, bytes })
+        };
+        let block = new(size_class(bytes)).or_else(|_| {
+            free(spare.drain());
+            new(bytes)
+        });
+        drop(spare); // which `memory` asks for
+        block.map_err(|e| match e.0 {
+            CUresult::CUDA_ERROR_OUT_OF_MEMORY => DriverError::OutOfMemory {
+                bytes: bytes as u64,
+                free: self.memory().ok().map(|memory| memory.free),
+            },
+            _ => error("an allocation", e),
+        })
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        // Of a lost device nothing can be freed.
+        if self.context.bind_to_thread().is_ok()
+            && let Ok(spare) = self.spare.get_mut()
+        {
+            free(spare.drain());
+        }
+    }
+}
+
+/// Gives blocks back to the driver.
+fn free(blocks: Vec<Block>) {
+    for block in blocks {
+        // SAFETY: the driver allocated it, and nothing uses it: it was spare.
+        let _freed = unsafe { result::free_sync(block.address) };
     }
 }
 
@@ -128,8 +176,9 @@ impl Driver for Gpu {
         let bound = self.context.bind_to_thread();
         let asked = bound.and_then(|()| result::mem_get_info());
         let (free, total) = asked.map_err(|e| error("the size of its memory", e))?;
+        let spare = self.spare.lock().expect("no thread panics with it").bytes();
         Ok(Memory {
-            free: free as u64,
+            free: (free + spare) as u64,
             total: total as u64,
         })
     }
@@ -149,7 +198,7 @@ impl Driver for Gpu {
 struct GpuStream<'a> {
     gpu: &'a Gpu,
     stream: Arc<CudaStream>,
-    memory: Vec<u64>,
+    memory: Vec<Block>,
     /// Whether a capture was begun and not ended.
     capturing: bool,
     graphs: Vec<CudaGraph>,
@@ -165,16 +214,9 @@ impl GpuStream<'_> {
 impl Stream for GpuStream<'_> {
     fn allocate(&mut self, bytes: usize) -> Result<u64, DriverError> {
         self.bind()?;
-        // SAFETY: freed once, when the stream is dropped.
-        let address = unsafe { result::malloc_sync(bytes) };
-        let address = address.map_err(|e| match e.0 {
-            CUresult::CUDA_ERROR_OUT_OF_MEMORY => DriverError::OutOfMemory {
-                bytes: bytes as u64,
-                free: self.gpu.memory().ok().map(|memory| memory.free),
-            },
-            _ => error("an allocation", e),
-        })?;
-        self.memory.push(address);
+        let block = self.gpu.block(bytes)?;
+        let address = block.address;
+        self.memory.push(block);
         // SAFETY: the allocation has that many bytes.
         let set = unsafe { result::memset_d8_async(address, 0, bytes, self.stream.cu_stream()) };
         set.map_err(|e| error("an allocation", e))?;
@@ -256,9 +298,8 @@ impl Drop for GpuStream<'_> {
         if self.wait().is_err() || self.bind().is_err() {
             return;
         }
-        for address in self.memory.drain(..) {
-            // SAFETY: allocated in `allocate`, and nothing that uses it is under way.
-            let _freed = unsafe { result::free_sync(address) };
+        if let Ok(mut spare) = self.gpu.spare.lock() {
+            self.memory.drain(..).for_each(|block| spare.give(block));
         }
     }
 }

@@ -21,6 +21,7 @@ mod layout;
 mod lcn;
 mod load_batch;
 pub mod machine;
+mod memory;
 mod optim;
 pub mod policy;
 mod policy_args;
