@@ -1,4 +1,5 @@
-//! The CUDA device: its kernels executed by the host runner, which stands in for a GPU.
+//! The CUDA device: its kernels executed by the host runner, which stands in for a GPU, and by a GPU
+//! where there is one.
 
 pub mod host;
 
@@ -9,10 +10,12 @@ mod comments;
 mod coverage;
 mod declarations;
 mod faults;
+mod gpu;
 mod observed;
 pub mod ops;
 mod policy;
 mod pool;
+mod probe;
 mod toolkit;
 mod traffic;
 mod train;

@@ -54,9 +54,9 @@ impl<'a> Launches<'a> {
         }
     }
 
-    /// The launches of some steps.
-    pub fn of(&mut self, steps: &[Step]) -> Vec<Launch> {
-        steps.iter().for_each(|step| self.step(step));
+    /// The launches of a step.
+    pub fn of(&mut self, step: &Step) -> Vec<Launch> {
+        self.step(step);
         std::mem::take(&mut self.list)
     }
 

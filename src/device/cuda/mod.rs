@@ -26,6 +26,8 @@ mod optim;
 pub mod policy;
 mod policy_args;
 mod pool;
+#[doc(hidden)]
+pub mod probe;
 mod session;
 mod softmax_xent;
 mod support;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::Cuda;
-use super::driver::{DriverError, Stream};
+use super::driver::{DriverError, Launch, Stream};
 use super::epoch::{self, Control, Epoch};
 use super::launches::{Launches, Parts};
 use super::layout::{from_planes, to_planes};
@@ -115,7 +115,10 @@ impl<'a> CudaSession<'a> {
             ("train", &plan.train),
             ("evaluate", &plan.evaluate),
         ]
-        .map(|(name, steps)| Work::new(name, launches.of(steps)));
+        .map(|(name, steps)| {
+            let by_step = steps.iter().map(|step| launches.of(step));
+            Work::new(name, by_step.collect())
+        });
         let guards = plan.guard_bands();
         for (_, band) in &guards {
             let pattern = vec![GUARD; band.len() / 4];
@@ -135,6 +138,15 @@ impl<'a> CudaSession<'a> {
             n_losses: 0,
             failure: None,
         })
+    }
+
+    /// The launches of each step of the list that trains.
+    pub(super) fn train_launches(&self) -> &[Vec<Launch>] {
+        self.lists[1].launches()
+    }
+
+    pub(super) fn stream(&mut self) -> &mut (dyn Stream + 'a) {
+        &mut *self.stream
     }
 
     /// Keeps the first thing that went wrong; nothing is done after it.

@@ -5,7 +5,8 @@ use super::driver::{DriverError, Graph, Launch, Stream};
 /// A list of launches.
 pub struct Work {
     name: &'static str,
-    launches: Vec<Launch>,
+    /// Of each step.
+    launches: Vec<Vec<Launch>>,
     /// Whether it has run kernel by kernel.
     tried: bool,
     /// All launches as one, once it has run again.
@@ -16,7 +17,7 @@ pub struct Work {
 
 impl Work {
     /// A list that has not run.
-    pub fn new(name: &'static str, launches: Vec<Launch>) -> Work {
+    pub fn new(name: &'static str, launches: Vec<Vec<Launch>>) -> Work {
         Work {
             name,
             launches,
@@ -24,6 +25,11 @@ impl Work {
             graph: None,
             under_way: 0,
         }
+    }
+
+    /// The launches of each step.
+    pub fn launches(&self) -> &[Vec<Launch>] {
+        &self.launches
     }
 
     /// Runs the list: the first time kernel by kernel, each waited for, so that one that cannot run
@@ -35,7 +41,7 @@ impl Work {
     pub fn run(&mut self, stream: &mut dyn Stream, times: usize) -> Result<(), DriverError> {
         let mut left = times;
         if !self.tried && left > 0 {
-            for launch in &self.launches {
+            for launch in self.launches.iter().flatten() {
                 let done = stream.launch(launch).and_then(|()| stream.wait());
                 done.map_err(|error| error.during(&format!("kernel {}", launch.kernel)))?;
             }
@@ -68,7 +74,7 @@ impl Work {
     }
 
     fn runs(&self) -> String {
-        let (n, runs) = (self.launches.len(), self.under_way);
+        let (n, runs) = (self.launches.iter().flatten().count(), self.under_way);
         let s = if runs == 1 { "" } else { "s" };
         format!(
             "one of the {n} kernels of the list `{}`, in its last {runs} run{s}",
@@ -77,9 +83,9 @@ impl Work {
     }
 }
 
-fn capture(stream: &mut dyn Stream, launches: &[Launch]) -> Result<Graph, DriverError> {
+fn capture(stream: &mut dyn Stream, launches: &[Vec<Launch>]) -> Result<Graph, DriverError> {
     stream.begin_capture()?;
-    for launch in launches {
+    for launch in launches.iter().flatten() {
         let noted = stream.launch(launch);
         noted.map_err(|error| error.during(&format!("kernel {}", launch.kernel)))?;
     }

@@ -1,0 +1,130 @@
+//! The GPU half: the case tables, the child's training and the timing of launches on the first GPU.
+//! Without one each test says that it did not run, and why, or fails if `NAS_ENGINE_REQUIRE_CUDA`
+//! is set. Needs nothing but the test binary, so that it runs on a machine without the sources.
+
+use std::collections::HashSet;
+use std::env;
+use std::process::{Command, Output};
+
+use nas_engine::device::cases::{self, Case};
+use nas_engine::device::cuda::Cuda;
+use nas_engine::device::cuda::gpu::Gpu;
+use nas_engine::device::cuda::probe::Probe;
+use nas_engine::graph::Plan;
+
+use super::ops::{check_all, check_in};
+use super::{probe, train};
+
+/// Set and not empty: no GPU is a failure.
+const REQUIRE: &str = "NAS_ENGINE_REQUIRE_CUDA";
+
+/// The first GPU, or nothing once it was said why.
+pub fn open(test: &str) -> Option<Gpu> {
+    match Gpu::open(0) {
+        Ok(gpu) => Some(gpu),
+        Err(reason) => {
+            let required = env::var_os(REQUIRE).is_some_and(|value| !value.is_empty());
+            assert!(!required, "{test}: no GPU, but {REQUIRE} is set: {reason}");
+            println!("NOT RUN: {test} on a GPU: {reason}");
+            None
+        }
+    }
+}
+
+fn cuda(test: &str) -> Option<Cuda> {
+    open(test).map(|gpu| Cuda::new(Box::new(gpu)))
+}
+
+/// Twice in one session and once in another.
+fn check(cuda: &Cuda, cases: &[Case]) {
+    check_all(cases, |case| check_in(case, [cuda, cuda].into_iter()));
+}
+
+#[test]
+fn every_case() {
+    if let Some(cuda) = cuda("every case") {
+        check(&cuda, &cases::all());
+    }
+}
+
+/// The cases that a sanitizer has the time for: the smallest that run every kernel between them.
+#[test]
+fn smallest_cases() {
+    if let Some(cuda) = cuda("the smallest cases") {
+        check(&cuda, &smallest(&cuda));
+    }
+}
+
+/// From the smallest on, each case with a kernel that no case before it has.
+pub fn smallest(cuda: &Cuda) -> Vec<Case> {
+    let mut cases = cases::all();
+    cases.sort_by_cached_key(|case| case.plan(cuda).plan.arena_bytes);
+    let mut seen = HashSet::new();
+    cases.retain(|case| {
+        let mut plan = case.plan(cuda).plan;
+        all_in_one(&mut plan);
+        let probe = Probe::new(cuda, &plan, None, 1).expect("a case is small");
+        let n_before = seen.len();
+        seen.extend(
+            probe
+                .launches()
+                .iter()
+                .flatten()
+                .map(|launch| launch.kernel),
+        );
+        seen.len() > n_before
+    });
+    cases
+}
+
+/// Makes every step of a case one of the list that a probe looks at.
+pub fn all_in_one(plan: &mut Plan) {
+    plan.train.append(&mut plan.prepare);
+    plan.train.append(&mut plan.evaluate);
+}
+
+#[test]
+fn a_child_trains_as_on_the_cpu() {
+    if let Some(cuda) = cuda("a child's training") {
+        train::losses_are_those_of_the_cpu(&cuda);
+    }
+}
+
+#[test]
+fn every_launch_can_be_timed() {
+    if let Some(cuda) = cuda("timing of launches") {
+        probe::every_launch_can_be_timed(&cuda, 2);
+    }
+}
+
+/// A test of this file in a process of its own that no GPU is shown to.
+fn without_a_gpu(required: &str) -> (bool, String) {
+    let mut command = Command::new(env::current_exe().expect("this test"));
+    command.args(["--exact", "cuda::gpu::smallest_cases", "--nocapture"]);
+    command
+        .env("CUDA_VISIBLE_DEVICES", "")
+        .env(REQUIRE, required);
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().expect("it starts");
+    let text = [stdout, stderr].concat();
+    (
+        status.success(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
+}
+
+#[test]
+fn no_gpu_is_said_and_fails_where_one_is_required() {
+    let (passed, said) = without_a_gpu("");
+    let line = said.lines().find(|line| line.contains("NOT RUN: "));
+    assert!(passed && line.is_some_and(|line| line.len() > 60), "{said}");
+    let (passed, said) = without_a_gpu("1");
+    assert!(
+        !passed && said.contains("no GPU, but NAS_ENGINE_REQUIRE_CUDA is set: "),
+        "{said}"
+    );
+    assert!(!said.contains("NOT RUN"), "{said}");
+}
