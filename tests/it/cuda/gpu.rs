@@ -1,6 +1,7 @@
-//! The GPU half: the case tables, the child's training and the timing of launches on the first GPU.
-//! Without one each test says that it did not run, and why, or fails if `NAS_ENGINE_REQUIRE_CUDA`
-//! is set. Needs nothing but the test binary, so that it runs on a machine without the sources.
+//! The GPU half: the case tables, the child's training, the controller and the timing of launches on
+//! the first GPU. Without one each test says that it did not run, and why, or fails if
+//! `NAS_ENGINE_REQUIRE_CUDA` is set. Needs nothing but the test binary, so that it runs on a machine
+//! without the sources.
 
 use std::collections::HashSet;
 use std::env;
@@ -11,17 +12,18 @@ use nas_engine::device::cuda::Cuda;
 use nas_engine::device::cuda::gpu::Gpu;
 use nas_engine::device::cuda::probe::Probe;
 use nas_engine::graph::Plan;
+use nas_engine::space::SpaceConfig;
 
 use super::ops::{check_all, check_in};
-use super::{probe, train};
+use super::{policy, probe, train};
 
 /// Set and not empty: no GPU is a failure.
 const REQUIRE: &str = "NAS_ENGINE_REQUIRE_CUDA";
 
 /// The first GPU, or nothing once it was said why.
-pub fn open(test: &str) -> Option<Gpu> {
+fn cuda(test: &str) -> Option<Cuda> {
     match Gpu::open(0) {
-        Ok(gpu) => Some(gpu),
+        Ok(gpu) => Some(Cuda::new(Box::new(gpu))),
         Err(reason) => {
             let required = env::var_os(REQUIRE).is_some_and(|value| !value.is_empty());
             assert!(!required, "{test}: no GPU, but {REQUIRE} is set: {reason}");
@@ -29,10 +31,6 @@ pub fn open(test: &str) -> Option<Gpu> {
             None
         }
     }
-}
-
-fn cuda(test: &str) -> Option<Cuda> {
-    open(test).map(|gpu| Cuda::new(Box::new(gpu)))
 }
 
 /// Twice in one session and once in another.
@@ -88,6 +86,39 @@ fn a_child_trains_as_on_the_cpu() {
     if let Some(cuda) = cuda("a child's training") {
         train::losses_are_those_of_the_cpu(&cuda);
     }
+}
+
+#[test]
+fn the_controller_is_that_of_the_host() {
+    if let Some(cuda) = cuda("the controller") {
+        controller(&cuda, &policy::spaces());
+    }
+}
+
+/// That of one space, for a sanitizer; it runs every kernel of the controller.
+#[test]
+fn smallest_controller() {
+    if let Some(cuda) = cuda("the smallest controller") {
+        let spaces = policy::spaces();
+        let smallest = spaces
+            .into_iter()
+            .find(|(name, ..)| *name == "without anchors");
+        controller(&cuda, &[smallest.expect("there is one")]);
+    }
+}
+
+fn controller(cuda: &Cuda, spaces: &[(&'static str, SpaceConfig, usize)]) {
+    for (name, config, hidden) in spaces {
+        policy::samples_are_those_of_the_host(name, config, *hidden, cuda);
+        let gradient = |capacity: usize| {
+            let found = policy::gradient(name, config, *hidden, capacity, cuda);
+            found.unwrap_or_else(|wrong| panic!("{wrong}"))
+        };
+        let first = gradient(2);
+        assert_eq!(first, gradient(2), "{name}: the same bits twice");
+        assert_eq!(first, gradient(3), "{name}: all in one launch");
+    }
+    policy::updates_are_those_of_the_host(cuda);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The controller's kernels against the controller of the host: what is sampled, its probability,
-//! the gradient, and what Adam makes of it.
+//! the gradient, and what Adam makes of it. Here by the host runner; on a GPU by `gpu.rs`.
 
 use nas_engine::controller::{Controller, ControllerConfig, Objective, Policy, Scored};
 use nas_engine::device::Device;
@@ -147,25 +147,28 @@ pub fn sample_and_learn(cuda: &Cuda) {
 }
 
 /// The same architectures with the same probabilities, whatever fits into a launch.
+pub fn samples_are_those_of_the_host(name: &str, config: &SpaceConfig, hidden: usize, cuda: &Cuda) {
+    let space = space(config);
+    let controller = lively(&space, hidden, SEED);
+    let mut on_device = open(cuda, controller.policy(), 3);
+    let numbers: Vec<(u64, usize)> = (0..7).map(|s| (s, space.depth(s))).collect();
+    let walked = on_device.sample(SEED, &numbers).expect("walks");
+    for ((number, _), walked) in numbers.iter().zip(&walked) {
+        let tokens = controller.sample(*number);
+        assert_eq!(walked.tokens, tokens, "{name}, sample {number}");
+        let (log_probability, entropy) = controller.policy().evaluate(&tokens);
+        assert_close(
+            &[walked.log_probability, walked.entropy],
+            &[log_probability, entropy],
+            &format!("{name}, sample {number}"),
+        );
+    }
+}
+
 #[test]
-fn samples_are_those_of_the_host() {
+fn host_runner_samples_as_the_host() {
     for (name, config, hidden) in spaces() {
-        let space = space(&config);
-        let controller = lively(&space, hidden, SEED);
-        let cuda = cuda(0);
-        let mut on_device = open(&cuda, controller.policy(), 3);
-        let numbers: Vec<(u64, usize)> = (0..7).map(|s| (s, space.depth(s))).collect();
-        let walked = on_device.sample(SEED, &numbers).expect("walks");
-        for ((number, _), walked) in numbers.iter().zip(&walked) {
-            let tokens = controller.sample(*number);
-            assert_eq!(walked.tokens, tokens, "{name}, sample {number}");
-            let (log_probability, entropy) = controller.policy().evaluate(&tokens);
-            assert_close(
-                &[walked.log_probability, walked.entropy],
-                &[log_probability, entropy],
-                &format!("{name}, sample {number}"),
-            );
-        }
+        samples_are_those_of_the_host(name, &config, hidden, &cuda(0));
     }
 }
 
@@ -186,17 +189,15 @@ fn gradient_is_that_of_the_host() {
 }
 
 /// Three updates through `Controller`: what it would have become on the host.
-#[test]
-fn updates_are_those_of_the_host() {
+pub fn updates_are_those_of_the_host(cuda: &Cuda) {
     let space = space(&preset("sample"));
     let config = ControllerConfig {
         hidden: 8,
         entropy_bonus: 0.01,
         ..ControllerConfig::preset("sample").expect("a preset")
     };
-    let cuda = cuda(2);
     let mut host = Controller::new(space.clone(), &config, SEED);
-    let mut device = Controller::new(space.clone(), &config, SEED).on(&cuda, 4);
+    let mut device = Controller::new(space.clone(), &config, SEED).on(cuda, 4);
     assert!(device.is_on_device());
     for update in 0..3 {
         let numbers = 4 * update..4 * update + 4;
@@ -215,4 +216,9 @@ fn updates_are_those_of_the_host() {
         );
     }
     assert!(device.is_on_device(), "nothing failed on the way");
+}
+
+#[test]
+fn host_runner_learns_as_the_host() {
+    updates_are_those_of_the_host(&cuda(2));
 }
