@@ -1,4 +1,5 @@
-//! Benchmarks of devices: `cargo bench`, or `cargo bench -- step` for a group.
+//! Benchmarks of devices: `cargo bench`, or `cargo bench -- step` for a group. Those of a GPU run where
+//! there is one, and say so where there is none.
 //!
 //! With `RUST_LOG=nas_engine::device=debug` each measured session tells its time by step.
 
@@ -11,10 +12,18 @@ use nas_engine::space::{Architecture, ConvSpace, SpaceConfig};
 use tracing_subscriber::EnvFilter;
 
 mod conv;
+mod cuda;
 mod ops;
 mod step;
 
-criterion_group!(benches, conv::conv, step::plans, step::steps, ops::ops);
+criterion_group!(
+    benches,
+    conv::conv,
+    step::plans,
+    step::steps,
+    ops::ops,
+    cuda::kernels
+);
 
 fn main() {
     tracing_subscriber::fmt()

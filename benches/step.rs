@@ -14,7 +14,26 @@ use super::{begin, drawn, input, plan};
 /// Records of the data set.
 const RECORDS: usize = 256;
 
+/// A device, and the images of a batch if it needs more than a CPU to be busy.
+struct Measured {
+    device: Box<dyn Device>,
+    batch: Option<usize>,
+}
+
+fn devices() -> Vec<Measured> {
+    let cpu = |threads| Measured {
+        device: Box::new(Cpu::new(Some(threads), Convolution::Auto).expect("threads start")),
+        batch: None,
+    };
+    let gpu = super::cuda::open("training steps").map(|cuda| Measured {
+        device: Box::new(cuda),
+        batch: Some(128),
+    });
+    [1, 2].map(cpu).into_iter().chain(gpu).collect()
+}
+
 pub fn steps(criterion: &mut Criterion) {
+    let devices = devices();
     let dataset = Dataset::synthetic(RECORDS, 10, 10, 1);
     let small = include_str!("../examples/small.json");
     let small = Architecture::from_json(small).expect("a sound example");
@@ -29,20 +48,22 @@ pub fn steps(criterion: &mut Criterion) {
         .sample_size(10)
         .warm_up_time(Duration::from_millis(500));
     for (name, architecture, batch) in &children {
-        group.throughput(Throughput::Elements(*batch as u64)); // images
-        for threads in [1, 2] {
-            let cpu = Cpu::new(Some(threads), Convolution::Auto).expect("threads start");
-            let (plan, params) = plan(architecture, &cpu, Options::new(*batch));
-            let mut session = cpu.load(&plan, Some(input(&dataset))).expect("it fits");
-            let name = format!("{name}, batch {batch}, {}", cpu.describe());
+        for device in &devices {
+            let batch = device.batch.unwrap_or(*batch);
+            let device = &*device.device;
+            group.throughput(Throughput::Elements(batch as u64)); // images
+            let (plan, params) = plan(architecture, device, Options::new(batch));
+            let mut session = device.load(&plan, Some(input(&dataset))).expect("it fits");
+            let name = format!("{name}, batch {batch}, {}", device.describe());
             group.bench_function(name, |bencher| {
                 bencher.iter_custom(|steps| {
                     begin(&mut *session, &plan, &params, steps as usize, RECORDS);
                     session.run(List::Prepare, 1);
+                    session.results().expect("it runs");
                     let start = Instant::now();
                     session.run(List::Train, steps as usize);
+                    let results = session.results().expect("it runs"); // waits
                     let spent = start.elapsed();
-                    let results = session.results().expect("it runs");
                     assert!(results.finite, "training stays finite");
                     spent
                 });

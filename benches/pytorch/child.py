@@ -1,6 +1,7 @@
 """A convolutional child as a torch.nn.Module, by formats.md section 1; its weights as safetensors.
 
-Its parameters have the names that the engine gives them, so one file starts both.
+Its parameters have the names that the engine gives them, so one file starts both. Files alone need
+the package safetensors, which machines with PyTorch may lack.
 """
 
 import json
@@ -9,8 +10,6 @@ import pathlib
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 
@@ -131,6 +130,8 @@ def learning_rate_of(epoch, epochs, initial):
 
 def save(child, path):
     """Writes weights with the metadata that `nas-engine train --init` and `eval` ask for."""
+    from safetensors.torch import save_file
+
     metadata = {
         "architecture": json.dumps(child.architecture, separators=(",", ":")),
         "seed": "0",
@@ -147,6 +148,8 @@ def save(child, path):
 
 def read_weights(path):
     """Tensors by name."""
+    from safetensors import safe_open
+
     with safe_open(str(path), "pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}
 

@@ -18,12 +18,14 @@ def parser(description):
     flags.add_argument("--engine", default=ROOT / "target/release/nas-engine", type=pathlib.Path)
     flags.add_argument("--data", required=True, type=pathlib.Path, help="CIFAR-10, binary layout")
     flags.add_argument("--out", type=pathlib.Path, help="folder for the raw numbers as CSV")
+    flags.add_argument("--device", default="cpu", help="cpu, or cuda: of both sides")
     return flags
 
 
 def train(flags, architecture, **options):
     """Runs `nas-engine train`; an option such as log_steps=True is the flag --log-steps."""
-    command = [flags.engine, "train", "--json", "--device", "cpu"]
+    device = options.pop("device", flags.device)
+    command = [flags.engine, "train", "--json", "--device", device]
     command += ["--arch", architecture, "--data", flags.data]
     for name, value in options.items():
         flag = "--" + name.replace("_", "-")
@@ -39,6 +41,15 @@ def images_for(n_train):
     return next(n for n in range(n_train, 2 * n_train) if n - n // 10 >= n_train)
 
 
+def commit():
+    """Of the sources, or of the kit that they were packed into."""
+    packed = ROOT / "commit"
+    if packed.exists():
+        return packed.read_text().strip()
+    asked = ["git", "-C", ROOT, "describe", "--always", "--dirty"]
+    return subprocess.run(asked, capture_output=True, text=True).stdout.strip()
+
+
 def cpu_name():
     for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -48,11 +59,10 @@ def cpu_name():
 
 def print_setting(torch):
     """What the numbers below were measured on, and how."""
-    commit = subprocess.run(
-        ["git", "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True
-    ).stdout.strip()
     print(f"`python benches/pytorch/{' '.join([sys.argv[0].split('/')[-1], *sys.argv[1:]])}`")
-    print(f"at {commit or 'an unknown commit'}: ", end="")
+    print(f"at {commit() or 'an unknown commit'}: ", end="")
+    if torch.cuda.is_available():
+        print(f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}, ", end="")
     print(f"{cpu_name()}, {os.cpu_count()} cores, PyTorch {torch.__version__} ", end="")
     print(f"({torch.backends.cpu.get_cpu_capability()})\n")
 

@@ -1,16 +1,18 @@
 """Images a second of training in PyTorch and in the engine: forward, backward and update.
 
 usage: python benches/pytorch/speed.py --data DIR [--engine FILE] [--rounds N] [--out DIR]
+           [--only CHILD ...] [--threads N ...]
 
 Each round times every setting once, one after the other: the engine, then PyTorch in either memory
 layout, with one thread (pinned to a core) and with two. Ratios are within a round, so that a slow
 moment of the machine falls on both sides. PyTorch steps over batches that lie ready in memory; the
 engine's time includes making the views of its images. Both do an untimed part before every timing:
-PyTorch one step, the engine one epoch.
+PyTorch one step, the engine one epoch. A GPU is for speed_gpu.py.
 """
 
 import os
 import statistics
+import sys
 import time
 
 import torch
@@ -19,6 +21,7 @@ import torch.nn.functional as F
 import child as children
 import cifar
 import engine
+import speed_gpu
 
 EXAMPLES, DRAWN = engine.ROOT / "examples", engine.ROOT / "benches/pytorch/arch"
 # File, images of a batch, steps of a timing.
@@ -104,6 +107,8 @@ def main():
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--only", nargs="+", help="names of children, such as v1-15")
     flags = parser.parse_args()
+    if flags.device != "cpu":
+        sys.exit(speed_gpu.main(flags))
     torch.manual_seed(0)
     rows, scaling, raw = [], [], []
     for path, batch, n_steps in CHILDREN:
