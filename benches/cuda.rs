@@ -1,9 +1,9 @@
-//! Every kernel of drawn children on a GPU: each step of training by criterion, and a table of steps
-//! and their launches with flop/s or bytes/s and the share of the GPU's peak.
+//! Every kernel of drawn children on a GPU: each step of training by criterion, and a table of
+//! steps and their launches with flop/s or bytes/s and the share of the GPU's peak.
 //!
 //! Times run from the first launch to the end of the last, of a graph of many runs, each on another
-//! copy of the child, so that no run finds its tensors in the cache. With `NAS_ENGINE_BENCH_OUT` set
-//! to a folder, the table is written there too, as `kernels.json` and `kernels.md`.
+//! copy of the child, so that no run finds its tensors in the cache. With `NAS_ENGINE_BENCH_OUT`
+//! set to a folder, the table is written there too, as `kernels.json` and `kernels.md`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -29,7 +29,7 @@ use super::{begin, input, plan};
 const BATCH: usize = 128;
 /// More than any cache, together with what a run itself reads.
 const BEYOND_CACHE: usize = 200 << 20;
-/// Copies of a child at most; what is smaller than the cache divided by them is not bound by memory.
+/// Copies of a child at most: what is too small for them is not bound by memory.
 const MOST_COPIES: usize = 8;
 
 /// The first GPU; without one, says that these benches do not run, or ends the program if
@@ -108,8 +108,8 @@ fn report(cuda: &Cuda, mut rows: Vec<Row>) {
     }
 }
 
-/// As many copies of a child as it takes to be beyond the cache, after a step of training each, which
-/// leaves every buffer filled.
+/// As many copies of a child as it takes to be beyond the cache, after a step of training each,
+/// which leaves every buffer filled.
 fn fill<'a>(cuda: &'a Cuda, plan: &'a Plan, params: &Params, dataset: &'a Dataset) -> Probe<'a> {
     let a_step = plan.arena_bytes / plan.train.len();
     let n_copies = BEYOND_CACHE.div_ceil(a_step).clamp(1, MOST_COPIES);

@@ -1,5 +1,5 @@
-//! Benchmarks of devices: `cargo bench`, or `cargo bench -- step` for a group. Those of a GPU run where
-//! there is one, and say so where there is none.
+//! Benchmarks of devices: `cargo bench`, or `cargo bench -- step` for a group. Those of a GPU run
+//! where there is one, and say so where there is none.
 //!
 //! With `RUST_LOG=nas_engine::device=debug` each measured session tells its time by step.
 

@@ -115,7 +115,7 @@ pub fn label(plan: &Plan, step: &Step) -> String {
     format!("{name} {what}").trim_end().to_string()
 }
 
-/// Products and additions of a step that is made of them, else bytes of the buffers that it touches.
+/// Products and additions of a step that is made of them, else bytes of the buffers it touches.
 pub fn work(plan: &Plan, step: &Step) -> Throughput {
     let flop = |id: ConvId, channels: usize| {
         let conv = plan.conv(id);
