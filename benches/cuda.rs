@@ -19,6 +19,7 @@ use nas_engine::device::cuda::gpu::Gpu;
 use nas_engine::device::cuda::probe::Probe;
 use nas_engine::device::{Device, List};
 use nas_engine::graph::{Options, Params, Plan};
+use nas_engine::report::roofline::gpu::{GPUS, Gpu as Peaks};
 use nas_engine::space::Architecture;
 use serde_json::{Value, json};
 
@@ -96,7 +97,8 @@ pub fn kernels(criterion: &mut Criterion) {
 
 /// Prints the table, and writes it if it is asked for.
 fn report(cuda: &Cuda, mut rows: Vec<Row>) {
-    let peak = Peak::of(&cuda.model());
+    let model = cuda.model().to_lowercase();
+    let peak = GPUS.into_iter().find(|gpu| model.contains(gpu.name));
     rows.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
     let table = table(&cuda.describe(), peak.as_ref(), &rows);
     println!("{table}");
@@ -156,15 +158,15 @@ impl Row {
     }
 
     /// Of the GPU's peak.
-    fn share(&self, peak: Option<&Peak>) -> Option<f64> {
-        let most = |peak: &Peak| match self.work {
-            Throughput::Elements(_) => peak.flops,
-            _ => peak.bytes,
+    fn share(&self, peak: Option<&Peaks>) -> Option<f64> {
+        let most = |peak: &Peaks| match self.work {
+            Throughput::Elements(_) => peak.flops_per_second,
+            _ => peak.bytes_per_second,
         };
         peak.map(|peak| self.rate() / most(peak))
     }
 
-    fn json(&self, peak: Option<&Peak>) -> Value {
+    fn json(&self, peak: Option<&Peaks>) -> Value {
         let launches = self.launches.iter().map(
             |(kernel, grid, seconds)| json!({"kernel": kernel, "grid": grid, "seconds": seconds}),
         );
@@ -194,7 +196,7 @@ fn median(probe: &mut Probe, step: usize, launches: Range<usize>) -> f64 {
 }
 
 /// Markdown, the slowest step first.
-fn table(device: &str, peak: Option<&Peak>, rows: &[Row]) -> String {
+fn table(device: &str, peak: Option<&Peaks>, rows: &[Row]) -> String {
     let mut text = format!("{device}, batch {BATCH}; microseconds to the barrier\n\n");
     text += "| step | us | rate | share of peak | kernels, us |\n|---|---:|---:|---:|---|\n";
     for row in rows {
@@ -216,27 +218,4 @@ fn table(device: &str, peak: Option<&Peak>, rows: &[Row]) -> String {
         );
     }
     text
-}
-
-/// What a GPU could do at most, by its data sheet.
-struct Peak {
-    /// Operations a second of dense bfloat16 products, summed in f32.
-    flops: f64,
-    /// Bytes a second of its memory.
-    bytes: f64,
-}
-
-impl Peak {
-    fn of(model: &str) -> Option<Peak> {
-        let known = [
-            ("H200", 989e12, 4.8e12),
-            ("H100 PCIe", 756e12, 2.04e12),
-            ("H100", 989e12, 3.35e12),
-            ("A100-SXM4-80GB", 312e12, 2.04e12),
-            ("A100", 312e12, 1.555e12),
-            ("4090", 165e12, 1.01e12),
-        ];
-        let found = known.into_iter().find(|(name, ..)| model.contains(name));
-        found.map(|(_, flops, bytes)| Peak { flops, bytes })
-    }
 }
