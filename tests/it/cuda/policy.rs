@@ -7,6 +7,7 @@ use nas_engine::device::cuda::Cuda;
 use nas_engine::device::cuda::policy::{CudaPolicy, Learned, Replay};
 use nas_engine::space::SpaceConfig;
 
+use super::faults::{self, Fault};
 use super::host::{Host, MODES, PROFILES, kernels};
 use crate::controller::{lively, preset, space};
 
@@ -221,4 +222,43 @@ pub fn updates_are_those_of_the_host(cuda: &Cuda) {
 #[test]
 fn host_runner_learns_as_the_host() {
     updates_are_those_of_the_host(&cuda(2));
+}
+
+/// A device that is lost, at whatever launch, leaves the controller as if it had never been there.
+#[test]
+fn the_host_goes_on_where_the_device_is_lost() {
+    let space = space(&preset("sample"));
+    let config = ControllerConfig {
+        hidden: 4,
+        ..ControllerConfig::preset("sample").expect("a preset")
+    };
+    let decisions = |mut controller: Controller| {
+        let mut all = vec![];
+        for update in 0..2 {
+            let tokens = controller.sample_batch(2 * update..2 * update + 2);
+            let batch: Vec<Scored> = [0.25, 0.75]
+                .into_iter()
+                .zip(&tokens)
+                .map(|(reward, tokens)| Scored { tokens, reward })
+                .collect();
+            controller.learn(&batch);
+            all.extend(tokens);
+        }
+        (
+            all,
+            controller.policy().weights.clone(),
+            controller.is_on_device(),
+        )
+    };
+    let (expected, weights, _) = decisions(Controller::new(space.clone(), &config, SEED));
+    // Sampling is one launch, an update is four.
+    for launch in 1..=11 {
+        let (cuda, _seen) = faults::gpu(0, Fault::LoseAt(launch));
+        let controller = Controller::new(space.clone(), &config, SEED).on(&cuda, 2);
+        assert!(controller.is_on_device(), "launch {launch}");
+        let (tokens, found, on_device) = decisions(controller);
+        assert_eq!(on_device, launch > 10, "launch {launch}");
+        assert_eq!(tokens, expected, "launch {launch}");
+        assert_close(&found, &weights, &format!("lost at launch {launch}"));
+    }
 }
