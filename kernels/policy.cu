@@ -113,10 +113,10 @@ DEVICE void anchor_logits(const PolicyArgs& args, const Trace& trace, int anchor
 // kind, a layer in the attention of its anchor to the earlier ones (paper, 3.1 and 3.3). Keeps all
 // that the gradient needs.
 //
-// grid:  n; samples
+// grid:  n_samples
 // block: 256; over units of the layers
 // shared: 8 (10 hidden + max(max_choices, 2 max_anchors)) + 4; doubles, and one int
-// needs: H <= 1024
+// needs: shared memory as above: H up to 1,200 in 99 KB
 // bytes: the weights of the walked tensors once a step (from a cache); 13 H doubles written a step
 KERNEL(policy_fwd, PolicyArgs, 256, 1) {
     const int H = args.hidden, n_logits = max(args.max_choices, 2 * args.max_anchors);

@@ -1,6 +1,7 @@
 // The controller's policy on the device: where its weights, the decisions that it walks and the
 // traces of its architectures lie. All of it in doubles, as on the host, so that a search samples the
-// same architectures wherever its controller runs.
+// same architectures wherever its controller runs: sums go in another order, which changes a draw only
+// where it falls within that rounding of a boundary.
 //
 // Letters: H units of a layer. Matrices are [inputs][outputs].
 #pragma once
@@ -133,7 +134,7 @@ struct Trace {
     }
 };
 
-// The decisions' probabilities from their logarithms: p, and the entropy of all.
+// The entropy of a distribution over n choices, from the logarithms of its probabilities.
 DEVICE double entropy_of(const Out<double>& log_p, int64_t at, int n) {
     double sum = 0.0;
     for (int k = 0; k < n; k++) {

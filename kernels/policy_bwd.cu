@@ -2,8 +2,8 @@
 #include "lstm.cuh"
 #include "policy.cuh"
 
-// The gradient of a sample's objective to logit k of n: with p the probabilities and H their
-// entropy, that of the log-probability is 1 (where drawn) - p, and that of H is -p (log p + H).
+// The gradient of a sample's objective to logit k of n: with p the probabilities and S their
+// entropy, that of the log-probability is 1 (where drawn) - p, and that of S is -p (log p + S).
 DEVICE double dlogit(const PolicyArgs& args, const Trace& trace, const PolicySample& sample,
                      int token, int k, int n) {
     const int64_t at = trace.choice(token, 0);
@@ -90,10 +90,10 @@ DEVICE void layer_bwd(const PolicyArgs& args, const Trace& trace, int step, int 
 // Back through the walks that policy_fwd kept, last step first: whatever a step's output feeds lies
 // after it. Leaves what the gradient of the weights is made of.
 //
-// grid:  n; samples
+// grid:  n_samples
 // block: 256; over units of the layers
 // shared: 8 (10 hidden + max(max_choices, max_anchors)); doubles
-// needs: H <= 1024; the walks of policy_fwd
+// needs: the walks of policy_fwd
 // bytes: the weights of the walked tensors once a step (from a cache); 9 H doubles written a step
 KERNEL(policy_bwd, PolicyArgs, 256, 1) {
     const int H = args.hidden;

@@ -12,12 +12,12 @@
 //! | [`data`] | data sets: records, split, order of an epoch, views of an image |
 //! | [`space`] | architectures and the search space: decisions in, architecture out, and back |
 //! | [`graph`] | architecture to a plan of steps with one arena |
-//! | [`device`] | what runs a plan: `reference` (the specification) and `cpu` |
+//! | [`device`] | what runs a plan: `reference` (the specification), `cpu` and `cuda` |
 //! | [`train`] | one child: epochs, evaluation, weights |
 //! | [`controller`] | the LSTM policy and REINFORCE |
 //! | [`config`] | settings of a run, parsed once into types that cannot be inconsistent |
 //! | [`search`] | the loop, the journal, resuming |
-//! | [`report`] | tables for people, objects for programs |
+//! | [`report`] | tables for people, objects for programs; what a child must cost a GPU |
 //! | [`cli`] | commands and flags |
 
 pub mod rng;

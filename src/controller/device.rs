@@ -76,7 +76,7 @@ impl<'d> Controller<'d> {
 }
 
 fn goes_on(error: &DeviceError) {
-    tracing::warn!("the controller goes on on the host: {error}");
+    tracing::warn!("the CPU takes the controller over, with the same decisions ({error})");
 }
 
 impl Policy {

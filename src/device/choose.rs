@@ -48,7 +48,9 @@ impl Request {
         let list = name.strip_prefix("cuda:").ok_or_else(unknown)?;
         let mut numbers = vec![];
         for number in list.split(',') {
-            let number = usize::from(number.parse::<u8>().map_err(|_| unknown())?);
+            let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+            let number = number.parse::<u8>().ok().filter(|_| digits);
+            let number = usize::from(number.ok_or_else(unknown)?);
             if numbers.contains(&number) {
                 return Err(DeviceError::Twice {
                     name: name.to_string(),

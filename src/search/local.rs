@@ -36,7 +36,7 @@ pub struct Settings {
     pub train: TrainConfig,
     /// The same for all children, so that `train` with this seed repeats any child of the search.
     pub seed: u64,
-    /// What they are trained on.
+    /// What trains them.
     pub devices: Devices,
     /// Threads of all children together, on a processor.
     pub threads: usize,

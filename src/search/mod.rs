@@ -108,7 +108,7 @@ pub enum SearchError {
     /// The journal is of another search.
     #[error(
         "the journal holds other decisions for sample {sample} than this search makes: its \
-         config.toml was changed, or another version of nas-engine wrote it; use that version, or \
+         config.toml was changed, or another version of nas-engine wrote it, or its controller ran on another device; use that version, or \
          start a new run with --out"
     )]
     OtherSearch {
@@ -325,7 +325,7 @@ impl Search<'_> {
             if recorded.controller_sha256 != controller_sha256 {
                 tracing::warn!(
                     "after batch {batch} the controller's bits are not those on record (another \
-                     processor?); going on"
+                     processor or GPU?); going on"
                 );
             }
             return Ok(());

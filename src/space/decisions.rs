@@ -164,17 +164,15 @@ impl Decisions {
 
     /// Steps that an architecture takes at most.
     pub fn most_steps(&self) -> usize {
-        let longest = (0..self.states.len()).map(|state| self.steps_to_anchor(state));
-        self.max_depth * longest.max().unwrap_or(0)
-    }
-
-    /// Steps from a state to the end of its layer, at most.
-    fn steps_to_anchor(&self, state: usize) -> usize {
-        let State { kind, next } = self.states[state];
-        let Some(kind) = kind else { return 1 };
-        let following = &self.next[next..next + self.kinds[kind].n_choices];
-        let rest = following.iter().map(|&state| self.steps_to_anchor(state));
-        1 + rest.max().unwrap_or(0)
+        // Of each state to the end of its layer; what follows a choice was added before it.
+        let mut steps: Vec<usize> = Vec::with_capacity(self.states.len());
+        for &State { kind, next } in &self.states {
+            let n_choices = kind.map_or(0, |kind| self.kinds[kind].n_choices);
+            let following = &self.next[next..next + n_choices];
+            let longest = following.iter().map(|&state| steps[state]).max();
+            steps.push(1 + longest.unwrap_or(0));
+        }
+        self.max_depth * steps.into_iter().max().unwrap_or(0)
     }
 }
 

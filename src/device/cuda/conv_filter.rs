@@ -98,7 +98,7 @@ const MAX_PIXELS: usize = 256;
 /// Blocks to aim at: four for each multiprocessor of the largest GPUs.
 const BLOCKS: usize = 528;
 /// What a split reads is at least this many times the size of its part: the parts, written and read
-/// again, add at most half to what the pass moves.
+/// again, add at most half to what the pass moves. One split there is always.
 const PARTIALS: usize = 4;
 
 impl Tiling {

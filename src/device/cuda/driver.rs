@@ -34,7 +34,7 @@ impl DriverError {
 /// The memory of a device, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Not taken, by this process or by others, at this moment.
+    /// What an allocation may have at this moment; what ended sessions left counts.
     pub free: u64,
     /// All there is.
     pub total: u64,
@@ -90,7 +90,7 @@ pub trait Driver: Send + Sync {
     fn stream(&self) -> Result<Box<dyn Stream + '_>, DriverError>;
 }
 
-/// A queue: what it is given runs in order. Its memory is freed when it is dropped.
+/// A queue: what it is given runs in order. Its memory is for others once it is dropped.
 pub trait Stream {
     /// The address of `bytes` zeros, a multiple of 256.
     ///

@@ -93,7 +93,7 @@ impl Gpu {
             return Ok(block);
         }
         let new = |bytes: usize| {
-            // SAFETY: freed once, by `free`, when it is spare.
+            // SAFETY: called from `allocate`, which bound the context; freed at most once, by `free`.
             let address = unsafe { result::malloc_sync(bytes) };
             address.map(|address| Block { address, bytes })
         };
@@ -123,10 +123,10 @@ impl Drop for Gpu {
     }
 }
 
-/// Gives blocks back to the driver.
+/// Gives blocks back to the driver; the device's context is bound.
 fn free(blocks: Vec<Block>) {
     for block in blocks {
-        // SAFETY: the driver allocated it, and nothing uses it: it was spare.
+        // SAFETY: the driver allocated it in this context, and nothing uses it: it was spare.
         let _freed = unsafe { result::free_sync(block.address) };
     }
 }

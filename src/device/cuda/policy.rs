@@ -4,7 +4,7 @@ use super::Cuda;
 use super::declare::{In, Out};
 use super::driver::{DriverError, Launch, Stream};
 use super::optim::{AdamArgs, AdamControl};
-use super::policy_args::{PolicyArgs, PolicyOutcome, PolicySample, arguments};
+use super::policy_args::{PolicyArgs, PolicyOutcome, PolicySample, arguments, max_choices};
 use crate::device::DeviceError;
 use crate::space::{Decisions, Token};
 
@@ -83,6 +83,8 @@ pub struct Learned {
 
 /// Threads of a block of every kernel of a policy.
 const THREADS: u32 = 256;
+/// Samples of a launch at most: their traces take the place of children.
+const MOST_SAMPLES: usize = 32;
 
 /// A policy on a GPU, with room for some samples.
 pub struct CudaPolicy<'a> {
@@ -95,14 +97,19 @@ pub struct CudaPolicy<'a> {
 }
 
 impl<'a> CudaPolicy<'a> {
-    /// Room for `capacity` samples of a policy; nothing where its blocks would take more shared
-    /// memory than there is.
+    /// Room for `capacity` samples of a policy, or as many as one launch takes; nothing where its
+    /// blocks would take more shared memory than there is, or its weights cannot be numbered.
     pub(super) fn open(
         cuda: &'a Cuda,
         policy: &Policy,
         capacity: usize,
     ) -> Result<Option<CudaPolicy<'a>>, DriverError> {
-        let capacity = capacity.max(1);
+        if shared_bytes(policy) > cuda.driver.limits().shared_bytes
+            || i32::try_from(policy.n_weights).is_err()
+        {
+            return Ok(None);
+        }
+        let capacity = capacity.clamp(1, MOST_SAMPLES);
         let mut stream = cuda.driver.stream()?;
         let args = arguments(&mut *stream, policy, capacity)?;
         let n = policy.n_weights;
@@ -114,15 +121,13 @@ impl<'a> CudaPolicy<'a> {
             square: Out::at(stream.allocate(8 * n)?),
             n: n as i64,
         };
-        let policy = CudaPolicy {
+        Ok(Some(CudaPolicy {
             cuda,
             stream,
             capacity,
             args,
             adam,
-        };
-        let most = policy.shared_bytes("policy_fwd");
-        Ok((most <= cuda.driver.limits().shared_bytes).then_some(policy))
+        }))
     }
 
     /// Sets weights and averages.
@@ -300,6 +305,12 @@ impl<'a> CudaPolicy<'a> {
             _ => 0,
         }
     }
+}
+
+/// Bytes of shared memory of the hungriest of the kernels: `policy_fwd`.
+fn shared_bytes(policy: &Policy) -> usize {
+    let logits = max_choices(&policy.decisions).max(2 * policy.decisions.max_depth);
+    8 * (10 * policy.hidden + logits) + 4
 }
 
 fn fetch<T: bytemuck::Pod>(

@@ -3,7 +3,7 @@
 use super::declare::{In, Out, structs};
 use super::driver::{DriverError, Stream};
 use super::policy::{Policy, Role};
-use crate::space::{Kind, State};
+use crate::space::{Decisions, Kind, State};
 
 structs! {
     /// A kind of choice: among how many, and where its tensors begin.
@@ -104,8 +104,7 @@ pub fn arguments(
     let depth = decisions.max_depth;
     let max_steps = decisions.most_steps();
     let max_tokens = (max_steps + depth * (depth - 1) / 2).max(1);
-    let max_choices = decisions.kinds.iter().map(|kind| kind.n_choices).max();
-    let max_choices = max_choices.unwrap_or(0).max(2);
+    let max_choices = max_choices(decisions);
     let begin = |role: Role| {
         let tensor = policy.tensors.iter().find(|tensor| tensor.0 == role);
         tensor.expect("a policy has every tensor").1 as i32
@@ -165,6 +164,12 @@ pub fn arguments(
         attention: begin(Role::AnchorPrevious),
         reserved: 0,
     })
+}
+
+/// Choices of a decision at most; an anchor's bit has two.
+pub fn max_choices(decisions: &Decisions) -> usize {
+    let choices = decisions.kinds.iter().map(|kind| kind.n_choices);
+    choices.fold(2, usize::max)
 }
 
 /// A tensor as kernels/policy.cuh numbers its role.

@@ -351,7 +351,15 @@ impl Session for CudaSession<'_> {
         };
         let loss = |step: &&Step| matches!(step, Step::SoftmaxXent { .. });
         self.n_losses += times * steps.iter().filter(loss).count();
-        self.attempt(|session| session.lists[list].run(&mut *session.stream, times));
+        self.attempt(|session| {
+            if !session.lists[list].has_run() {
+                // What went wrong before is not its first kernel's fault.
+                let waited = session.stream.wait();
+                waited.map_err(|error| session.came_from(error))?;
+                session.lists.iter_mut().for_each(Work::ended);
+            }
+            session.lists[list].run(&mut *session.stream, times)
+        });
     }
 
     fn results(&mut self) -> Result<Results, DeviceError> {

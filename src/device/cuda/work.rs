@@ -63,6 +63,11 @@ impl Work {
         Ok(())
     }
 
+    /// Whether it has run kernel by kernel.
+    pub fn has_run(&self) -> bool {
+        self.tried
+    }
+
     /// The runs that an error which a later call tells of may come from; none where all have ended.
     pub fn under_way(&self) -> Option<String> {
         (self.under_way > 0).then(|| self.runs())

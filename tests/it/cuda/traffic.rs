@@ -109,9 +109,7 @@ fn a_step_moves_little_more_than_it_must() {
         let architecture = Architecture::from_json(text).expect("an architecture");
         let graph = Graph::new(&architecture, 10).expect("a child");
         let least = Roofline::new(&graph, batch).bytes();
-        let began = std::time::Instant::now();
         let ratio = table(name, batch, &step(&architecture, batch), least);
-        println!("{:?}", began.elapsed());
         assert!(ratio <= 1.3, "{name}: {ratio} times the least");
     }
 }
