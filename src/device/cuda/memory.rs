@@ -56,7 +56,10 @@ mod tests {
     fn a_class_holds_what_was_asked_for_and_an_eighth_more_at_most() {
         for bytes in (0..5000).chain([1 << 20, (1 << 30) + 1, 3 << 30]) {
             let class = size_class(bytes);
-            assert!(bytes <= class && class.is_multiple_of(256), "{bytes}: {class}");
+            assert!(
+                bytes <= class && class.is_multiple_of(256),
+                "{bytes}: {class}"
+            );
             assert!(class <= 256 + bytes + bytes / 8, "{bytes}: {class}");
             assert_eq!(size_class(class), class, "{bytes}");
         }
