@@ -5,6 +5,7 @@
 //! [`view()`].
 
 mod cifar;
+pub mod corpus;
 mod error;
 mod idx;
 mod mmap;

@@ -1,0 +1,147 @@
+//! Text for language models: a corpus of tokens in three parts, and the vocabulary they are of.
+//!
+//! A corpus is read from a folder in a known layout or from one file, encoded once into the user's
+//! cache folder, and mapped from there.
+
+mod encode;
+mod error;
+mod layout;
+mod vocabulary;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+
+pub use error::CorpusError;
+pub use vocabulary::Vocabulary;
+
+use super::{mmap, sample};
+use layout::Source;
+
+/// What a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// What stands between white space; the end of a line is a word too.
+    Word,
+    /// A character; the end of a line is one too.
+    Char,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Level::Word => "word",
+            Level::Char => "char",
+        })
+    }
+}
+
+/// A part of a corpus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// What is trained on, and what the vocabulary is made of.
+    Train,
+    /// What models are compared by.
+    Validation,
+    /// What is looked at once, at the end.
+    Test,
+}
+
+impl Part {
+    /// Every part, in the order of the files.
+    pub const ALL: [Part; 3] = [Part::Train, Part::Validation, Part::Test];
+
+    /// Its name in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Train => "training",
+            Part::Validation => "validation",
+            Part::Test => "test",
+        }
+    }
+}
+
+/// A text as token numbers. Reading needs no lock: share it by `&`.
+#[derive(Debug)]
+pub struct Corpus {
+    name: String,
+    level: Level,
+    vocabulary: Vocabulary,
+    /// Little-endian `u32`, checked to be of the vocabulary.
+    parts: [Mmap; 3],
+    n_lines: [usize; 3],
+}
+
+impl Corpus {
+    /// Opens a folder that holds `ptb.{train,valid,test}.txt`, `wiki.{train,valid,test}.tokens` or
+    /// `{train,valid,test}.txt`, or a single file, whose tokens are split 90/5/5 by position.
+    ///
+    /// With `most`, the vocabulary has at most so many words, the most frequent of the training
+    /// part; the others are `<unk>`. What is encoded is kept below `cache`.
+    ///
+    /// # Errors
+    /// Names the file, the line of what is wrong, and what to do about it.
+    pub fn open(
+        path: &Path,
+        level: Level,
+        most: Option<usize>,
+        cache: &Path,
+    ) -> Result<Corpus, CorpusError> {
+        let source = Source::find(path)?;
+        encode::open(&source, level, most, cache)
+    }
+
+    /// As [`Corpus::open`], kept in the user's cache folder.
+    ///
+    /// # Errors
+    /// As there, and where the user has no cache folder.
+    pub fn open_cached(
+        path: &Path,
+        level: Level,
+        most: Option<usize>,
+    ) -> Result<Corpus, CorpusError> {
+        let cache = sample::cache_dir().map_err(|_| CorpusError::NoCacheFolder)?;
+        Corpus::open(path, level, most, &cache)
+    }
+
+    /// What tokens are.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// The words, by token.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// The tokens of a part.
+    pub fn tokens(&self, part: Part) -> &[u32] {
+        bytemuck::cast_slice(&self.parts[part as usize])
+    }
+
+    /// Lines of a part; 0 where a single file was split, whose parts do not end with a line.
+    pub fn n_lines(&self, part: Part) -> usize {
+        self.n_lines[part as usize]
+    }
+
+    /// Name, size and vocabulary, in a line.
+    pub fn describe(&self) -> String {
+        let [train, validation, test] = Part::ALL.map(|part| self.tokens(part).len());
+        format!(
+            "{}, {train} + {validation} + {test} {}s, vocabulary {}",
+            self.name,
+            self.level,
+            self.vocabulary.len()
+        )
+    }
+}
+
+/// Maps a file of tokens.
+fn map(path: &PathBuf) -> Result<Mmap, CorpusError> {
+    mmap::map(path).map_err(|source| CorpusError::Cache {
+        path: path.clone(),
+        reason: source.to_string(),
+    })
+}

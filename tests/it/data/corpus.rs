@@ -1,0 +1,167 @@
+//! Texts become tokens: layouts, vocabulary, cache, and bad files.
+
+use std::fs;
+use std::path::Path;
+
+use nas_engine::data::corpus::{Corpus, CorpusError, Level, Part};
+use tempfile::TempDir;
+
+/// A folder with some files, and one for the cache.
+fn folder(files: &[(&str, &[u8])]) -> (TempDir, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    (dir, tempfile::tempdir().unwrap())
+}
+
+fn open(
+    dir: &Path,
+    level: Level,
+    most: Option<usize>,
+    cache: &TempDir,
+) -> Result<Corpus, CorpusError> {
+    Corpus::open(dir, level, most, cache.path())
+}
+
+fn words(corpus: &Corpus, part: Part) -> Vec<&str> {
+    let words = corpus.vocabulary().words();
+    let tokens = corpus.tokens(part).iter();
+    tokens
+        .map(|&token| words[token as usize].as_str())
+        .collect()
+}
+
+const TRAIN: &[u8] = b" the cat sat \n on the mat \n\n";
+
+#[test]
+fn words_are_numbered_as_they_first_appear() {
+    for names in [
+        ["ptb.train.txt", "ptb.valid.txt", "ptb.test.txt"],
+        ["wiki.train.tokens", "wiki.valid.tokens", "wiki.test.tokens"],
+        ["train.txt", "valid.txt", "test.txt"],
+    ] {
+        let files = [
+            (names[0], TRAIN),
+            (names[1], b"the dog\n"),
+            (names[2], b"mat"),
+        ];
+        let (dir, cache) = folder(&files);
+        let corpus = open(dir.path(), Level::Word, None, &cache).unwrap();
+        let expected = ["the", "cat", "sat", "<eos>", "on", "mat", "<unk>"];
+        assert_eq!(corpus.vocabulary().words(), expected);
+        assert_eq!(corpus.tokens(Part::Train), [0, 1, 2, 3, 4, 0, 5, 3, 3]);
+        assert_eq!(words(&corpus, Part::Validation), ["the", "<unk>", "<eos>"]);
+        assert_eq!(words(&corpus, Part::Test), ["mat"]);
+        assert_eq!(Part::ALL.map(|part| corpus.n_lines(part)), [3, 1, 0]);
+        // printf 'the\ncat\nsat\n<eos>\non\nmat\n<unk>' | sha256sum
+        assert!(corpus.vocabulary().sha256().starts_with("ec5fbbade4aab86d"));
+    }
+}
+
+/// `<unk>` keeps its place where the training text has it, and the size counts it.
+#[test]
+fn a_limit_keeps_the_most_frequent() {
+    let train = b"b a <unk> a c b a d\n";
+    let (dir, cache) = folder(&[
+        ("train.txt", train),
+        ("valid.txt", b"a"),
+        ("test.txt", b"b c"),
+    ]);
+    let vocabulary = |most| {
+        let corpus = open(dir.path(), Level::Word, Some(most), &cache).unwrap();
+        corpus.vocabulary().words().join(" ")
+    };
+    assert_eq!(vocabulary(2), "a <unk>");
+    assert_eq!(vocabulary(3), "b a <unk>");
+    assert_eq!(vocabulary(4), "b a <unk> c", "of equals the first");
+    assert_eq!(vocabulary(100), "b a <unk> c d <eos>");
+    let corpus = open(dir.path(), Level::Word, Some(3), &cache).unwrap();
+    assert_eq!(words(&corpus, Part::Test), ["b", "<unk>"]);
+    for most in [0, 1] {
+        let error = open(dir.path(), Level::Word, Some(most), &cache).unwrap_err();
+        assert!(error.to_string().contains("give 2 or more"), "{error}");
+    }
+}
+
+#[test]
+fn characters_are_of_any_alphabet() {
+    let (dir, cache) = folder(&[
+        ("train.txt", "aß \nß".as_bytes()),
+        ("valid.txt", b"a"),
+        ("test.txt", "ßx".as_bytes()),
+    ]);
+    let corpus = open(dir.path(), Level::Char, None, &cache).unwrap();
+    assert_eq!(
+        corpus.vocabulary().words(),
+        ["a", "ß", " ", "<eos>", "<unk>"]
+    );
+    assert_eq!(corpus.tokens(Part::Train), [0, 1, 2, 3, 1]);
+    assert_eq!(corpus.tokens(Part::Test), [1, 4]);
+}
+
+/// 90, 5 and 5 of a hundred tokens, and words of the later parts may be unknown.
+#[test]
+fn a_single_file_is_split_by_position() {
+    let text: String = (0..43).map(|i| format!("w{} ", i % 20)).collect();
+    let (dir, cache) = folder(&[("book", text.as_bytes())]);
+    let corpus = open(&dir.path().join("book"), Level::Word, None, &cache).unwrap();
+    let lens = Part::ALL.map(|part| corpus.tokens(part).len());
+    assert_eq!(lens, [38, 2, 3]);
+    assert_eq!(words(&corpus, Part::Test), ["w0", "w1", "w2"]);
+}
+
+/// Encoded once; what was damaged since is encoded again.
+#[test]
+fn what_is_encoded_is_kept() {
+    let files: [(&str, &[u8]); 3] = [
+        ("train.txt", TRAIN),
+        ("valid.txt", b"the"),
+        ("test.txt", b"on"),
+    ];
+    let (dir, cache) = folder(&files);
+    let first = open(dir.path(), Level::Word, None, &cache).unwrap();
+    let kept: Vec<_> = fs::read_dir(cache.path()).unwrap().collect();
+    assert_eq!(kept.len(), 1);
+    let tokens = kept[0].as_ref().unwrap().path().join("training.tokens");
+    let written = fs::metadata(&tokens).unwrap().modified().unwrap();
+    let second = open(dir.path(), Level::Word, None, &cache).unwrap();
+    assert_eq!(first.tokens(Part::Train), second.tokens(Part::Train));
+    assert_eq!(fs::metadata(&tokens).unwrap().modified().unwrap(), written);
+    drop((first, second));
+    for damage in [&[9u8, 9, 9, 9][..], &[0, 0, 0], &[]] {
+        fs::write(&tokens, damage).unwrap();
+        let again = open(dir.path(), Level::Word, None, &cache).unwrap();
+        assert_eq!(again.tokens(Part::Train), [0, 1, 2, 3, 4, 0, 5, 3, 3]);
+    }
+}
+
+#[test]
+fn bad_texts_are_named() {
+    let three = |train: &'static [u8], valid: &'static [u8]| {
+        folder(&[
+            ("train.txt", train),
+            ("valid.txt", valid),
+            ("test.txt", b"the"),
+        ])
+    };
+    let cases: [((TempDir, TempDir), &str); 7] = [
+        (folder(&[]), "no text in"),
+        (folder(&[("train.txt", TRAIN)]), "valid.txt is missing"),
+        (three(b"", b"the"), "the training part is empty"),
+        (three(TRAIN, b" "), "the validation part is empty"),
+        (
+            three(TRAIN, b"dog bone"),
+            "no word of it is in the vocabulary",
+        ),
+        (
+            three(b"fine\nthe \xff\n", b"the"),
+            "train.txt: line 2 is not UTF-8",
+        ),
+        (three(TRAIN, b"\xc3"), "valid.txt: line 1 is not UTF-8"),
+    ];
+    for ((dir, cache), words) in cases {
+        let error = open(dir.path(), Level::Word, None, &cache).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
