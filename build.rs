@@ -48,6 +48,7 @@ fn main() -> ExitCode {
 
 fn build() -> Result<(), String> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
+    check_archs()?;
     let (nvcc, missing) = match find_nvcc(&|name| env::var_os(name), Path::new(""))? {
         Ok(nvcc) => (Some(nvcc), String::new()),
         Err(missing) => (None, missing),
@@ -162,6 +163,20 @@ fn archs() -> Vec<String> {
         .split(',')
         .map(|arch| arch.trim().to_string())
         .collect()
+}
+
+/// That nvcc is asked for nothing that can be no architecture.
+fn check_archs() -> Result<(), String> {
+    let is_arch = |arch: &String| {
+        let digits = arch.strip_suffix('a').unwrap_or(arch);
+        (2..=3).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    match archs().into_iter().find(|arch| !is_arch(arch)) {
+        None => Ok(()),
+        Some(arch) => Err(format!(
+            "$NAS_ENGINE_CUDA_ARCHS names `{arch}`; give a list such as {ARCHS}"
+        )),
+    }
 }
 
 /// Names of the code that a fat binary holds.

@@ -50,12 +50,13 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let architecture = flags::read_architecture(&flags.arch)?;
     let graph = Graph::new(&architecture, CLASSES).map_err(TrainError::from)?;
     let measured = flags.measured.as_deref();
+    let roofline = Roofline::new(&graph, batch);
     let measured = measured
-        .map(|path| read_measured(path, &architecture, batch))
+        .map(|path| read_measured(path, &architecture, &roofline))
         .transpose()?;
     let report = Report {
         gpu: Gpu::named(&flags.gpu).expect("clap lets through the names of the table alone"),
-        roofline: Roofline::new(&graph, batch),
+        roofline,
         graph,
         measured,
     };
@@ -65,7 +66,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
 fn read_measured(
     path: &Path,
     architecture: &Architecture,
-    batch: usize,
+    roofline: &Roofline,
 ) -> Result<Measured, Failure> {
     let wrong = |message: String| {
         let message = format!("--measured {}: {message}", path.display());
@@ -79,7 +80,11 @@ fn read_measured(
     }
     let text = std::fs::read_to_string(path)
         .map_err(|error| wrong(format!("cannot read: {error}; give a JSON file")))?;
-    Measured::read(&text, architecture, batch).map_err(|error| wrong(error.to_string()))
+    let measured = Measured::read(&text, architecture, roofline.batch)
+        .map_err(|error| wrong(error.to_string()))?;
+    let checked = measured.check_passes(roofline);
+    checked.map_err(|error| wrong(error.to_string()))?;
+    Ok(measured)
 }
 
 /// All that is shown.

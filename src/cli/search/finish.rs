@@ -13,7 +13,7 @@ use crate::search::history::History;
 use crate::text;
 
 /// Name of the best architecture within a run's directory.
-const BEST_FILE_NAME: &str = "best.json";
+pub const BEST_FILE_NAME: &str = "best.json";
 
 /// Writes the best architecture into the run's directory, where there is one.
 pub fn write_best(directory: &Path, history: &History) -> Result<(), Failure> {

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use super::finish::BEST_FILE_NAME;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::output::Output;
 use crate::config::{self, Config, DEFAULT_PRESET, Setting};
@@ -104,6 +105,14 @@ impl RunDirectory {
                 reason: "not the line of a run that begins: what the run began with is lost".into(),
             }
             .into());
+        }
+        if contents.lines.is_empty() && path.join(BEST_FILE_NAME).exists() {
+            let message = format!(
+                "{} is empty, but the run had found something: what it recorded is lost; restore \
+                 it, or start a new run with --out",
+                file.display()
+            );
+            return Err(Failure::new(Kind::Journal, message));
         }
         let history = History::new(&file, contents)?;
         Ok((

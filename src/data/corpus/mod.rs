@@ -9,7 +9,7 @@ mod layout;
 mod vocabulary;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use memmap2::Mmap;
 
@@ -139,9 +139,9 @@ impl Corpus {
 }
 
 /// Maps a file of tokens.
-fn map(path: &PathBuf) -> Result<Mmap, CorpusError> {
+fn map(path: &Path) -> Result<Mmap, CorpusError> {
     mmap::map(path).map_err(|source| CorpusError::Cache {
-        path: path.clone(),
+        path: path.to_path_buf(),
         reason: source.to_string(),
     })
 }

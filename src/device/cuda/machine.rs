@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::panic;
 
 use cudarc::driver::sys::{self, CUdevice_attribute, CUresult};
 use cudarc::driver::{DriverError, result};
@@ -48,6 +49,19 @@ pub fn archs() -> &'static [&'static str] {
 impl Machine {
     /// Looks at this machine.
     pub fn look() -> Machine {
+        // cudarc panics where a library of the driver's name lacks one of its functions.
+        panic::catch_unwind(Machine::ask).unwrap_or_else(|_| Machine {
+            driver: None,
+            release: None,
+            gpus: Err(
+                "libcuda.so.1 is not NVIDIA's driver, or lacks some of it; install driver 580 or \
+                 newer"
+                    .into(),
+            ),
+        })
+    }
+
+    fn ask() -> Machine {
         let driver = driver_version();
         let release = fs::read_to_string("/proc/driver/nvidia/version").ok();
         Machine {
@@ -72,7 +86,9 @@ fn driver_version() -> Result<i32, String> {
     // SAFETY: loads NVIDIA's library, which has no requirements.
     if !unsafe { sys::is_culib_present() } {
         return Err(
-            "NVIDIA's driver (libcuda.so.1) was not found; install driver 580 or newer".into(),
+            "NVIDIA's driver (libcuda.so.1) was not found or cannot be loaded; install driver 580 or \
+             newer"
+                .into(),
         );
     }
     let mut version = 0;

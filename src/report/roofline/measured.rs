@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Kind, Place};
+use super::{Kind, Place, Roofline};
 use crate::space::Architecture;
 
 /// What was measured of one child on one device. Other keys are passed over, so that a larger
@@ -38,7 +38,7 @@ pub struct MeasuredPass {
 #[derive(Debug, thiserror::Error)]
 pub enum MeasuredError {
     /// It is not the form above.
-    #[error("{0}; give an object with `device` and `step_seconds`")]
+    #[error("{0}; give an object with `device`, and `step_seconds` or `passes`")]
     Form(#[from] serde_json::Error),
     /// A time that is none.
     #[error("{what} takes {seconds} seconds; a measured time is above 0")]
@@ -47,6 +47,14 @@ pub enum MeasuredError {
         what: String,
         /// As given.
         seconds: f64,
+    },
+    /// A pass that there is none of.
+    #[error("`{pass}` is no pass of layer {layer}; name one that `roofline --json` lists, once")]
+    Pass {
+        /// As given.
+        layer: Value,
+        /// As given.
+        pass: String,
     },
     /// The times are of other batches.
     #[error("measured with batches of {measured}, not {asked}; give --batch {measured}")]
@@ -90,6 +98,26 @@ impl Measured {
             }
         }
         Ok(measured)
+    }
+
+    /// That every pass is one of a roofline, and none stands twice.
+    ///
+    /// # Errors
+    /// The first that is not.
+    pub fn check_passes(&self, roofline: &Roofline) -> Result<(), MeasuredError> {
+        let parts = roofline.parts.iter();
+        let known: Vec<(Value, &str)> = parts
+            .flat_map(|(place, passes)| passes.iter().map(|p| (place.json(), p.kind.word())))
+            .collect();
+        for (i, MeasuredPass { layer, pass, .. }) in self.passes.iter().enumerate() {
+            let same = |other: &MeasuredPass| other.layer == *layer && other.pass == *pass;
+            let is_known = known.iter().any(|of| of.0 == *layer && of.1 == pass);
+            if !is_known || self.passes[..i].iter().any(same) {
+                let (layer, pass) = (layer.clone(), pass.clone());
+                return Err(MeasuredError::Pass { layer, pass });
+            }
+        }
+        Ok(())
     }
 
     /// Seconds of a pass, where it was measured.

@@ -287,6 +287,16 @@ fn rooflines() {
         &["/absent.json", "--measured"],
     );
     roofline(&["--measured", &small], &["device", "step_seconds"]);
+    for passes in [
+        r#"{"layer":1,"pass":"forwards","seconds":1}"#,
+        r#"{"layer":99,"pass":"forward","seconds":1}"#,
+        r#"{"layer":1,"pass":"forward","seconds":1},{"layer":1,"pass":"forward","seconds":2}"#,
+    ] {
+        let text = format!(r#"{{"device":"A","passes":[{passes}]}}"#);
+        let folder = tempfile::tempdir().unwrap();
+        let times = file(folder.path(), "times.json", &text);
+        roofline(&["--measured", &times], &["is no pass of layer", "once"]);
+    }
     refused(&["roofline"], 2, "usage", &["--arch"]);
     let absent = ["roofline", "--arch", "/absent.json"];
     refused(&absent, 2, "architecture", &["/absent.json"]);

@@ -43,6 +43,10 @@ fn a_journal_cut_short_is_completed() {
     let bytes = fs::read(place.journal("run")).unwrap();
     for cut in [0, 10, bytes.len() / 3, bytes.len() / 2, bytes.len() - 1] {
         fs::write(place.journal("run"), &bytes[..cut]).unwrap();
+        if cut <= 10 {
+            // A kill within the first line comes before anything is found.
+            fs::remove_file(place.path("run/best.json")).unwrap();
+        }
         assert_eq!(place.status("run")["state"], "stopped");
         let resumed = place.resume("run", &[]);
         assert_eq!(resumed.code, 0, "cut at byte {cut}: {resumed:?}");
@@ -72,6 +76,10 @@ fn a_run_without_its_journal_does_not_begin_anew() {
     let words = ["line 1", "restore", "--out"];
     super::bad_input::refused(&["search", "--resume", &run], 3, "journal", &words);
     assert_eq!(fs::read(&journal).unwrap(), bytes[first..]);
+    // An empty one is what a kill at the very begin leaves, but not beside what was found.
+    fs::write(&journal, "").unwrap();
+    let words = ["journal.jsonl is empty", "restore", "--out"];
+    super::bad_input::refused(&["search", "--resume", &run], 3, "journal", &words);
 }
 
 /// What a kill leaves of a run that begins: a directory, then an empty journal, then settings.
@@ -86,6 +94,7 @@ fn a_run_killed_at_its_begin_can_be_begun_again_or_resumed() {
     fs::write(place.journal("run"), "").unwrap();
     let again = nas(&place.arguments("run", &["--samples", "3"]));
     assert_eq!(again.code, 2, "{again:?}");
+    fs::remove_file(place.path("run/best.json")).unwrap();
     assert_eq!(place.resume("run", &[]).code, 0);
     assert_eq!(place.facts("run"), place.facts("whole"));
 }
