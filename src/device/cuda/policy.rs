@@ -104,9 +104,10 @@ impl<'a> CudaPolicy<'a> {
         policy: &Policy,
         capacity: usize,
     ) -> Result<Option<CudaPolicy<'a>>, DriverError> {
-        if shared_bytes(policy) > cuda.driver.limits().shared_bytes
-            || i32::try_from(policy.n_weights).is_err()
-        {
+        let decisions = &policy.decisions;
+        let (choices, anchors) = (max_choices(decisions), decisions.max_depth);
+        let most = shared_bytes("policy_fwd", policy.hidden, choices, anchors);
+        if most > cuda.driver.limits().shared_bytes || i32::try_from(policy.n_weights).is_err() {
             return Ok(None);
         }
         let capacity = capacity.clamp(1, MOST_SAMPLES);
@@ -283,7 +284,14 @@ impl<'a> CudaPolicy<'a> {
         blocks: usize,
         args: Vec<u8>,
     ) -> Result<(), DriverError> {
-        let shared_bytes = self.shared_bytes(kernel) as u32;
+        let PolicyArgs {
+            hidden,
+            max_choices,
+            max_anchors,
+            ..
+        } = self.args;
+        let [hidden, choices, anchors] = [hidden, max_choices, max_anchors].map(|n| n as usize);
+        let shared_bytes = shared_bytes(kernel, hidden, choices, anchors) as u32;
         let launched = self.stream.launch(&Launch {
             kernel,
             grid: [blocks as u32, 1, 1],
@@ -293,24 +301,15 @@ impl<'a> CudaPolicy<'a> {
         });
         launched.map_err(|error| error.during(&format!("kernel {kernel}")))
     }
-
-    /// Shared memory of a block: as the comment above the kernel says.
-    fn shared_bytes(&self, kernel: &str) -> usize {
-        let of = |n: i32| n as usize;
-        let (choices, anchors) = (of(self.args.max_choices), of(self.args.max_anchors));
-        let units = 10 * of(self.args.hidden);
-        match kernel {
-            "policy_fwd" => 8 * (units + choices.max(2 * anchors)) + 4,
-            "policy_bwd" => 8 * (units + choices.max(anchors)),
-            _ => 0,
-        }
-    }
 }
 
-/// Bytes of shared memory of the hungriest of the kernels: `policy_fwd`.
-fn shared_bytes(policy: &Policy) -> usize {
-    let logits = max_choices(&policy.decisions).max(2 * policy.decisions.max_depth);
-    8 * (10 * policy.hidden + logits) + 4
+/// Bytes of shared memory of a block, as the comments above the kernels say; `policy_fwd` takes most.
+fn shared_bytes(kernel: &str, hidden: usize, max_choices: usize, max_anchors: usize) -> usize {
+    match kernel {
+        "policy_fwd" => 8 * (10 * hidden + max_choices.max(2 * max_anchors)) + 4,
+        "policy_bwd" => 8 * (10 * hidden + max_choices.max(max_anchors)),
+        _ => 0,
+    }
 }
 
 fn fetch<T: bytemuck::Pod>(
