@@ -54,11 +54,7 @@ fn plan(architecture: &Architecture, storage: &dyn Storage, options: Options) ->
 
 /// What a session loads.
 fn input(dataset: &Dataset) -> Input<'_> {
-    Input {
-        dataset,
-        augment: Augment::UpsampleCrop,
-        seed: 1,
-    }
+    Input::of_images(dataset, Augment::UpsampleCrop, 1)
 }
 
 /// Initial weights, and an epoch of `steps` batches at a learning rate that keeps them sane.
@@ -72,6 +68,7 @@ fn begin(session: &mut dyn Session, plan: &Plan, params: &Params, steps: usize, 
         learning_rate: 0.01,
         momentum: 0.9,
         weight_decay: 1e-4,
+        max_norm: f32::INFINITY,
         epoch: Some(0),
     };
     session.begin(&order, control);

@@ -27,6 +27,10 @@ pub enum Purpose {
     Sample = 6,
     /// Noise and data of tests, benches and rigged problems.
     Test = 7,
+    /// Which values dropout keeps: see [`Mask`].
+    Dropout = 8,
+    /// The words of generated text; index = position.
+    Text = 9,
 }
 
 /// Two 32-bit numbers as one index, for things addressed by a pair such as (epoch, record).
@@ -108,6 +112,39 @@ impl Rng {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last as u32 + 1) as usize);
         }
+    }
+}
+
+/// Which values dropout keeps: a word for each element, so that it can be asked for again.
+#[derive(Clone, Copy, Debug)]
+pub struct Mask {
+    key: [u32; 2],
+    index: [u32; 2],
+    /// Words from here on keep their element.
+    threshold: u32,
+}
+
+impl Mask {
+    /// The mask at (seed, epoch, batch, place) that drops with probability `rate`, which is below 1;
+    /// epochs count up to 2^24.
+    pub fn new(seed: u64, epoch: u32, batch: u32, place: u8, rate: f64) -> Mask {
+        Mask {
+            key: words(seed),
+            index: [batch, epoch << 8 | u32::from(place)],
+            threshold: (rate * (1u64 << 32) as f64) as u32,
+        }
+    }
+
+    /// Whether an element below 2^34 is kept.
+    pub fn keeps(&self, element: u64) -> bool {
+        self.block(element / 4)[(element % 4) as usize]
+    }
+
+    /// Elements 4 `block` and the three that follow.
+    pub fn block(&self, block: u64) -> [bool; 4] {
+        let [low, high] = self.index;
+        let words = philox([block as u32, Purpose::Dropout as u32, low, high], self.key);
+        words.map(|word| word >= self.threshold)
     }
 }
 

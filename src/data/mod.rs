@@ -13,6 +13,7 @@ mod sample;
 mod split;
 mod synthetic;
 mod view;
+pub mod windows;
 
 use std::path::Path;
 use std::sync::OnceLock;

@@ -18,12 +18,16 @@ mod classifier;
 mod compare;
 mod concat_pad;
 mod conv;
+mod decoder;
+mod embedding;
 mod gather;
 mod global_average_pool;
 mod lcn;
 mod load_batch;
+mod load_tokens;
 mod optim;
 mod pool;
+mod recurrent;
 mod run;
 mod softmax_xent;
 
@@ -36,6 +40,25 @@ const LOADED_CLASSES: usize = 10;
 
 /// Every case of every operation.
 pub fn all() -> Vec<Case> {
+    [of_images(), of_text()].into_iter().flatten().collect()
+}
+
+/// The cases of what language models are made of.
+pub fn of_text() -> Vec<Case> {
+    [
+        load_tokens::cases(),
+        embedding::cases(),
+        recurrent::cases(),
+        decoder::cases(),
+        optim::descents(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The cases of what convolutional networks are made of, which every device runs.
+pub fn of_images() -> Vec<Case> {
     [
         conv::cases(),
         batchnorm::cases(),
@@ -291,6 +314,12 @@ impl Setup<'_> {
     pub fn dataset(&mut self, augment: Augment, order: &[u32]) {
         self.script.augment = Some(augment);
         self.script.order = order.to_vec();
+    }
+
+    /// A text to load windows of, and where they begin.
+    pub fn tokens(&mut self, tokens: &[u32], starts: &[u32]) {
+        self.script.tokens = Some(tokens.to_vec());
+        self.script.order = starts.to_vec();
     }
 
     /// Rates and epoch.

@@ -100,15 +100,58 @@ pub enum DeviceError {
     },
 }
 
-/// The data that a session's `LoadBatch` reads.
+/// The data that a session loads batches of.
 #[derive(Clone, Copy)]
 pub struct Input<'a> {
-    /// Where the records are.
-    pub dataset: &'a Dataset,
-    /// Which views of them.
-    pub augment: Augment,
-    /// Seed of crops and flips.
+    /// Where the records or words are.
+    pub source: Source<'a>,
+    /// Seed of crops and flips, and of dropout.
     pub seed: u64,
+}
+
+/// Where batches come from.
+#[derive(Clone, Copy)]
+pub enum Source<'a> {
+    /// Images, by `LoadBatch`.
+    Images {
+        /// Where the records are.
+        dataset: &'a Dataset,
+        /// Which views of them.
+        augment: Augment,
+    },
+    /// Text, by `LoadTokens`: rows as [`Windows`](crate::data::windows::Windows) has them. The
+    /// records of an epoch are where its windows begin.
+    Tokens(&'a [u32]),
+}
+
+impl<'a> Input<'a> {
+    /// Images, and the seed of their crops and flips.
+    pub fn of_images(dataset: &'a Dataset, augment: Augment, seed: u64) -> Input<'a> {
+        let source = Source::Images { dataset, augment };
+        Input { source, seed }
+    }
+
+    /// Images and which views of them.
+    ///
+    /// # Panics
+    /// If it is text: a plan that loads images is given images.
+    pub fn images(&self) -> (&'a Dataset, Augment) {
+        match self.source {
+            Source::Images { dataset, augment } => (dataset, augment),
+            Source::Tokens(_) => panic!("a plan that loads images is given images"),
+        }
+    }
+
+    /// The words.
+    ///
+    /// # Panics
+    /// If it is images: a plan that loads words is given words.
+    pub fn tokens(&self) -> &'a [u32] {
+        match self.source {
+            Source::Tokens(tokens) => tokens,
+            Source::Images { .. } => panic!("a plan that loads words is given words"),
+        }
+    }
 }
 
 /// Which steps of a plan to run.
@@ -131,6 +174,8 @@ pub struct Control {
     pub momentum: f32,
     /// Weight decay of every parameter.
     pub weight_decay: f32,
+    /// Largest norm of the gradient in `Descend`; a longer one is shortened to it.
+    pub max_norm: f32,
     /// Crop and flip by (seed, epoch, record), or `None` for the evaluation view.
     pub epoch: Option<u32>,
 }
@@ -141,8 +186,20 @@ impl Control {
         learning_rate: 0.0,
         momentum: 0.0,
         weight_decay: 0.0,
+        max_norm: f32::INFINITY,
         epoch: None,
     };
+}
+
+/// Where in training a window of text is.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Seed of the masks.
+    pub seed: u64,
+    /// The epoch; nothing is dropped in evaluation.
+    pub epoch: Option<u32>,
+    /// Windows of the epoch before this one.
+    pub batch: u32,
 }
 
 /// What an epoch left on the device.

@@ -11,6 +11,7 @@ pub mod cost;
 pub mod memory;
 pub mod params;
 pub mod plan;
+pub mod recurrent;
 pub mod step;
 
 pub use cost::Costs;

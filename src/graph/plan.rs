@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::memory::{self, Request};
 use super::params::Params;
+use super::recurrent::Decoder;
 use super::step::*;
 use super::{Graph, Shape};
 use crate::shape::PLANE;
@@ -24,6 +25,8 @@ pub trait Storage {
     /// Bytes that local contrast normalisation of `shape`, and its gradient, need while they run,
     /// in the same buffer.
     fn lcn_scratch_bytes(&self, shape: &Shape, batch: usize) -> usize;
+    /// Bytes that the softmax over a vocabulary needs while it runs, in the same buffer.
+    fn decoder_scratch_bytes(&self, decoder: &Decoder) -> usize;
 }
 
 /// How a plan is made.
@@ -287,11 +290,14 @@ impl<'a> Builder<'a> {
         let convs = plan.convs.iter();
         let convs = convs.map(|conv| self.storage.scratch_bytes(conv, batch));
         let steps = plan.train.iter().chain(&plan.evaluate);
-        let lcns = steps.filter_map(|step| match step {
+        let others = steps.filter_map(|step| match step {
             Step::Lcn { shape, .. } => Some(self.storage.lcn_scratch_bytes(shape, batch)),
+            Step::Decoder(decoder) | Step::DecoderLoss(decoder) => {
+                Some(self.storage.decoder_scratch_bytes(decoder))
+            }
             _ => None,
         });
-        convs.chain(lcns).max().unwrap_or(0)
+        convs.chain(others).max().unwrap_or(0)
     }
 
     /// Places every buffer.

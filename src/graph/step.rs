@@ -4,6 +4,7 @@
 //! c channels, h w height and width, f filters, kh kw filter height and width.
 
 use super::Shape;
+use super::recurrent::{Decoder, Embedding, Stack};
 
 /// Position of a buffer in [`Plan::buffers`](super::Plan::buffers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -287,6 +288,30 @@ pub enum Step {
     Pack(ConvId),
     /// The counters go on without an update (evaluation).
     Advance,
+    /// The words of the batch's windows.
+    LoadTokens {
+        /// Words `[t][b]`.
+        inputs: BufferId,
+        /// The words after them, -1 beyond the end of a row.
+        targets: BufferId,
+        /// Words of a row: t.
+        steps: usize,
+    },
+    /// Vectors of words.
+    Embedding(Embedding),
+    /// The gradient to the vectors of words.
+    EmbeddingGrad(Embedding),
+    /// Recurrent layers over a window.
+    Unroll(Stack),
+    /// Their gradients: to weights and to the stack's input.
+    UnrollGrad(Stack),
+    /// Loss of the batch; its gradients to x, weights and bias.
+    Decoder(Decoder),
+    /// Loss of the batch alone (evaluation).
+    DecoderLoss(Decoder),
+    /// Gradient descent over all parameters, with the gradient's norm limited; notes a value that is
+    /// not finite; then the counters go on.
+    Descend,
 }
 
 /// The last layer.
@@ -335,6 +360,14 @@ impl Step {
             Step::Update => "update",
             Step::Pack(_) => "conv_pack",
             Step::Advance => "advance",
+            Step::LoadTokens { .. } => "load_tokens",
+            Step::Embedding(_) => "embedding_fwd",
+            Step::EmbeddingGrad(_) => "embedding_bwd",
+            Step::Unroll(_) => "recurrent_fwd",
+            Step::UnrollGrad(_) => "recurrent_bwd",
+            Step::Decoder(_) => "decoder",
+            Step::DecoderLoss(_) => "decoder_loss",
+            Step::Descend => "descend",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! more of it: it walks the decisions, and the space alone knows what tokens mean.
 
 mod architecture;
+mod cell;
 mod codec;
 mod config;
 mod conv;
@@ -16,6 +17,7 @@ pub use architecture::{
     Architecture, ArchitectureError, FILTER_SIDE, FILTERS, LAYERS, Layer, LayerOp, LayerType,
     POOL_SIDE, STRIDE,
 };
+pub use cell::{Activation, Combination};
 pub use config::{PRESETS, SpaceConfig, SpaceError};
 pub use conv::ConvSpace;
 pub use decisions::{Decision, Decisions, Kind, State, Walk};

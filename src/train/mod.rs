@@ -209,11 +209,7 @@ pub fn train(job: &Job, on_epoch: &mut dyn FnMut(&EpochReport)) -> Result<Outcom
     let split = split(job.dataset, config)?;
     let plan = Plan::new(&graph, &params, job.device, Options::new(config.batch));
     check_memory(&plan, job.memory_limit)?;
-    let input = Input {
-        dataset: job.dataset,
-        augment: config.augment,
-        seed: job.seed,
-    };
+    let input = Input::of_images(job.dataset, config.augment, job.seed);
     let mut session = job.device.load(&plan, Some(input))?;
     match job.init {
         Some(weights) => write_weights(&mut *session, &plan, weights),
@@ -303,6 +299,7 @@ fn run_epoch(
         learning_rate: learning_rate as f32,
         momentum: config.momentum as f32,
         weight_decay: config.weight_decay as f32,
+        max_norm: f32::INFINITY,
         epoch: Some(epoch as u32),
     };
     session.begin(&order[..n_steps * config.batch], control);
@@ -354,11 +351,7 @@ pub fn evaluate(job: &EvaluationJob) -> Result<Evaluation, TrainError> {
     };
     let plan = Plan::new(&graph, &params, job.device, options);
     check_memory(&plan, job.memory_limit)?;
-    let input = Input {
-        dataset: job.dataset,
-        augment: job.augment,
-        seed: 0,
-    };
+    let input = Input::of_images(job.dataset, job.augment, 0);
     let mut session = job.device.load(&plan, Some(input))?;
     write_weights(&mut *session, &plan, job.weights);
     Ok(evaluate_records(&mut *session, job.records, job.batch)?)

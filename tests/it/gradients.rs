@@ -136,6 +136,9 @@ fn of_every_operation() {
         "classifier",
         "softmax_xent",
         "gather",
+        "embedding",
+        "recurrent",
+        "decoder",
     ];
     assert_eq!(ops, expected, "operations with a gradient");
 }

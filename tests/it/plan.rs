@@ -12,6 +12,7 @@ use nas_engine::device::reference::Reference;
 use nas_engine::device::{Control, Convolution, Device, Input, List, Session};
 use nas_engine::graph::memory::ALIGNMENT;
 use nas_engine::graph::plan::Storage;
+use nas_engine::graph::recurrent::Decoder;
 use nas_engine::graph::step::{Content, Conv};
 use nas_engine::graph::{Costs, Graph, Options, Params, Plan, Shape};
 use nas_engine::space::{Architecture, LayerOp};
@@ -49,6 +50,10 @@ impl Storage for Odd {
 
     fn lcn_scratch_bytes(&self, shape: &Shape, batch: usize) -> usize {
         batch * shape.len() + 5
+    }
+
+    fn decoder_scratch_bytes(&self, decoder: &Decoder) -> usize {
+        20 * decoder.vocabulary
     }
 }
 
@@ -231,11 +236,7 @@ fn load<'a>(
     params: &Params,
     dataset: &'a Dataset,
 ) -> Box<dyn Session + 'a> {
-    let input = Input {
-        dataset,
-        augment: Augment::UpsampleCrop,
-        seed: 2,
-    };
+    let input = Input::of_images(dataset, Augment::UpsampleCrop, 2);
     let mut session = device.load(plan, Some(input)).expect("fits");
     let initial = params.initial(9);
     let wide = |values: &[f32]| -> Vec<f64> { values.iter().map(|&x| f64::from(x)).collect() };
@@ -252,6 +253,7 @@ fn run_steps(device: &dyn Device, plan: &Plan, params: &Params, dataset: &Datase
         learning_rate: 0.01,
         momentum: 0.9,
         weight_decay: 1e-4,
+        max_norm: f32::INFINITY,
         epoch: Some(0),
     };
     let order: Vec<u32> = (0..12).collect();

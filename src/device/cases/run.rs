@@ -5,7 +5,7 @@ use half::bf16;
 use super::Data;
 use super::compare::{Output, Outputs};
 use crate::data::{Augment, Dataset};
-use crate::device::{Control, Device, DeviceError, Input, List, Session};
+use crate::device::{Control, Device, DeviceError, Input, List, Session, Source};
 use crate::graph::Shape;
 use crate::graph::plan::Plan;
 use crate::graph::step::{BufferId, Content};
@@ -57,6 +57,7 @@ pub(super) struct Script {
     pub(super) results: bool,
     pub(super) labels: Labels,
     pub(super) augment: Option<Augment>,
+    pub(super) tokens: Option<Vec<u32>>,
     pub(super) order: Vec<u32>,
     pub(super) control: Control,
     pub(super) times: usize,
@@ -77,11 +78,13 @@ impl Script {
             results: false,
             labels: Labels::None,
             augment: None,
+            tokens: None,
             order: vec![],
             control: Control {
                 learning_rate: 0.1,
                 momentum: 0.9,
                 weight_decay: 1e-4,
+                max_norm: 0.5,
                 epoch: Some(3),
             },
             times: 1,
@@ -119,12 +122,16 @@ impl Prepared {
         &'a self,
         device: &'a dyn Device,
     ) -> Result<Box<dyn Session + 'a>, DeviceError> {
-        let input = |dataset| Input {
+        let images = |dataset| Source::Images {
             dataset,
             augment: self.script.augment.unwrap_or_default(),
-            seed: 5,
         };
-        device.load(&self.plan, self.dataset.as_ref().map(input))
+        let source = match &self.script.tokens {
+            Some(tokens) => Some(Source::Tokens(tokens)),
+            None => self.dataset.as_ref().map(images),
+        };
+        let input = source.map(|source| Input { source, seed: 5 });
+        device.load(&self.plan, input)
     }
 
     /// Inputs and the gradients to them that the case computes, unless its data lie on a kink.
@@ -210,7 +217,7 @@ impl Prepared {
         session.run(List::Prepare, 1);
         let batch = self.plan.batch as u32;
         let in_order: Vec<u32> = (0..batch * script.times as u32).collect();
-        let order = if script.augment.is_some() {
+        let order = if script.augment.is_some() || script.tokens.is_some() {
             &script.order
         } else {
             &in_order

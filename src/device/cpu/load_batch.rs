@@ -13,10 +13,11 @@ pub const IMAGE_LEN: usize = PIXELS * PLANE;
 /// Writes the view of `record` that training takes in `epoch`, or the one that evaluation takes;
 /// returns its label.
 pub fn load(input: &Input, record: u32, epoch: Option<u32>, image: &mut [f32]) -> u8 {
-    let (label, bytes) = input.dataset.record(record as usize);
+    let (dataset, augment) = input.images();
+    let (label, bytes) = dataset.record(record as usize);
     let draw = epoch.map(|epoch| Draw::new(input.seed, epoch, record));
     let mut planes = [0.0; VIEW_LEN];
-    view(bytes, input.augment, draw, &mut planes);
+    view(bytes, augment, draw, &mut planes);
     let (red, rest) = planes.split_at(PIXELS);
     let (green, blue) = rest.split_at(PIXELS);
     let pixels: &mut [Pixel] = image.as_chunks_mut().0;

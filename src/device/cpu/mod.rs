@@ -5,17 +5,25 @@
 //! threads.
 
 mod batchnorm;
+mod cell;
 mod classifier;
 mod concat_pad;
 pub mod conv;
+mod decoder;
+mod dropout;
+mod embedding;
 mod gather;
 mod global_average_pool;
 pub mod layout;
 mod lcn;
 mod load_batch;
+mod load_tokens;
 mod loops;
+mod math;
 mod optim;
 mod pool;
+mod product;
+mod recurrent;
 mod session;
 pub mod simd;
 mod softmax_xent;
@@ -26,6 +34,7 @@ mod workers;
 use super::{Convolution, Device, DeviceError, Input, Session};
 use crate::graph::Shape;
 use crate::graph::plan::{Plan, Storage};
+use crate::graph::recurrent::Decoder;
 use crate::graph::step::{self, Content};
 use conv::{Conv, ConvShape};
 use session::CpuSession;
@@ -107,6 +116,10 @@ impl Storage for Cpu {
 
     fn lcn_scratch_bytes(&self, shape: &Shape, _: usize) -> usize {
         4 * self.threads() * lcn::workspace_len(shape)
+    }
+
+    fn decoder_scratch_bytes(&self, decoder: &Decoder) -> usize {
+        4 * decoder::GROUP.min(decoder.n) * decoder.vocabulary
     }
 }
 

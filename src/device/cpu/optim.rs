@@ -85,6 +85,82 @@ impl Loop for Nesterov<'_> {
     }
 }
 
+/// w = w - rate min(1, max_norm / |g|) g, |g| over all parameters. Returns whether every new
+/// parameter is finite.
+pub fn descend(isa: Isa, control: &Control, weights: &mut [f32], gradients: &[f32]) -> bool {
+    // In pieces of one size, summed in their order.
+    let pieces = gradients.chunks(CHUNK);
+    let mut sums = vec![0.0; pieces.len()];
+    each(pieces.zip(&mut sums), |(gradients, sum)| {
+        loops::run(isa, SquareSum { gradients, sum });
+    });
+    let norm = sums.iter().sum::<f64>().sqrt();
+    let max_norm = f64::from(control.max_norm);
+    let factor = if norm > max_norm {
+        max_norm / norm
+    } else {
+        1.0
+    };
+    let rate = (f64::from(control.learning_rate) * factor) as f32;
+    let finite = std::sync::atomic::AtomicBool::new(true);
+    let tasks = weights.chunks_mut(CHUNK).zip(gradients.chunks(CHUNK));
+    each(tasks, |(weights, gradients)| {
+        let mut check = 0.0;
+        let check_mut = &mut check;
+        loops::run(
+            isa,
+            Descent {
+                rate,
+                weights,
+                gradients,
+                check: check_mut,
+            },
+        );
+        if check != 0.0 {
+            finite.store(false, std::sync::atomic::Ordering::Relaxed);
+        }
+    });
+    finite.into_inner()
+}
+
+struct SquareSum<'a> {
+    gradients: &'a [f32],
+    sum: &'a mut f64,
+}
+
+impl Loop for SquareSum<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let mut sums = [0.0f64; 8];
+        for gradients in self.gradients.chunks(8) {
+            for (sum, &g) in sums.iter_mut().zip(gradients) {
+                *sum += f64::from(g) * f64::from(g);
+            }
+        }
+        *self.sum = sums.iter().sum();
+    }
+}
+
+struct Descent<'a> {
+    rate: f32,
+    weights: &'a mut [f32],
+    gradients: &'a [f32],
+    /// 0, or not a number where a parameter is not finite.
+    check: &'a mut f32,
+}
+
+impl Loop for Descent<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let mut check = 0.0;
+        for (w, g) in self.weights.iter_mut().zip(self.gradients) {
+            *w -= self.rate * g;
+            check += *w * 0.0;
+        }
+        *self.check = check;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +169,7 @@ mod tests {
         learning_rate: 0.5,
         momentum: 0.5,
         weight_decay: 0.25,
+        max_norm: f32::INFINITY,
         epoch: None,
     };
 

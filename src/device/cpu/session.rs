@@ -7,10 +7,11 @@ use super::layout::{from_planes, to_planes};
 use super::steps::{Batch, floats};
 use super::timings::Timings;
 use super::workers::each;
-use super::{Cpu, load_batch, optim, softmax_xent};
+use super::{Cpu, decoder, embedding, load_batch, load_tokens, optim, recurrent, softmax_xent};
 use crate::device::arena::Arena;
-use crate::device::{Control, DeviceError, Input, List, Results, Session};
+use crate::device::{Control, DeviceError, Input, List, Moment, Results, Session};
 use crate::graph::plan::Plan;
+use crate::graph::recurrent::{Decoder, Embedding};
 use crate::graph::step::{BufferId, Content, Step};
 
 /// A plan with all that it needs to run.
@@ -106,6 +107,23 @@ impl<'a> CpuSession<'a> {
                 self.batch_idx += 1;
             }
             Step::Advance => self.batch_idx += 1,
+            Step::LoadTokens {
+                inputs, targets, ..
+            } => self.load_tokens(*inputs, *targets),
+            Step::Embedding(e) => self.embedding(e),
+            Step::EmbeddingGrad(e) => self.embedding_grad(e),
+            // SAFETY: `&mut self`, so no other step runs.
+            Step::Unroll(stack) => unsafe { recurrent::fwd(&self.batch(), stack, &self.moment()) },
+            // SAFETY: as above.
+            Step::UnrollGrad(stack) => unsafe {
+                recurrent::bwd(&self.batch(), stack, &self.moment());
+            },
+            Step::Decoder(decoder) => self.decoder(decoder, true),
+            Step::DecoderLoss(decoder) => self.decoder(decoder, false),
+            Step::Descend => {
+                self.descend();
+                self.batch_idx += 1;
+            }
             // SAFETY: `&mut self`, so no other step runs.
             _ => unsafe { self.batch().run(step) },
         }
@@ -154,6 +172,94 @@ impl<'a> CpuSession<'a> {
         };
         let (isa, control) = (self.cpu.isa, &self.control);
         self.results.finite &= optim::step(isa, control, weights, gradients, velocities);
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            seed: self.input.map_or(0, |input| input.seed),
+            epoch: self.control.epoch,
+            batch: self.batch_idx as u32,
+        }
+    }
+
+    fn load_tokens(&mut self, inputs: BufferId, targets: BufferId) {
+        let input = self
+            .input
+            .expect("a session that loads words was given a text");
+        let rows = self.plan.batch;
+        let starts = &self.order[self.batch_idx * rows..][..rows];
+        let batch = self.batch();
+        // SAFETY: the planner keeps the two apart, and steps take views anew.
+        let (inputs, targets) = unsafe { (batch.get_mut(inputs), batch.get_mut(targets)) };
+        load_tokens::load(input.tokens(), starts, inputs, targets);
+    }
+
+    fn embedding(&mut self, e: &Embedding) {
+        let (batch, plan) = (self.batch(), self.plan);
+        // SAFETY: the planner keeps the three apart, and steps take views anew.
+        let (tokens, weights, out) = unsafe {
+            (
+                batch.get(e.tokens),
+                batch.get(plan.weights),
+                batch.get_mut(e.out),
+            )
+        };
+        embedding::fwd(e, tokens, &weights[e.weight.range()], out);
+    }
+
+    fn embedding_grad(&mut self, e: &Embedding) {
+        let (batch, plan) = (self.batch(), self.plan);
+        // SAFETY: the planner keeps the three apart, and steps take views anew.
+        let (tokens, dout, gradients) = unsafe {
+            (
+                batch.get(e.tokens),
+                batch.get(e.dout),
+                batch.get_mut(plan.gradients),
+            )
+        };
+        embedding::bwd(e, tokens, dout, &mut gradients[e.weight.range()]);
+    }
+
+    fn decoder(&mut self, d: &Decoder, with_gradients: bool) {
+        let (batch, plan) = (self.batch(), self.plan);
+        // SAFETY: the planner keeps them apart, and steps take views anew.
+        let (x, targets, weights, logits) = unsafe {
+            let (x, targets) = (batch.get(d.x), batch.get(d.targets));
+            (
+                x,
+                targets,
+                batch.get(plan.weights),
+                batch.get_mut(plan.scratch),
+            )
+        };
+        let gradients = with_gradients.then(|| {
+            // SAFETY: as above.
+            let (dx, gradients) = unsafe { (batch.get_mut(d.dx), batch.get_mut(plan.gradients)) };
+            let [dweight, dbias] = gradients
+                .get_disjoint_mut([d.weight.range(), d.bias.range()])
+                .expect("each gradient has a place of its own");
+            decoder::Gradients { dx, dweight, dbias }
+        });
+        let buffers = decoder::Buffers {
+            x,
+            targets,
+            weight: &weights[d.weight.range()],
+            bias: &weights[d.bias.range()],
+            logits,
+            gradients,
+        };
+        let loss = decoder::run(self.cpu.isa, d, buffers);
+        self.results.loss_sums.push(loss);
+        self.results.finite &= loss.is_finite();
+    }
+
+    fn descend(&mut self) {
+        let (batch, plan) = (self.batch(), self.plan);
+        // SAFETY: the planner keeps the two apart, and steps take views anew.
+        let (weights, gradients) =
+            unsafe { (batch.get_mut(plan.weights), batch.get(plan.gradients)) };
+        let (isa, control) = (self.cpu.isa, &self.control);
+        self.results.finite &= optim::descend(isa, control, weights, gradients);
     }
 
     /// The buffer as floats, while no step runs.

@@ -106,6 +106,7 @@ impl<'a> Launches<'a> {
             } => self.gather(*out, shape, contributions, norm.map(|id| plan.norm(id))),
             Step::Update => self.nesterov_step(),
             Step::Advance => self.advance(),
+            _ => unreachable!("{} has no kernel: its plan is not loaded", step.name()),
         }
     }
 

@@ -37,7 +37,8 @@ mod work;
 use super::{Device, DeviceError, Input, Session};
 use crate::graph::Shape;
 use crate::graph::plan::{Plan, Storage};
-use crate::graph::step::{self, Content};
+use crate::graph::recurrent::Decoder;
+use crate::graph::step::{self, Content, Step};
 use declare::Declaration;
 use driver::{Driver, DriverError};
 use policy::{CudaPolicy, Policy};
@@ -89,6 +90,10 @@ impl Storage for Cuda {
     fn lcn_scratch_bytes(&self, _: &Shape, _: usize) -> usize {
         0 // it works in shared memory
     }
+
+    fn decoder_scratch_bytes(&self, _: &Decoder) -> usize {
+        0 // no plan with one is loaded
+    }
 }
 
 impl Device for Cuda {
@@ -109,6 +114,12 @@ impl Device for Cuda {
         plan: &'a Plan,
         input: Option<Input<'a>>,
     ) -> Result<Box<dyn Session + 'a>, DeviceError> {
+        if plan.train.iter().chain(&plan.evaluate).any(is_of_text) {
+            return Err(DeviceError::Unavailable {
+                device: self.describe(),
+                reason: "recurrent cells do not run on a GPU yet".to_string(),
+            });
+        }
         Ok(Box::new(CudaSession::new(self, plan, input)?))
     }
 
@@ -119,6 +130,21 @@ impl Device for Cuda {
     ) -> Result<Option<CudaPolicy<'a>>, DeviceError> {
         CudaPolicy::open(self, policy, capacity).map_err(|error| self.error(error))
     }
+}
+
+/// Whether a step is of a language model, for which there are no kernels yet.
+fn is_of_text(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::LoadTokens { .. }
+            | Step::Embedding(_)
+            | Step::EmbeddingGrad(_)
+            | Step::Unroll(_)
+            | Step::UnrollGrad(_)
+            | Step::Decoder(_)
+            | Step::DecoderLoss(_)
+            | Step::Descend
+    )
 }
 
 /// Every struct that host and kernels both declare.

@@ -37,7 +37,7 @@ impl<'a> Probe<'a> {
         n_copies: usize,
     ) -> Result<Probe<'a>, DeviceError> {
         let copies = (0..n_copies.max(1)).map(|_| CudaSession::new(cuda, plan, input));
-        let n_records = input.map_or(1, |input| input.dataset.n_train().max(1));
+        let n_records = input.map_or(1, |input| input.images().0.n_train().max(1));
         Ok(Probe {
             cuda,
             copies: copies.collect::<Result<_, _>>()?,

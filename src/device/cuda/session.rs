@@ -59,7 +59,7 @@ impl<'a> CudaSession<'a> {
         input: Option<Input<'a>>,
     ) -> Result<CudaSession<'a>, DriverError> {
         let mut stream = cuda.driver.stream()?;
-        let records = input.map_or(0, |input| n_records(input.dataset));
+        let records = input.map_or(0, |input| n_records(input.images().0));
         let capacity = records.max(LEAST_BATCHES * plan.batch);
         let Content::Values(n_weights) = plan.buffer(plan.weights).content else {
             unreachable!("weights are values");
@@ -92,7 +92,7 @@ impl<'a> CudaSession<'a> {
         tables.address = table_values;
         stream.write(tables.address, bytemuck::cast_slice(&tables.values))?;
         if let Some(input) = input {
-            upload(&mut *stream, records, input.dataset)?;
+            upload(&mut *stream, records, input.images().0)?;
         }
         let epoch = Epoch {
             control,
@@ -103,7 +103,7 @@ impl<'a> CudaSession<'a> {
             not_finite,
             records,
             seed: input.map_or(0, |input| input.seed),
-            augment: match input.map_or(Augment::None, |input| input.augment) {
+            augment: match input.map_or(Augment::None, |input| input.images().1) {
                 Augment::UpsampleCrop => 0,
                 Augment::PadCrop => 1,
                 Augment::None => 2,

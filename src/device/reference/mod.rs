@@ -2,10 +2,11 @@
 //! made clever; images are `[n][c][h][w]`, and every buffer is a vector of its own, so that a write
 //! past its end stops the program and guard bands have nothing to find.
 
-use super::{Control, Device, DeviceError, Input, List, Results, Session};
+use super::{Control, Device, DeviceError, Input, List, Moment, Results, Session};
 use crate::data::Draw;
 use crate::graph::Shape;
 use crate::graph::plan::{Plan, Storage};
+use crate::graph::recurrent::Decoder;
 use crate::graph::step::{BufferId, Content, Conv, Step};
 use tensor::{Memory, Tensor};
 
@@ -13,12 +14,17 @@ mod batchnorm;
 mod classifier;
 mod concat_pad;
 mod conv;
+mod decoder;
+mod dropout;
+mod embedding;
 mod gather;
 mod global_average_pool;
 mod lcn;
 mod load_batch;
+mod load_tokens;
 mod optim;
 mod pool;
+mod recurrent;
 mod softmax_xent;
 mod tensor;
 
@@ -44,6 +50,10 @@ impl Storage for Reference {
     }
 
     fn lcn_scratch_bytes(&self, _: &Shape, _: usize) -> usize {
+        0
+    }
+
+    fn decoder_scratch_bytes(&self, _: &Decoder) -> usize {
         0
     }
 }
@@ -199,6 +209,55 @@ impl Running<'_> {
             }
             Step::Pack(_) => {} // steps read the weights themselves
             Step::Advance => self.offset += n,
+            Step::LoadTokens {
+                inputs,
+                targets,
+                steps,
+            } => self.load_tokens(*inputs, *targets, *steps),
+            Step::Embedding(embedding) => embedding::fwd(plan, embedding, memory),
+            Step::EmbeddingGrad(embedding) => embedding::bwd(plan, embedding, memory),
+            Step::Unroll(stack) => {
+                let moment = self.moment();
+                recurrent::fwd(plan, stack, &moment, &mut self.memory);
+            }
+            Step::UnrollGrad(stack) => {
+                let moment = self.moment();
+                recurrent::bwd(plan, stack, &moment, &mut self.memory);
+            }
+            Step::Decoder(decoder) => {
+                let loss = decoder::loss_and_gradients(plan, decoder, memory);
+                self.add_loss(loss);
+            }
+            Step::DecoderLoss(decoder) => {
+                let loss = decoder::loss(plan, decoder, memory);
+                self.add_loss(loss);
+            }
+            Step::Descend => {
+                self.results.finite &= optim::descend(plan, &self.control, memory);
+                self.offset += n;
+            }
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            seed: self.input.map_or(0, |input| input.seed),
+            epoch: self.control.epoch,
+            batch: (self.offset / self.plan.batch) as u32,
+        }
+    }
+
+    fn add_loss(&mut self, loss: f64) {
+        self.results.finite &= loss.is_finite();
+        self.results.loss_sums.push(loss);
+    }
+
+    fn load_tokens(&mut self, inputs: BufferId, targets: BufferId, steps: usize) {
+        let input = self.input.expect("a plan that loads words has an input");
+        let starts = &self.order[self.offset..][..self.plan.batch];
+        let window = load_tokens::window(input.tokens(), starts, steps, self.plan.batch);
+        for (buffer, values) in [inputs, targets].into_iter().zip(window) {
+            self.memory[buffer].values = values;
         }
     }
 
@@ -207,12 +266,13 @@ impl Running<'_> {
         let input = self.input.expect("a plan that loads batches has an input");
         let left = &self.order[self.offset.min(self.order.len())..];
         let records = &left[..left.len().min(self.plan.batch)];
+        let (dataset, augment) = input.images();
         self.labels.clear();
         let mut values = vec![];
         for &record in records {
-            let (label, image) = input.dataset.record(record as usize);
+            let (label, image) = dataset.record(record as usize);
             let draw = (self.control.epoch).map(|epoch| Draw::new(input.seed, epoch, record));
-            values.extend(load_batch::view(image, input.augment, draw).values);
+            values.extend(load_batch::view(image, augment, draw).values);
             self.labels.push(label);
         }
         values.resize(self.memory[images].values.len(), 0.0);

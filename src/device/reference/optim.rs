@@ -1,5 +1,5 @@
 //! Nesterov momentum with weight decay, as PyTorch's SGD: g += wd w; v = mu v + g;
-//! w -= lr (g + mu v).
+//! w -= lr (g + mu v); and plain descent with the gradient's norm limited.
 
 use super::tensor::Memory;
 use crate::device::Control;
@@ -22,4 +22,23 @@ pub fn step(plan: &Plan, control: &Control, memory: &mut Memory) -> bool {
         memory[plan.weights].values[i] = w;
     }
     finite
+}
+
+/// w -= lr g min(1, max_norm / |g|), |g| over all parameters; says whether every new weight is finite.
+pub fn descend(plan: &Plan, control: &Control, memory: &mut Memory) -> bool {
+    let gradients = memory[plan.gradients].values.clone();
+    let norm = gradients.iter().map(|g| g * g).sum::<f64>().sqrt();
+    let max_norm = f64::from(control.max_norm);
+    let factor = if norm > max_norm {
+        max_norm / norm
+    } else {
+        1.0
+    };
+    let rate = f64::from(control.learning_rate) * factor;
+    let weights = &mut memory[plan.weights].values;
+    weights
+        .iter_mut()
+        .zip(gradients)
+        .for_each(|(w, g)| *w -= rate * g);
+    weights.iter().all(|w| w.is_finite())
 }

@@ -1,6 +1,7 @@
 //! Which buffers a step reads or writes: from the first to the last such step they must live.
 
 use super::Plan;
+use crate::graph::recurrent::{Decoder, Embedding, Recurrent, Stack};
 use crate::graph::step::{BufferId, Contribution, Source, Step};
 
 /// Every buffer that `step` reads or writes; some more than once.
@@ -67,7 +68,49 @@ pub fn touched(plan: &Plan, step: &Step) -> Vec<BufferId> {
         }
         Step::Update => vec![weights, gradients, momentum],
         Step::Advance => vec![],
+        Step::LoadTokens {
+            inputs, targets, ..
+        } => vec![*inputs, *targets],
+        Step::Embedding(Embedding { tokens, out, .. }) => vec![*tokens, *out, weights],
+        Step::EmbeddingGrad(Embedding { tokens, dout, .. }) => vec![*tokens, *dout, gradients],
+        Step::Unroll(stack) => {
+            let forward = stack.layers.iter().flat_map(forward_buffers);
+            [stack.input, stack.output, weights]
+                .into_iter()
+                .chain(forward)
+                .collect()
+        }
+        Step::UnrollGrad(stack) => stack_buffers(stack, &[weights, gradients]),
+        Step::Decoder(Decoder { x, dx, targets, .. }) => {
+            vec![*x, *dx, *targets, weights, gradients, scratch]
+        }
+        Step::DecoderLoss(Decoder { x, targets, .. }) => vec![*x, *targets, weights, scratch],
+        Step::Descend => vec![weights, gradients],
     }
+}
+
+/// What the forward pass of a recurrent layer reads and writes.
+fn forward_buffers(layer: &Recurrent) -> [BufferId; 5] {
+    [
+        layer.x,
+        layer.input_products,
+        layer.hidden_products,
+        layer.h,
+        layer.c,
+    ]
+}
+
+/// What the backward pass of a stack reads and writes.
+fn stack_buffers(stack: &Stack, others: &[BufferId]) -> Vec<BufferId> {
+    let layers = stack.layers.iter();
+    let of_layer =
+        |layer: &Recurrent| [&forward_buffers(layer)[..], &[layer.dx, layer.dh]].concat();
+    let own = [stack.doutput, stack.dinput];
+    layers
+        .flat_map(of_layer)
+        .chain(own)
+        .chain(others.iter().copied())
+        .collect()
 }
 
 fn with(sources: &[Source], others: &[BufferId]) -> Vec<BufferId> {

@@ -41,7 +41,7 @@ fn check(cuda: &Cuda, cases: &[Case]) {
 #[test]
 fn every_case() {
     if let Some(cuda) = cuda("every case") {
-        check(&cuda, &cases::all());
+        check(&cuda, &cases::of_images());
     }
 }
 
@@ -55,7 +55,7 @@ fn smallest_cases() {
 
 /// From the smallest on, each case with a kernel that no case before it has.
 pub fn smallest(cuda: &Cuda) -> Vec<Case> {
-    let mut cases = cases::all();
+    let mut cases = cases::of_images();
     cases.sort_by_cached_key(|case| case.plan(cuda).plan.arena_bytes);
     let mut seen = HashSet::new();
     cases.retain(|case| {

@@ -59,7 +59,7 @@ fn observe() -> Observed {
             launches.push((launch.clone(), *counters));
         })))
     };
-    cases::all().par_iter().for_each(|case| {
+    cases::of_images().par_iter().for_each(|case| {
         let ran = ops::run(case, &cuda(), 1);
         ran.unwrap_or_else(|error| panic!("{error}"));
     });

@@ -22,11 +22,7 @@ pub fn every_launch_can_be_timed(cuda: &Cuda, n_copies: usize) {
     let graph = Graph::new(&Architecture::from_json(child).expect("sound"), 10).expect("sound");
     let plan = Plan::new(&graph, &Params::new(&graph), cuda, Options::new(2));
     let dataset = Dataset::synthetic(10, 10, 10, 1);
-    let input = Input {
-        dataset: &dataset,
-        augment: Augment::None,
-        seed: 1,
-    };
+    let input = Input::of_images(&dataset, Augment::None, 1);
     let mut probe = Probe::new(cuda, &plan, Some(input), n_copies).expect("it fits");
     let lists: Vec<usize> = probe.launches().iter().map(Vec::len).collect();
     assert_eq!(lists.len(), plan.train.len());

@@ -33,11 +33,7 @@ fn step(architecture: &Architecture, batch: usize) -> Kernels {
     let params = Params::new(&graph);
     let plan = Plan::new(&graph, &params, &cuda, Options::new(batch));
     let dataset = Dataset::synthetic(batch, 10, 10, 1);
-    let input = Input {
-        dataset: &dataset,
-        augment: Augment::UpsampleCrop,
-        seed: 1,
-    };
+    let input = Input::of_images(&dataset, Augment::UpsampleCrop, 1);
     let mut session = cuda.load(&plan, Some(input)).expect("it fits");
     let weights: Vec<f64> = params
         .initial(1)
@@ -54,6 +50,7 @@ fn step(architecture: &Architecture, batch: usize) -> Kernels {
         learning_rate: 0.1,
         momentum: 0.9,
         weight_decay: 1e-4,
+        max_norm: f32::INFINITY,
         epoch: Some(0),
     };
     session.begin(&order, control);

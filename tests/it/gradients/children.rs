@@ -92,6 +92,7 @@ fn loss(session: &mut dyn Session, plan: &Plan, weights: &[f64]) -> f64 {
         learning_rate: 0.0,
         momentum: 0.9,
         weight_decay: 0.0,
+        max_norm: f32::INFINITY,
         epoch: Some(0),
     };
     session.run(List::Prepare, 1);
@@ -106,11 +107,7 @@ fn check_child(name: &str, json: &str, seed: u64) {
     let params = Params::new(&graph);
     let plan = Plan::new(&graph, &params, &Reference, Options::new(BATCH));
     let dataset = Dataset::synthetic(12, 2, 10, 5);
-    let input = Input {
-        dataset: &dataset,
-        augment: Augment::UpsampleCrop,
-        seed,
-    };
+    let input = Input::of_images(&dataset, Augment::UpsampleCrop, seed);
     let mut session = Reference.load(&plan, Some(input)).expect("loads");
     let weights = lively(&params, seed);
     let middle = loss(&mut *session, &plan, &weights);

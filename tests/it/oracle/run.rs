@@ -17,6 +17,7 @@ pub const CONTROL: Control = Control {
     learning_rate: 0.0,
     momentum: 0.9,
     weight_decay: 1e-2, // large enough to be seen in three steps
+    max_norm: f32::INFINITY,
     epoch: Some(EPOCH),
 };
 
@@ -80,11 +81,7 @@ impl Found {
             ..Options::new(case.batch)
         };
         let plan = Plan::new(&graph, &params, device, options);
-        let input = Input {
-            dataset: &case.dataset,
-            augment: case.augment,
-            seed: case.seed,
-        };
+        let input = Input::of_images(&case.dataset, case.augment, case.seed);
         let mut session = device.load(&plan, Some(input)).unwrap();
         let session = &mut *session;
         let Weights { trained, running } = initial(case, &params);

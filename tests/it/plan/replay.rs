@@ -96,6 +96,7 @@ fn access(plan: &Plan, step: &Step) -> Access {
         Step::Update => access.reads([plan.weights, plan.gradients, plan.momentum]),
         Step::Pack(id) => access.reads([plan.weights]).writes([plan.conv(*id).packed]),
         Step::Advance => access,
+        _ => unreachable!("{} is no step of an image's network", step.name()),
     }
 }
 

@@ -1,0 +1,189 @@
+//! What a language model's steps work on: the cell as a table of instructions, stacks of recurrent
+//! layers, embedding and decoder. Devices know nothing of trees; they run these.
+//!
+//! Letters: t steps of a window, b rows of a batch, h hidden units, v words of the vocabulary,
+//! l leaves of a cell, k inputs of a layer. All buffers hold plain values in row order.
+
+use super::step::{BufferId, Span};
+use crate::space::{Activation, Combination};
+
+/// Where an instruction takes an operand from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operand {
+    /// Leaf i of `W x` (and the bias, where there is one).
+    Input(usize),
+    /// Leaf i of `U h_(t-1)`.
+    Hidden(usize),
+    /// The value of an earlier instruction.
+    Value(usize),
+    /// `c_(t-1)`.
+    State,
+}
+
+/// value = activation(z), z = combination(left, right), for each hidden unit alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instruction {
+    /// How the operands become one.
+    pub combination: Combination,
+    /// What follows.
+    pub activation: Activation,
+    /// First operand.
+    pub left: Operand,
+    /// Second operand.
+    pub right: Operand,
+}
+
+/// A recurrent cell: `h_t` and `c_t` from `W x_t`, `U h_(t-1)` and `c_(t-1)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Parts of `W x` and of `U h`, each of h values.
+    pub leaves: usize,
+    /// In the order in which they are computed.
+    pub instructions: Vec<Instruction>,
+    /// The instruction whose value is `h_t`.
+    pub output: usize,
+    /// The instruction whose z, before its activation, is `c_t`.
+    pub state: usize,
+}
+
+impl Program {
+    /// The long short-term memory without peepholes, as PyTorch orders its gates: input, forget,
+    /// cell, output.
+    pub fn lstm() -> Program {
+        use Activation::{Identity, Sigmoid, Tanh};
+        use Combination::{Add, ElemMult};
+        let gate = |leaf, activation| Instruction {
+            combination: Add,
+            activation,
+            left: Operand::Input(leaf),
+            right: Operand::Hidden(leaf),
+        };
+        let join = |combination, activation, left, right| Instruction {
+            combination,
+            activation,
+            left,
+            right,
+        };
+        let value = Operand::Value;
+        Program {
+            leaves: 4,
+            instructions: vec![
+                gate(0, Sigmoid),
+                gate(1, Sigmoid),
+                gate(2, Tanh),
+                gate(3, Sigmoid),
+                join(ElemMult, Identity, value(0), value(2)),
+                join(ElemMult, Identity, value(1), Operand::State),
+                join(Add, Tanh, value(4), value(5)),
+                join(ElemMult, Identity, value(3), value(6)),
+            ],
+            output: 7,
+            state: 6,
+        }
+    }
+}
+
+/// One recurrent layer of a stack.
+#[derive(Clone, Debug)]
+pub struct Recurrent {
+    /// Values of an input: k.
+    pub inputs: usize,
+    /// W `[l][h][k]`.
+    pub input_weight: Span,
+    /// U `[l][h][h]`.
+    pub hidden_weight: Span,
+    /// Added to `W x`, `[l][h]`.
+    pub bias: Option<Span>,
+    /// What it reads, after dropout: `[t][b][k]`.
+    pub x: BufferId,
+    /// `W x` `[t][b][l][h]`; in the backward pass its gradient.
+    pub input_products: BufferId,
+    /// `U h_(t-1)` `[t][b][l][h]`; in the backward pass its gradient.
+    pub hidden_products: BufferId,
+    /// `h` `[t + 1][b][h]`; the first is what the window before left, or zeros.
+    pub h: BufferId,
+    /// `c`, as `h`.
+    pub c: BufferId,
+    /// Gradient to `x`, `[t][b][k]`.
+    pub dx: BufferId,
+    /// Gradient to `h_1` to `h_t` from the layers above, `[t][b][h]`.
+    pub dh: BufferId,
+}
+
+/// Dropout: a value is zero with probability `rate`, else divided by 1 - `rate`. In evaluation
+/// nothing is dropped.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dropout {
+    /// Probability that a value is dropped, below 1.
+    pub rate: f64,
+    /// One mask for all steps of a window.
+    pub variational: bool,
+}
+
+/// Recurrent layers on top of each other, unrolled over the steps of a window. Dropout acts on what
+/// each layer reads and on what the last one gives, never from one step to the next.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    /// The cell of every layer.
+    pub program: Program,
+    /// Steps of a window: t.
+    pub steps: usize,
+    /// Rows of a batch: b.
+    pub rows: usize,
+    /// Hidden units of a layer: h.
+    pub hidden: usize,
+    /// From the first.
+    pub layers: Vec<Recurrent>,
+    /// On what layers read and on the last output.
+    pub dropout: Dropout,
+    /// What the first layer reads, before dropout: `[t][b][k]`.
+    pub input: BufferId,
+    /// Gradient to it.
+    pub dinput: BufferId,
+    /// What the last layer gives, after dropout: `[t][b][h]`.
+    pub output: BufferId,
+    /// Gradient to it.
+    pub doutput: BufferId,
+}
+
+/// Vectors of words: `out[i] = weight[tokens[i]]`.
+#[derive(Clone, Debug)]
+pub struct Embedding {
+    /// Words, as whole numbers: n of them.
+    pub tokens: BufferId,
+    /// `[n][h]`.
+    pub out: BufferId,
+    /// Its gradient.
+    pub dout: BufferId,
+    /// Words of a window: n.
+    pub n: usize,
+    /// Values of a word.
+    pub hidden: usize,
+    /// `[v][h]`.
+    pub weight: Span,
+    /// Whether the gradient is added to what the decoder has written, whose weights these are too.
+    pub tied: bool,
+}
+
+/// The softmax over the vocabulary: logits = x W^T + bias, and the cross-entropy of the targets.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    /// `[n][h]`.
+    pub x: BufferId,
+    /// Its gradient.
+    pub dx: BufferId,
+    /// The word to predict at each place, -1 where there is none.
+    pub targets: BufferId,
+    /// Places: n = t b.
+    pub n: usize,
+    /// Rows of a batch: the loss that is descended is the sum over the steps of the rows' mean.
+    pub rows: usize,
+    /// Values of a place.
+    pub hidden: usize,
+    /// Words of the vocabulary.
+    pub vocabulary: usize,
+    /// W `[v][h]`.
+    pub weight: Span,
+    /// `[v]`.
+    pub bias: Span,
+}
