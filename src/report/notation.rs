@@ -99,5 +99,10 @@ mod tests {
             line(&architecture),
             "3x5x24/2 1x1x8/1x2 max2x2/2(1,2) avg3x2(0) lcn bn(2) lr=0.05"
         );
+        let worked = include_str!("../../examples/cell-worked.json");
+        assert_eq!(
+            line(&Architecture::from_json(worked).unwrap()),
+            "add-tanh mult-relu mult-sigmoid inject=add-relu c=1 into=0"
+        );
     }
 }

@@ -8,6 +8,7 @@ use super::conv::ConvSpaceConfig;
 /// Which architectures the search may say. A preset decides the kind; settings change no kind.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "a run has one")]
 pub enum SpaceConfig {
     /// Convolutional networks.
     Conv(ConvSpaceConfig),

@@ -28,6 +28,7 @@ pub type Token = u32;
 
 /// A search space of either kind.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a run has one")]
 pub enum Space {
     /// Convolutional networks.
     Conv(ConvSpace),
