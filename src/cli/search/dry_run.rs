@@ -132,7 +132,7 @@ pub fn cells(config: &Config, output: &Output) -> Result<(), Failure> {
         .collect();
     let words = format!(
         "{}\n# {n_tokens} tokens a cell, 10^{:.1} cells; the first samples:\n{shown}\
-         # Nothing was run; leave out --dry-run to begin.\n",
+         # Nothing was run; this version cannot train cells yet.\n",
         config.to_toml(),
         space.log10_size(1),
     );
