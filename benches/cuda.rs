@@ -20,7 +20,7 @@ use nas_engine::device::cuda::probe::Probe;
 use nas_engine::device::{Device, List};
 use nas_engine::graph::{Options, Params, Plan};
 use nas_engine::report::roofline::gpu::{GPUS, Gpu as Peaks};
-use nas_engine::space::Architecture;
+use nas_engine::space::ConvArchitecture;
 use serde_json::{Value, json};
 
 use super::ops::{label, work};
@@ -55,7 +55,7 @@ pub fn kernels(criterion: &mut Criterion) {
     };
     let dataset = Dataset::synthetic(BATCH, 10, 10, 1);
     let layers = include_str!("../examples/layer-types.json");
-    let layers = Architecture::from_json(layers).expect("a sound example");
+    let layers = ConvArchitecture::from_json(layers).expect("a sound example");
     let mut group = criterion.benchmark_group("kernels");
     group
         .sample_size(10)

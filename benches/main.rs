@@ -8,7 +8,7 @@ use nas_engine::data::{Augment, Dataset};
 use nas_engine::device::{Control, Input, Session};
 use nas_engine::graph::{Graph, Options, Params, Plan, Storage};
 use nas_engine::rng::{Purpose, Rng};
-use nas_engine::space::{Architecture, ConvSpace, SpaceConfig};
+use nas_engine::space::{ConvArchitecture, ConvSpace, ConvSpaceConfig};
 use tracing_subscriber::EnvFilter;
 
 mod conv;
@@ -36,8 +36,8 @@ fn main() {
 }
 
 /// An architecture of `depth` layers drawn from a preset.
-fn drawn(preset: &str, depth: usize) -> Architecture {
-    let config = SpaceConfig::preset(preset).expect("a preset");
+fn drawn(preset: &str, depth: usize) -> ConvArchitecture {
+    let config = ConvSpaceConfig::preset(preset).expect("a preset");
     let space = ConvSpace::new(&config).expect("presets are sound");
     let tokens = space
         .decisions()
@@ -46,7 +46,11 @@ fn drawn(preset: &str, depth: usize) -> Architecture {
 }
 
 /// The plan of an architecture on a device, and its parameters.
-fn plan(architecture: &Architecture, storage: &dyn Storage, options: Options) -> (Plan, Params) {
+fn plan(
+    architecture: &ConvArchitecture,
+    storage: &dyn Storage,
+    options: Options,
+) -> (Plan, Params) {
     let graph = Graph::new(architecture, 10).expect("a network");
     let params = Params::new(&graph);
     (Plan::new(&graph, &params, storage, options), params)

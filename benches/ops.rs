@@ -10,7 +10,7 @@ use nas_engine::device::{Convolution, Device, List};
 use nas_engine::graph::plan::touched;
 use nas_engine::graph::step::{Contribution, ConvId, Step};
 use nas_engine::graph::{Options, Plan, Shape};
-use nas_engine::space::Architecture;
+use nas_engine::space::ConvArchitecture;
 
 use super::{begin, input, plan};
 
@@ -20,7 +20,7 @@ const RECORDS: usize = 64;
 pub fn ops(criterion: &mut Criterion) {
     let dataset = Dataset::synthetic(RECORDS, 10, 10, 1);
     let layers = include_str!("../examples/layer-types.json");
-    let layers = Architecture::from_json(layers).expect("a sound example");
+    let layers = ConvArchitecture::from_json(layers).expect("a sound example");
     let children = [("v1", super::drawn("v1", 15)), ("layer-types.json", layers)];
     let mut group = criterion.benchmark_group("ops");
     group

@@ -7,7 +7,7 @@ use nas_engine::data::Dataset;
 use nas_engine::device::cpu::Cpu;
 use nas_engine::device::{Convolution, Device, List};
 use nas_engine::graph::Options;
-use nas_engine::space::Architecture;
+use nas_engine::space::ConvArchitecture;
 
 use super::{begin, drawn, input, plan};
 
@@ -36,7 +36,7 @@ pub fn steps(criterion: &mut Criterion) {
     let devices = devices();
     let dataset = Dataset::synthetic(RECORDS, 10, 10, 1);
     let small = include_str!("../examples/small.json");
-    let small = Architecture::from_json(small).expect("a sound example");
+    let small = ConvArchitecture::from_json(small).expect("a sound example");
     let children = [
         ("sample, 4 layers", drawn("sample", 4), 32),
         ("small.json", small, 64),

@@ -3,7 +3,7 @@
 
 use nas_engine::controller::ControllerConfig;
 use nas_engine::controller::rigged::{NOISE, Rigged, last_quarter_mean};
-use nas_engine::space::{ConvSpace, SpaceConfig};
+use nas_engine::space::{ConvSpaceConfig, Space};
 use rayon::prelude::*;
 
 /// Seeds of a table.
@@ -15,8 +15,8 @@ fn main() {
     let first = std::env::args()
         .nth(1)
         .map_or(0, |seed| seed.parse().expect("a seed is a number"));
-    let config = SpaceConfig::preset("sample").expect("it is a preset");
-    let space = ConvSpace::new(&config).expect("a preset is sound");
+    let config = ConvSpaceConfig::preset("sample").expect("it is a preset");
+    let space = Space::new(&config.into()).expect("a preset is sound");
     let sample = ControllerConfig::preset("sample").expect("it is a preset");
     let paper = ControllerConfig::default();
     let between = ControllerConfig {

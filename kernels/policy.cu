@@ -137,6 +137,7 @@ KERNEL(policy_fwd, PolicyArgs, 256, 1) {
     while (step.anchor < sample.depth) {
         const int i = outcome.n_steps;
         const PolicyState now = args.states[state];
+        if (now.kind == STATE_END) break;
         step.kind = now.kind;
         step.token = outcome.n_tokens;
         load_input(args, trace, step, i, x);

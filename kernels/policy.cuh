@@ -15,12 +15,14 @@ struct PolicyKind {
     int bias;       // [n_choices]
 };
 
-// What is decided next: a choice of a kind, or, -1, an anchor; `next` + token (+ 0 after an anchor)
-// is the place of the following state's number in `PolicyArgs::next`.
+// What is decided next: a choice of a kind, an anchor, or nothing any more; `next` + token (+ 0 after
+// an anchor) is the place of the following state's number in `PolicyArgs::next`.
 struct PolicyState {
-    int kind;
+    int kind;  // or one below
     int next;
 };
+#define STATE_ANCHOR (-1)  // the end of a layer
+#define STATE_END (-2)     // the end of the walk, whatever its layers
 
 // An architecture to walk: drawn at (seed, number) where `n_tokens` is 0, else as its tokens say.
 // The weights of the objective's two parts are used backward.
@@ -42,7 +44,7 @@ struct PolicyOutcome {
 
 // A step of a walk: what it decided and what its input was.
 struct PolicyStep {
-    int kind;    // -1: an anchor
+    int kind;    // or STATE_ANCHOR
     int token;   // place of its first token
     int anchor;  // anchors before it
     int input;   // kind whose choice is embedded, or one below

@@ -13,6 +13,7 @@ use crate::config::DEFAULT_PRESET;
 use crate::data::Split;
 use crate::device;
 use crate::graph::{Graph, Params};
+use crate::space::Architecture;
 use crate::text;
 use crate::train::checkpoint::WeightsFile;
 use crate::train::{self, EvaluationJob, TrainError};
@@ -54,6 +55,10 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let config = settings.resolve(&flags.config, DEFAULT_PRESET)?;
     let file = WeightsFile::read(&flags.weights)?;
     let metadata = file.metadata()?;
+    let architecture = match &metadata.architecture {
+        Architecture::Conv(network) => network,
+        Architecture::Cell(_) => return Err(Failure::no_cells_yet("evaluate", &flags.weights)),
+    };
     let dataset = flags::open_data(&config.data, output)?;
     if metadata.data_sha256 != dataset.sha256() {
         tracing::warn!(
@@ -63,7 +68,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
             dataset.sha256()
         );
     }
-    let graph = Graph::new(&metadata.architecture, dataset.classes().len());
+    let graph = Graph::new(architecture, dataset.classes().len());
     let weights = file.weights(&Params::new(&graph.map_err(TrainError::from)?))?;
     let (name, records) = match flags.split {
         SplitName::Test => ("test", train::test_records(&dataset)),
@@ -81,7 +86,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let evaluation = train::evaluate(&EvaluationJob {
         device: &*device,
         dataset: &dataset,
-        architecture: &metadata.architecture,
+        architecture,
         weights: &weights,
         augment: metadata.augment,
         records: &records,

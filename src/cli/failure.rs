@@ -1,6 +1,7 @@
 //! How a command fails: a kind, which decides the exit code, and a message.
 
 use std::error::Error;
+use std::path::Path;
 
 use crate::config::ConfigError;
 use crate::data::DataError;
@@ -77,6 +78,15 @@ impl Failure {
             kind,
             message: message.into(),
         }
+    }
+
+    /// A recurrent cell where there must be a convolutional network, until cells can be trained.
+    pub fn no_cells_yet(what: &str, file: &Path) -> Failure {
+        let message = format!(
+            "{}: this version cannot {what} recurrent cells yet; give a convolutional network",
+            file.display()
+        );
+        Failure::new(Kind::Architecture, message)
     }
 
     /// A failure whose message is that of an error and of what caused it.

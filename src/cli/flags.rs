@@ -12,7 +12,7 @@ use super::output::Output;
 use crate::config::{Config, DataConfig, Setting};
 use crate::data::Dataset;
 use crate::device;
-use crate::space::Architecture;
+use crate::space::{Architecture, ConvArchitecture};
 use crate::whole_file;
 
 /// What runs the work. Whole numbers are read signed, so that a negative one is refused by name.
@@ -144,9 +144,7 @@ const LARGEST_ARCHITECTURE: u64 = 4 << 20;
 
 /// Reads the architecture of `--arch`.
 pub fn read_architecture(path: &Path) -> Result<Architecture, Failure> {
-    let wrong = |message: String| {
-        Failure::new(Kind::Architecture, format!("{}: {message}", path.display()))
-    };
+    let wrong = |message: String| wrong_architecture(path, &message);
     let size = std::fs::metadata(path).map(|file| file.len());
     if size.is_ok_and(|size| size > LARGEST_ARCHITECTURE) {
         return Err(wrong(
@@ -159,6 +157,16 @@ pub fn read_architecture(path: &Path) -> Result<Architecture, Failure> {
         ))
     })?;
     Architecture::from_json(&text).map_err(|error| wrong(error.to_string()))
+}
+
+/// Reads the architecture of `--arch`, which must be a convolutional network.
+pub fn read_network(path: &Path) -> Result<ConvArchitecture, Failure> {
+    let network = read_architecture(path)?.into_conv();
+    network.map_err(|error| wrong_architecture(path, &error.to_string()))
+}
+
+fn wrong_architecture(path: &Path, message: &str) -> Failure {
+    Failure::new(Kind::Architecture, format!("{}: {message}", path.display()))
 }
 
 /// Checks, before work begins, that a file can be written where asked.

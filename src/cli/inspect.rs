@@ -1,4 +1,7 @@
-//! `nas-engine inspect`: layers, parameters, work and memory of an architecture.
+//! `nas-engine inspect`: layers, parameters, work and memory of an architecture; a recurrent cell as
+//! equations and as a tree.
+
+mod cell;
 
 use std::path::PathBuf;
 
@@ -6,16 +9,16 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
-use super::failure::Failure;
+use super::failure::{Failure, Kind};
 use super::flags::{self, ConfigFlags, Settings, in_range};
 use super::output::Output;
-use crate::config::{BATCH, DEFAULT_PRESET};
+use crate::config::{BATCH, default_preset};
 use crate::device::{self, Convolution};
 use crate::graph::cost::LayerCost;
 use crate::graph::{Costs, Graph, Layer, Options, Params, Plan};
 use crate::report::notation;
 use crate::report::table::{Align, aligned};
-use crate::space::{ConvSpace, PRESETS, Token};
+use crate::space::{Architecture, PRESETS, Space, Token};
 use crate::text;
 use crate::train::TrainError;
 
@@ -36,6 +39,13 @@ pub struct Flags {
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
     #[arg(default_value = "10")]
     classes: i64,
+    /// Units of a layer, for the parameters of a recurrent cell's language model
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    hidden: Option<i64>,
+    /// Words of that model
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    #[arg(default_value = "10000")]
+    vocabulary: i64,
     #[command(flatten)]
     config: ConfigFlags,
 }
@@ -46,15 +56,24 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let classes = in_range("--classes", flags.classes, 1, 1_000_000)?;
     let mut settings = Settings::default();
     settings.set("search.preset", "--preset", flags.preset.clone());
-    let config = settings.resolve(&flags.config, DEFAULT_PRESET)?;
+    let size = size(flags)?;
     let architecture = flags::read_architecture(&flags.arch)?;
-    let graph = Graph::new(&architecture, classes).map_err(TrainError::from)?;
+    let config = settings.resolve(&flags.config, default_preset(architecture.kind()))?;
+    let tokens: Result<Vec<Token>, String> = Space::new(&config.space)
+        .and_then(|space| space.encode(&architecture))
+        .map_err(|error| error.to_string());
+    let network = match architecture {
+        Architecture::Conv(network) if size.is_none() => network,
+        Architecture::Conv(_) => {
+            let message = "--hidden goes with a recurrent cell; leave it out";
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        Architecture::Cell(cell) => return cell::show(&cell, &tokens, size.as_ref(), output),
+    };
+    let graph = Graph::new(&network, classes).map_err(TrainError::from)?;
     let costs = Costs::new(&graph);
     let device = device::open("cpu", Some(1), Convolution::Auto)?;
     let plan = Plan::new(&graph, &Params::new(&graph), &*device, Options::new(batch));
-    let tokens: Result<Vec<Token>, String> = ConvSpace::new(&config.space)
-        .and_then(|space| space.encode(&architecture))
-        .map_err(|error| error.to_string());
     let json = json!({
         "layers": json_layers(&graph, &costs),
         "classifier_inputs": graph.classifier_inputs,
@@ -75,16 +94,31 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         text::count(costs.parameters()),
         text::count(costs.multiply_adds()),
         text::bytes(plan.arena_bytes as u64),
-        match &tokens {
-            Ok(tokens) => tokens
-                .iter()
-                .map(Token::to_string)
-                .collect::<Vec<_>>()
-                .join(" "),
-            Err(reason) => format!("none: {reason}"),
-        },
+        tokens_in_words(&tokens),
     );
     output.result(&json, &words)
+}
+
+/// The size of a cell's language model, where it is given.
+fn size(flags: &Flags) -> Result<Option<cell::Size>, Failure> {
+    let most = 1_000_000;
+    let vocabulary = in_range("--vocabulary", flags.vocabulary, 1, most)?;
+    let Some(hidden) = flags.hidden else {
+        return Ok(None);
+    };
+    let hidden = in_range("--hidden", hidden, 1, most)?;
+    Ok(Some(cell::Size { hidden, vocabulary }))
+}
+
+fn tokens_in_words(tokens: &Result<Vec<Token>, String>) -> String {
+    match tokens {
+        Ok(tokens) => tokens
+            .iter()
+            .map(Token::to_string)
+            .collect::<Vec<_>>()
+            .join(" "),
+        Err(reason) => format!("none: {reason}"),
+    }
 }
 
 /// Layers 1, 2, … with their numbers and costs.

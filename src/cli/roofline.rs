@@ -16,7 +16,7 @@ use crate::report::roofline::gpu::{GPUS, Gpu};
 use crate::report::roofline::measured::Measured;
 use crate::report::roofline::{EPOCHS, Pass, Place, Roofline};
 use crate::report::table::{Align, aligned};
-use crate::space::Architecture;
+use crate::space::ConvArchitecture;
 use crate::text;
 use crate::train::TrainError;
 
@@ -47,7 +47,7 @@ pub struct Flags {
 /// Runs the command.
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let batch = in_range("--batch", flags.batch, *BATCH.start(), *BATCH.end())?;
-    let architecture = flags::read_architecture(&flags.arch)?;
+    let architecture = flags::read_network(&flags.arch)?;
     let graph = Graph::new(&architecture, CLASSES).map_err(TrainError::from)?;
     let measured = flags.measured.as_deref();
     let roofline = Roofline::new(&graph, batch);
@@ -65,7 +65,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
 
 fn read_measured(
     path: &Path,
-    architecture: &Architecture,
+    architecture: &ConvArchitecture,
     roofline: &Roofline,
 ) -> Result<Measured, Failure> {
     let wrong = |message: String| {

@@ -18,7 +18,7 @@ use super::flags::{self, ConfigFlags, DataFlags, DeviceFlags, SeedFlags, Setting
 use super::machine;
 use super::output::Output;
 use super::progress::Progress;
-use crate::config::{Config, DEFAULT_PRESET, StrategyKind};
+use crate::config::{self, Config, StrategyKind};
 use crate::controller::Controller;
 use crate::data::Dataset;
 use crate::device::{self, Device, Devices};
@@ -27,7 +27,7 @@ use crate::search::entry::{Entry, Run, RunTiming};
 use crate::search::history::History;
 use crate::search::local::{self, Local};
 use crate::search::{End, Search, Strategy, now};
-use crate::space::{ConvSpace, PRESETS};
+use crate::space::{PRESETS, Space, SpaceKind};
 use crate::train;
 use run_directory::RunDirectory;
 
@@ -42,10 +42,11 @@ pub struct Flags {
     /// Directory of the run; runs/<time>-<preset> by default
     #[arg(long, value_name = "RUN")]
     out: Option<PathBuf>,
-    /// Kind of architectures; conv is the only one yet
-    #[arg(long, value_name = "SPACE")]
+    /// Kind of architectures: convolutional networks or recurrent cells; the preset's by default
+    #[arg(long, value_name = "SPACE", value_parser = PossibleValuesParser::new(SpaceKind::NAMES))]
     space: Option<String>,
-    /// Settings to start from: v1, v2, v3 (the paper's) or sample (the default)
+    /// Settings to start from: v1, v2, v3, ptb (the paper's), sample (the default) or cell-sample
+    /// (that of --space cell)
     #[arg(long, value_name = "PRESET", value_parser = PossibleValuesParser::new(PRESETS))]
     preset: Option<String>,
     /// Architectures in all, those of a resumed run counted
@@ -87,10 +88,7 @@ pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failu
 
 /// A new run.
 fn begin(flags: &Flags, output: &Output) -> Result<(), Failure> {
-    if flags.space.as_deref().is_some_and(|space| space != "conv") {
-        let message = "--space: this version searches convolutional networks only; use conv";
-        return Err(Failure::new(Kind::Usage, message));
-    }
+    let kind = flags.space.as_deref().and_then(SpaceKind::named);
     let mut settings = Settings::default();
     settings.set("search.preset", "--preset", flags.preset.clone());
     settings.set("search.samples", "--samples", flags.samples);
@@ -99,7 +97,13 @@ fn begin(flags: &Flags, output: &Output) -> Result<(), Failure> {
     settings.data(&flags.data)?;
     settings.device(&flags.device);
     settings.seed(&flags.seed);
-    let mut config = settings.resolve(&flags.config, DEFAULT_PRESET)?;
+    let preset = config::default_preset(kind.unwrap_or(SpaceKind::Conv));
+    let mut config = settings.resolve(&flags.config, preset)?;
+    check_kind(&config, kind)?;
+    if config.space.kind() == SpaceKind::Cell && flags.dry_run {
+        return dry_run::cells(&config, output);
+    }
+    check_trainable(&config)?;
     let dataset = flags::open_data(&config.data, output)?;
     train::split(&dataset, &config.train)?;
     // Opened before anything is written: a run that cannot begin leaves no directory.
@@ -114,6 +118,35 @@ fn begin(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let directory = RunDirectory::create(flags.out.clone(), &config)?;
     output.note(&format!("run: {}", directory.path.display()));
     go_on(&config, &dataset, devices, directory, flags, output)
+}
+
+/// That the preset is of the kind that `--space` names.
+fn check_kind(config: &Config, kind: Option<SpaceKind>) -> Result<(), Failure> {
+    match kind {
+        Some(kind) if kind != config.space.kind() => {
+            let message = format!(
+                "--space {}: the preset `{}` is one of --space {}; give --preset {}",
+                kind.name(),
+                config.search.preset,
+                config.space.kind().name(),
+                kind.presets().join(" or ")
+            );
+            Err(Failure::new(Kind::Usage, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// That this version can train what the search would find.
+fn check_trainable(config: &Config) -> Result<(), Failure> {
+    match config.space.kind() {
+        SpaceKind::Conv => Ok(()),
+        SpaceKind::Cell => {
+            let message = "this version cannot train recurrent cells yet; --dry-run shows what it \
+                           would search, --space conv searches convolutional networks";
+            Err(Failure::new(Kind::Usage, message))
+        }
+    }
 }
 
 /// A run that was stopped.
@@ -152,6 +185,7 @@ fn resume(
         );
         return Err(Failure::new(Kind::Usage, message));
     }
+    check_trainable(&config)?;
     let dataset = flags::open_data(&config.data, output)?;
     train::split(&dataset, &config.train)?;
     directory.check_same(&config, &dataset)?;
@@ -247,7 +281,7 @@ fn session(config: &Config, dataset: &Dataset, device: String) -> Run {
     }
 }
 
-fn strategy<'d>(config: &Config, space: &ConvSpace, device: &'d dyn Device) -> Strategy<'d> {
+fn strategy<'d>(config: &Config, space: &Space, device: &'d dyn Device) -> Strategy<'d> {
     let seed = config.search.seed;
     match config.search.strategy {
         StrategyKind::Random => Strategy::Random { seed },
@@ -280,8 +314,8 @@ fn evaluator(
     })?)
 }
 
-fn space(config: &Config) -> Result<ConvSpace, Failure> {
-    ConvSpace::new(&config.space).map_err(|error| Failure::from_error(Kind::Config, &error))
+fn space(config: &Config) -> Result<Space, Failure> {
+    Space::new(&config.space).map_err(|error| Failure::from_error(Kind::Config, &error))
 }
 
 /// A flag that Ctrl-C and SIGTERM set; a second one ends the program at once.

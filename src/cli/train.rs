@@ -15,6 +15,7 @@ use crate::data::Augment;
 use crate::device;
 use crate::graph::params::Weights;
 use crate::graph::{Graph, Params};
+use crate::space::Architecture;
 use crate::text;
 use crate::train::checkpoint::{self, Metadata, WeightsFile};
 use crate::train::{self, EpochReport, Job, Outcome};
@@ -68,7 +69,10 @@ pub struct Flags {
 /// Runs the command.
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let config = resolve(flags)?;
-    let architecture = flags::read_architecture(&flags.arch)?;
+    let architecture = match flags::read_architecture(&flags.arch)? {
+        Architecture::Conv(network) => network,
+        Architecture::Cell(_) => return Err(Failure::no_cells_yet("train", &flags.arch)),
+    };
     if let Some(path) = &flags.save {
         flags::check_writable("--save", path)?;
     }

@@ -7,7 +7,7 @@ use super::Config;
 use crate::controller::ControllerError;
 use crate::data::MIN_LIMIT;
 use crate::device::{DeviceError, Request, names};
-use crate::space::{ConvSpace, SpaceError};
+use crate::space::{Space, SpaceError};
 
 /// A setting and the rule that it breaks.
 type Broken = (String, String);
@@ -93,7 +93,7 @@ impl Config {
                 format!("is {value}; give {rule}"),
             );
         }
-        match ConvSpace::new(space) {
+        match Space::new(space) {
             Err(SpaceError::Config { key, rule }) => broken(&format!("space.{key}"), rule),
             Err(other) => broken("space", other.to_string()),
             Ok(_) => Ok(()),

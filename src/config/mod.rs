@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::controller::ControllerConfig;
 use crate::data::Augment;
 use crate::device::Convolution;
-use crate::space::SpaceConfig;
+use crate::space::{SpaceConfig, SpaceKind};
 use crate::text;
 use crate::train::TrainConfig;
 
@@ -27,10 +27,18 @@ pub const FILE_NAME: &str = "config.toml";
 /// The preset without a flag or a file that names another.
 pub const DEFAULT_PRESET: &str = "sample";
 
-/// All settings of a run.
+/// The same for a kind of space.
+pub fn default_preset(kind: SpaceKind) -> &'static str {
+    match kind {
+        SpaceKind::Conv => DEFAULT_PRESET,
+        SpaceKind::Cell => "cell-sample",
+    }
+}
+
+/// All settings of a run. A file is read as settings of one kind of space, `S`, which its preset names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct Config<S = SpaceConfig> {
     /// How many architectures, from where.
     pub search: SearchConfig,
     /// What children are trained on.
@@ -42,7 +50,7 @@ pub struct Config {
     /// How the controller learns.
     pub controller: ControllerConfig,
     /// Which architectures there are.
-    pub space: SpaceConfig,
+    pub space: S,
 }
 
 /// How many architectures, from where.
@@ -102,7 +110,8 @@ pub struct DeviceConfig {
 }
 
 impl Config {
-    /// The settings of a preset: the paper's `v1`, `v2` and `v3`, or the small `sample`.
+    /// The settings of a preset: the paper's `v1`, `v2`, `v3` and `ptb`, or the small `sample` and
+    /// `cell-sample`.
     pub fn preset(name: &str) -> Option<Config> {
         let paper = TrainConfig {
             // paper P6.5
@@ -121,18 +130,28 @@ impl Config {
             batch: 32,
             ..paper.clone()
         };
-        let (samples, train) = match name {
-            "sample" => (48, sample),
-            // paper P5.5
-            _ => (12_800, paper),
+        let cell = TrainConfig {
+            epochs: 35,
+            batch: 20,
+            learning_rate: 1.0,
+            momentum: 0.0,
+            weight_decay: 0.0,
+            ..paper.clone()
+        };
+        let (samples, children_per_update, train) = match name {
+            "sample" => (48, 8, sample),
+            // An update takes 10 gradients of one child each: for Adam the same as their mean.
+            "ptb" => (15_000, 10, cell),
+            "cell-sample" => (48, 8, TrainConfig { epochs: 1, ..cell }),
+            // paper P5.3, P5.5
+            _ => (12_800, 8, paper),
         };
         Some(Config {
             search: SearchConfig {
                 preset: name.to_owned(),
                 strategy: StrategyKind::Policy,
                 samples,
-                // paper P5.3
-                children_per_update: 8,
+                children_per_update,
                 seed: 0,
             },
             data: DataConfig::default(),

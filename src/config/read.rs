@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
 use super::Config;
-use crate::space::PRESETS;
+use crate::space::{CellSpaceConfig, ConvSpaceConfig, PRESETS, SpaceConfig, SpaceKind};
 use crate::text;
 
 /// A setting from the command line or the environment.
@@ -83,6 +83,7 @@ impl Config {
             let what = format!("`search.preset` must be one of {}", PRESETS.join(", "));
             wrong("search.preset", what)
         })?;
+        let kind = preset.space.kind();
         let mut table = Table::try_from(preset).expect("settings are a table");
         lay_over(&mut table, given);
         for Setting { key, value, .. } in settings {
@@ -94,7 +95,15 @@ impl Config {
                 section.insert(name.to_owned(), value.clone());
             }
         }
-        let config: Config = table.try_into().map_err(|error| {
+        let read = match kind {
+            SpaceKind::Conv => table
+                .try_into()
+                .map(Config::<ConvSpaceConfig>::of_any_space),
+            SpaceKind::Cell => table
+                .try_into()
+                .map(Config::<CellSpaceConfig>::of_any_space),
+        };
+        let config = read.map_err(|error| {
             let (key, what) = explain(&error);
             wrong(&key, what)
         })?;
@@ -102,6 +111,19 @@ impl Config {
             .check()
             .map_err(|(key, rule)| wrong(&key, format!("`{key}` {rule}")))?;
         Ok(config)
+    }
+}
+
+impl<S: Into<SpaceConfig>> Config<S> {
+    fn of_any_space(self) -> Config {
+        Config {
+            search: self.search,
+            data: self.data,
+            device: self.device,
+            train: self.train,
+            controller: self.controller,
+            space: self.space.into(),
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use std::ops::Range;
 use crate::device::Device;
 use crate::device::cuda::policy::CudaPolicy;
 use crate::rng::{Purpose, Rng};
-use crate::space::{ConvSpace, Token};
+use crate::space::{Space, Token};
 use crate::text;
 use adam::Adam;
 use reinforce::Baseline;
@@ -71,15 +71,19 @@ pub struct ControllerError {
 }
 
 impl ControllerConfig {
-    /// The settings that go with a preset of the space. `sample` has a few hundred samples to learn
-    /// from: a higher learning rate, and initial weights that let the policy tell layers apart from
+    /// The settings that go with a preset of the space. `sample` and `cell-sample` have a few hundred
+    /// samples to learn from: a higher learning rate, and initial weights that let the policy tell layers apart from
     /// the start (within the paper's ±0.08 the state hardly moves, and what is learned first is the
     /// same for every layer; docs/results/2026-11-24-rigged has the figures).
     pub fn preset(name: &str) -> Option<Self> {
         let paper = ControllerConfig::default();
         match name {
             "v1" | "v2" | "v3" => Some(paper),
-            "sample" => Some(ControllerConfig {
+            "ptb" => Some(ControllerConfig {
+                learning_rate: 0.0005,
+                ..paper
+            }),
+            "sample" | "cell-sample" => Some(ControllerConfig {
                 learning_rate: 0.02,
                 init_range: 0.5,
                 ..paper
@@ -146,8 +150,8 @@ pub struct Controller<'d> {
 
 impl<'d> Controller<'d> {
     /// A controller that has learned nothing yet; `config` passed [`ControllerConfig::check`].
-    pub fn new(space: ConvSpace, config: &ControllerConfig, seed: u64) -> Self {
-        let policy = Policy::new(space, config.hidden, config.init_range, seed);
+    pub fn new(space: impl Into<Space>, config: &ControllerConfig, seed: u64) -> Self {
+        let policy = Policy::new(space.into(), config.hidden, config.init_range, seed);
         Controller {
             adam: Adam::new(policy.weights.len()),
             policy,
@@ -204,7 +208,7 @@ impl<'d> Controller<'d> {
     /// The logarithm of the probability with which the policy samples these tokens.
     ///
     /// # Panics
-    /// If they are not the tokens of an architecture of the space; [`ConvSpace::decode`] tells.
+    /// If they are not the tokens of an architecture of the space; [`Space::decode`] tells.
     pub fn log_probability(&self, tokens: &[Token]) -> f64 {
         self.policy.evaluate(tokens).0
     }

@@ -6,7 +6,7 @@ use super::attention;
 use super::lstm::{self, LstmStep};
 use super::products::{add, add_product, add_product_bwd_data, add_product_bwd_weights};
 use super::weights::Layout;
-use crate::space::{ConvSpace, Decision, Token};
+use crate::space::{Decision, Space, Token};
 
 /// A distribution over the architectures of a space.
 ///
@@ -20,7 +20,7 @@ pub struct Policy {
     pub weights: Vec<f64>,
     pub(super) layout: Layout,
     pub(super) hidden: usize,
-    space: ConvSpace,
+    space: Space,
 }
 
 /// What of a sequence of tokens is to be increased, each a sum over its decisions.
@@ -74,7 +74,7 @@ struct Drawn {
 
 impl Policy {
     /// A policy with initial weights uniform in ±`range`.
-    pub(super) fn new(space: ConvSpace, hidden: usize, range: f64, seed: u64) -> Self {
+    pub(super) fn new(space: Space, hidden: usize, range: f64, seed: u64) -> Self {
         let layout = Layout::new(hidden, &space.decisions().kinds);
         Policy {
             weights: layout.initial(seed, range),
@@ -85,7 +85,7 @@ impl Policy {
     }
 
     /// The space whose decisions it makes.
-    pub fn space(&self) -> &ConvSpace {
+    pub fn space(&self) -> &Space {
         &self.space
     }
 
@@ -104,7 +104,7 @@ impl Policy {
     /// distributions that they were drawn from.
     ///
     /// # Panics
-    /// If they are not the tokens of an architecture of the space; [`ConvSpace::decode`] tells.
+    /// If they are not the tokens of an architecture of the space; [`Space::decode`] tells.
     pub fn evaluate(&self, tokens: &[Token]) -> (f64, f64) {
         let trace = self.replay(tokens);
         (trace.log_probability, trace.entropy)
@@ -121,7 +121,9 @@ impl Policy {
     fn replay(&self, tokens: &[Token]) -> Trace {
         let depth = self.space.decisions().depth_of_tokens(tokens);
         let mut rest = tokens.iter();
-        let trace = self.trace(depth, |_| *rest.next().expect("tokens end with an anchor"));
+        let trace = self.trace(depth, |_| {
+            *rest.next().expect("tokens end with their last decision")
+        });
         assert!(rest.next().is_none(), "tokens end with their last layer");
         trace
     }

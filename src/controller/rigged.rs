@@ -4,7 +4,7 @@
 
 use super::{Controller, ControllerConfig, Scored};
 use crate::rng::{Purpose, Rng};
-use crate::space::{ConvSpace, Token};
+use crate::space::{Space, Token};
 
 /// Deviation of the noise on a reward.
 pub const NOISE: f64 = 0.03;
@@ -12,14 +12,14 @@ pub const NOISE: f64 = 0.03;
 /// A planted architecture; the reward is the share of its decisions that a sample repeats.
 #[derive(Clone, Debug)]
 pub struct Rigged {
-    space: ConvSpace,
+    space: Space,
     seed: u64,
     planted: Vec<Token>,
 }
 
 impl Rigged {
     /// The problem of a seed, in a space whose architectures all have as many tokens.
-    pub fn new(space: &ConvSpace, seed: u64) -> Self {
+    pub fn new(space: &Space, seed: u64) -> Self {
         let mut rng = Rng::new(seed, Purpose::Test, 0);
         Rigged {
             space: space.clone(),

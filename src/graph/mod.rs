@@ -5,7 +5,7 @@
 //! and right to the largest. [`Graph::new`] is the one place that refuses a shape.
 
 use crate::shape;
-use crate::space::{Architecture, LayerOp};
+use crate::space::{ConvArchitecture, LayerOp};
 
 pub mod cost;
 pub mod memory;
@@ -166,7 +166,7 @@ impl Graph {
     /// # Errors
     /// Where a pooling window is larger than its input, or a layer or the classifier reads more than
     /// [`MAX_CHANNELS`] or [`MAX_TENSORS`].
-    pub fn new(architecture: &Architecture, classes: usize) -> Result<Graph, GraphError> {
+    pub fn new(architecture: &ConvArchitecture, classes: usize) -> Result<Graph, GraphError> {
         let image = Shape::new(IMAGE_CHANNELS, IMAGE_SIZE, IMAGE_SIZE);
         let mut layers = vec![Layer {
             op: None,
@@ -271,18 +271,18 @@ mod tests {
     };
 
     /// A layer of `first`, then `n` of `op`, each reading all layers and the image.
-    fn dense(first: LayerOp, op: LayerOp, n: usize) -> Architecture {
+    fn dense(first: LayerOp, op: LayerOp, n: usize) -> ConvArchitecture {
         let layer = |number| Layer {
             op: if number == 1 { first } else { op },
             inputs: (0..number).collect(),
         };
-        Architecture {
+        ConvArchitecture {
             layers: (1..=n + 1).map(layer).collect(),
             learning_rate: None,
         }
     }
 
-    fn refusal(architecture: &Architecture) -> (String, usize, usize) {
+    fn refusal(architecture: &ConvArchitecture) -> (String, usize, usize) {
         match Graph::new(architecture, 10).unwrap_err() {
             GraphError::Channels {
                 reader,

@@ -5,7 +5,7 @@
 //! l leaves of a cell, k inputs of a layer. All buffers hold plain values in row order.
 
 use super::step::{BufferId, Span};
-use crate::space::{Activation, Combination};
+use crate::space::cell::{Activation, Combination};
 
 /// Where an instruction takes an operand from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What people and programs are shown of a search: read from its facts, never from the search; and
 //! of what a child's training must cost.
 
+pub mod cell;
 pub mod notation;
 pub mod roofline;
 pub mod table;

@@ -1,10 +1,36 @@
 //! An architecture in a line that a person can read; nothing reads it back.
 
-use crate::space::{Architecture, Layer, LayerOp};
+use crate::space::cell::{Operation, Tree};
+use crate::space::{Architecture, CellArchitecture, ConvArchitecture, Layer, LayerOp};
+
+/// An architecture of either kind.
+pub fn line(architecture: &Architecture) -> String {
+    match architecture {
+        Architecture::Conv(network) => layers(network),
+        Architecture::Cell(CellArchitecture::Tree(tree)) => nodes(tree),
+        Architecture::Cell(CellArchitecture::Lstm) => "lstm".to_owned(),
+    }
+}
+
+/// Nodes in order, as in `add-tanh mult-relu mult-sigmoid inject=add-relu c=1 into=0`.
+fn nodes(tree: &Tree) -> String {
+    let operation = |&(combination, activation): &Operation| {
+        format!(
+            "{}-{}",
+            combination.name().trim_start_matches("elem_"),
+            activation.name()
+        )
+    };
+    let mut words: Vec<String> = tree.nodes.iter().map(operation).collect();
+    words.push(format!("inject={}", operation(&tree.inject)));
+    words.push(format!("c={}", tree.state_from));
+    words.push(format!("into={}", tree.inject_into));
+    words.join(" ")
+}
 
 /// Layers in order, as in `3x3x24/2 5x1x8 3x3x16(1,2)`: filter height x width x number, `/` the
 /// stride where it is not 1, in brackets the inputs where they are not the layer before alone.
-pub fn line(architecture: &Architecture) -> String {
+fn layers(architecture: &ConvArchitecture) -> String {
     let layers = architecture
         .layers
         .iter()
@@ -72,6 +98,11 @@ mod tests {
         assert_eq!(
             line(&architecture),
             "3x5x24/2 1x1x8/1x2 max2x2/2(1,2) avg3x2(0) lcn bn(2) lr=0.05"
+        );
+        let worked = include_str!("../../examples/cell-worked.json");
+        assert_eq!(
+            line(&Architecture::from_json(worked).unwrap()),
+            "add-tanh mult-relu mult-sigmoid inject=add-relu c=1 into=0"
         );
     }
 }

@@ -7,8 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use crate::graph::Params;
 use crate::graph::params::Weights;
-use crate::graph::{Graph, Params};
 use crate::search::evaluator::Status;
 use crate::search::history::History;
 use crate::train::checkpoint::{self, Metadata};
@@ -50,8 +50,15 @@ impl BestWeights {
         })
     }
 
-    /// Keeps the weights of a child if it is among the best so far.
-    pub fn offer(&self, sample: u64, reward: f64, weights: &Weights, metadata: &Metadata) {
+    /// Keeps the weights of a child, laid out by `params`, if it is among the best so far.
+    pub fn offer(
+        &self,
+        sample: u64,
+        reward: f64,
+        params: &Params,
+        weights: &Weights,
+        metadata: &Metadata,
+    ) {
         let mut best = self
             .best
             .lock()
@@ -61,19 +68,11 @@ impl BestWeights {
         let n_kept = KEPT.min(best.len());
         let dropped = best.split_off(n_kept);
         if !dropped.contains(&(reward, sample)) {
-            self.save(sample, weights, metadata);
+            let saved = checkpoint::save(&self.path(sample), params, weights, metadata);
+            self.warn(sample, saved);
         }
         for (_, dropped) in dropped.iter().filter(|(_, dropped)| *dropped != sample) {
             self.warn(*dropped, fs::remove_file(self.path(*dropped)));
-        }
-    }
-
-    fn save(&self, sample: u64, weights: &Weights, metadata: &Metadata) {
-        let classes = metadata.classes.len();
-        if let Ok(graph) = Graph::new(&metadata.architecture, classes) {
-            let path = self.path(sample);
-            let saved = checkpoint::save(&path, &Params::new(&graph), weights, metadata);
-            self.warn(sample, saved);
         }
     }
 

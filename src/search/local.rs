@@ -22,6 +22,7 @@ use crate::search::best_weights::BestWeights;
 use crate::search::entry::Timing;
 use crate::search::evaluator::{Evaluator, Job, News, Outcome, Status};
 use crate::search::pool::{Place, Pool, Share};
+use crate::space::{Architecture, ConvArchitecture};
 use crate::train::checkpoint::Metadata;
 use crate::train::{self, TrainConfig, TrainError};
 
@@ -76,6 +77,7 @@ pub struct Local {
 /// A child that fits.
 struct Planned {
     job: Job,
+    network: ConvArchitecture,
     graph: Graph,
     parameters: u64,
     /// GPUs that were lost while they trained it.
@@ -128,7 +130,14 @@ impl Local {
     fn plan(&self, job: Job) -> Result<Planned, Box<Outcome>> {
         let settings = &self.settings;
         let n_classes = settings.dataset.classes().len();
-        let graph = Graph::new(&job.architecture, n_classes)
+        let network = match &job.architecture {
+            Architecture::Conv(network) => network.clone(),
+            Architecture::Cell(_) => {
+                let message = "this version cannot train recurrent cells yet".to_owned();
+                return Err(Box::new(failed(&job, Status::Crash, message)));
+            }
+        };
+        let graph = Graph::new(&network, n_classes)
             .map_err(|error| Box::new(failed(&job, Status::Invalid, error.to_string())))?;
         let memory = settings.plan_bytes(&graph, &*self.planner);
         let parameters = Costs::new(&graph).parameters();
@@ -144,6 +153,7 @@ impl Local {
         }
         Ok(Planned {
             job,
+            network,
             graph,
             parameters,
             n_lost: 0,
@@ -259,7 +269,7 @@ impl Settings {
         let child = train::Job {
             device,
             dataset: &self.dataset,
-            architecture: &planned.job.architecture,
+            architecture: &planned.network,
             config: &self.train,
             learning_rate: None,
             seed: self.seed,
@@ -275,7 +285,8 @@ impl Settings {
                 if let (Some(best), Status::Ok) = (&self.best_weights, outcome.status) {
                     let reward = train::reward(&outcome.accuracies);
                     let metadata = Metadata::new(&child, &trained);
-                    best.offer(sample, reward, &trained.weights, &metadata);
+                    let params = Params::new(&planned.graph);
+                    best.offer(sample, reward, &params, &trained.weights, &metadata);
                 }
                 outcome
             }

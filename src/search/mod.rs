@@ -22,7 +22,7 @@ use crate::search::entry::{Child, Entry, Timing, Update};
 use crate::search::evaluator::{Evaluator, Job, News, Outcome, Status};
 use crate::search::history::History;
 use crate::search::journal::{Journal, JournalError};
-use crate::space::{Architecture, ConvSpace, SpaceError, Token};
+use crate::space::{Architecture, Space, SpaceError, Token};
 use crate::train;
 
 /// How long the loop waits for news before it looks at the stop flag again.
@@ -42,7 +42,7 @@ pub enum Strategy<'a> {
 /// A search, ready to run or to go on.
 pub struct Search<'a> {
     /// The space to search.
-    pub space: &'a ConvSpace,
+    pub space: &'a Space,
     /// Where architectures come from, as it was before the first sample.
     pub strategy: Strategy<'a>,
     /// Total number of samples, those of earlier sessions counted.

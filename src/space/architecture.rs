@@ -1,141 +1,98 @@
-//! What an architecture is: layers, what each reads, and the limits that every architecture keeps.
-//!
-//! What depends on sizes of images (a pooling window larger than its input) is found later, by
-//! shape inference.
+//! What an architecture is, of whichever kind, and its JSON.
 
-use std::ops::RangeInclusive;
+use serde::Serialize;
 
-use serde::{Deserialize, Serialize};
+use super::cell::{self, CellArchitecture};
+use super::config::SpaceKind;
+use super::conv::{self, ConvArchitecture};
+use super::fields::{EXAMPLE, Fields, TOP, rule};
+use super::json::Json;
 
-/// Layers of an architecture, pools and normalisations counted.
-pub const LAYERS: RangeInclusive<usize> = 1..=256;
-/// Sides of a filter, which are odd.
-pub const FILTER_SIDE: RangeInclusive<usize> = 1..=15;
-/// Filters of a convolution.
-pub const FILTERS: RangeInclusive<usize> = 1..=4096;
-/// Strides of a convolution or a pool.
-pub const STRIDE: RangeInclusive<usize> = 1..=8;
-/// Sides of a pooling window: twice the side of an image, which no window that fits can reach.
-pub const POOL_SIDE: RangeInclusive<usize> = 1..=64;
-
-/// A convolutional network as the search sees it: no weights, no sizes of images.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Architecture {
-    /// Layers in order; the first is layer 1, because 0 names the image.
-    pub layers: Vec<Layer>,
-    /// The initial learning rate it is to be trained with, where it has one of its own.
-    pub learning_rate: Option<f64>,
-}
-
-/// One layer: what it does and to what.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layer {
-    /// What the layer computes.
-    pub op: LayerOp,
-    /// Layers read, strictly ascending, each before this one; 0 is the image. `[0]` where the
-    /// layer has no other input, so never empty.
-    pub inputs: Vec<usize>,
-}
-
-/// What a layer computes. Pairs are [height, width].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LayerOp {
-    /// Convolution, batch normalisation, ReLU.
-    Conv {
-        /// Sides of a filter, both odd.
-        filter: [usize; 2],
-        /// Number of filters, which is the number of output channels.
-        filters: usize,
-        /// Steps between outputs.
-        stride: [usize; 2],
-    },
-    /// The largest value of each window.
-    MaxPool {
-        /// Sides of the window.
-        pool: [usize; 2],
-        /// Steps between windows.
-        stride: [usize; 2],
-    },
-    /// The mean of each window.
-    AvgPool {
-        /// Sides of the window.
-        pool: [usize; 2],
-        /// Steps between windows.
-        stride: [usize; 2],
-    },
-    /// Local contrast normalisation.
-    Lcn,
-    /// Batch normalisation with scale and shift, no ReLU.
-    BatchNorm,
-}
-
-/// The type of a layer, which is its operation without the numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LayerType {
-    /// Convolution, batch normalisation, ReLU.
-    Conv,
-    /// Max pooling.
-    MaxPool,
-    /// Average pooling.
-    AvgPool,
-    /// Local contrast normalisation.
-    Lcn,
-    /// Batch normalisation alone.
-    BatchNorm,
-}
-
-impl LayerType {
-    /// Every type there is.
-    pub const ALL: [LayerType; 5] = [
-        LayerType::Conv,
-        LayerType::MaxPool,
-        LayerType::AvgPool,
-        LayerType::Lcn,
-        LayerType::BatchNorm,
-    ];
-
-    /// Its name in files.
-    pub fn name(&self) -> &'static str {
-        match self {
-            LayerType::Conv => "conv",
-            LayerType::MaxPool => "max_pool",
-            LayerType::AvgPool => "avg_pool",
-            LayerType::Lcn => "lcn",
-            LayerType::BatchNorm => "batch_norm",
-        }
-    }
-}
-
-impl LayerOp {
-    /// The operation without its numbers.
-    pub fn layer_type(&self) -> LayerType {
-        match self {
-            LayerOp::Conv { .. } => LayerType::Conv,
-            LayerOp::MaxPool { .. } => LayerType::MaxPool,
-            LayerOp::AvgPool { .. } => LayerType::AvgPool,
-            LayerOp::Lcn => LayerType::Lcn,
-            LayerOp::BatchNorm => LayerType::BatchNorm,
-        }
-    }
-
-    /// The name of its type in files.
-    pub fn type_name(&self) -> &'static str {
-        self.layer_type().name()
-    }
+/// A child as the search sees it: no weights, no sizes of images or of hidden states.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Architecture {
+    /// A convolutional network, which tells images apart.
+    Conv(ConvArchitecture),
+    /// A recurrent cell, which models language.
+    Cell(CellArchitecture),
 }
 
 impl Architecture {
-    /// Layers that no layer reads, ascending: together they are the classifier's input.
-    pub fn unread(&self) -> Vec<usize> {
-        let mut read = vec![false; self.layers.len() + 1];
-        for &input in self.layers.iter().flat_map(|layer| &layer.inputs) {
-            read[input] = true;
+    /// Reads an architecture. Keys may stand in any order; whatever the format does not name is
+    /// refused.
+    pub fn from_json(text: &str) -> Result<Self, ArchitectureError> {
+        let json = serde_json::from_str(text).map_err(|error| not_json(text, &error))?;
+        let mut top = Fields::new(TOP.to_owned(), json)?;
+        match top.require("space", "write \"space\":\"conv\" or \"space\":\"cell\"")? {
+            Json::Text(space) if space == "conv" => conv::read(top).map(Architecture::Conv),
+            Json::Text(space) if space == "cell" => cell::read(top).map(Architecture::Cell),
+            other => Err(rule(
+                TOP,
+                format!("`space` must be \"conv\" or \"cell\", not {other}"),
+            )),
         }
-        (1..=self.layers.len())
-            .filter(|&layer| !read[layer])
-            .collect()
     }
+
+    /// The canonical text: keys in a fixed order, defaults left out, no spaces. Two architectures
+    /// are the same when their canonical texts are.
+    pub fn to_json(&self) -> String {
+        canonical(self)
+    }
+
+    /// The kind of space that it is of.
+    pub fn kind(&self) -> SpaceKind {
+        match self {
+            Architecture::Conv(_) => SpaceKind::Conv,
+            Architecture::Cell(_) => SpaceKind::Cell,
+        }
+    }
+
+    /// The convolutional network that it is.
+    ///
+    /// # Errors
+    /// [`ArchitectureError::Cell`] where it is none.
+    pub fn into_conv(self) -> Result<ConvArchitecture, ArchitectureError> {
+        match self {
+            Architecture::Conv(network) => Ok(network),
+            Architecture::Cell(_) => Err(ArchitectureError::Cell),
+        }
+    }
+}
+
+impl ConvArchitecture {
+    /// As [`Architecture::from_json`], of this kind alone.
+    pub fn from_json(text: &str) -> Result<Self, ArchitectureError> {
+        Architecture::from_json(text)?.into_conv()
+    }
+
+    /// As [`Architecture::to_json`].
+    pub fn to_json(&self) -> String {
+        canonical(self)
+    }
+}
+
+impl CellArchitecture {
+    /// As [`Architecture::to_json`].
+    pub fn to_json(&self) -> String {
+        canonical(self)
+    }
+}
+
+impl From<ConvArchitecture> for Architecture {
+    fn from(network: ConvArchitecture) -> Self {
+        Architecture::Conv(network)
+    }
+}
+
+impl From<CellArchitecture> for Architecture {
+    fn from(cell: CellArchitecture) -> Self {
+        Architecture::Cell(cell)
+    }
+}
+
+fn canonical(architecture: &impl Serialize) -> String {
+    serde_json::to_string(architecture).expect("an architecture holds nothing that JSON cannot")
 }
 
 /// Why a text is not an architecture.
@@ -158,10 +115,10 @@ pub enum ArchitectureError {
         /// A small architecture, to copy from.
         example: &'static str,
     },
-    /// The architecture is a recurrent cell.
+    /// A recurrent cell where only a convolutional network will do.
     #[error(
-        "the architecture is a recurrent cell (`\"space\":\"cell\"`), which this version cannot \
-         read yet; give one with `\"space\":\"conv\"`"
+        "the architecture is a recurrent cell (`\"space\":\"cell\"`); here it must be a \
+         convolutional network, with `\"space\":\"conv\"`"
     )]
     Cell,
     /// The text is JSON but breaks a rule of architectures.
@@ -172,4 +129,26 @@ pub enum ArchitectureError {
         /// The key, the rule it breaks and what to write instead.
         rule: String,
     },
+}
+
+fn not_json(text: &str, error: &serde_json::Error) -> ArchitectureError {
+    let (line, column) = (error.line(), error.column());
+    let message = error.to_string();
+    let reason = match message.split_once(" at line ") {
+        _ if text.trim().is_empty() => "the text is empty",
+        _ if error.is_eof() => "the text is cut short",
+        Some(("recursion limit exceeded", _)) => "lists or objects are nested too deeply",
+        Some((reason, _)) => reason,
+        None => &message,
+    };
+    let line_text = text.split('\n').nth(line.saturating_sub(1)).unwrap_or("");
+    let end = column.min(line_text.len());
+    let bytes = &line_text.as_bytes()[end.saturating_sub(24)..end];
+    ArchitectureError::NotJson {
+        reason: reason.to_owned(),
+        line,
+        column,
+        before: String::from_utf8_lossy(bytes).trim().to_owned(),
+        example: EXAMPLE,
+    }
 }

@@ -42,11 +42,22 @@ impl Decision {
 /// A place in a sequence of decisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
-    /// The kind of choice, or `None` for an anchor.
-    pub kind: Option<usize>,
+    /// What happens here.
+    pub step: Step,
     /// Place in [`Decisions::next`] of what follows token 0; the other tokens of a choice come
-    /// after it.
+    /// after it. Nothing follows an end.
     pub next: usize,
+}
+
+/// What happens at a place in a sequence of decisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A choice of this kind, an index into the kinds.
+    Choice(usize),
+    /// The end of a layer, which decides what it reads and may have layers after it.
+    Anchor,
+    /// The end of all, which decides nothing: where there are no layers, all stands in the first.
+    End,
 }
 
 /// The decisions of a space, in whatever order its tokens lead to.
@@ -79,11 +90,20 @@ impl Decisions {
         }
     }
 
+    /// Adds an end.
+    pub(super) fn add_end(&mut self) -> usize {
+        self.states.push(State {
+            step: Step::End,
+            next: self.next.len(),
+        });
+        self.states.len() - 1
+    }
+
     /// Adds an anchor, which is followed by itself until [`Decisions::follow`] says more.
     pub(super) fn add_anchor(&mut self) -> usize {
         let anchor = self.states.len();
         self.states.push(State {
-            kind: None,
+            step: Step::Anchor,
             next: self.next.len(),
         });
         self.next.push(anchor);
@@ -100,7 +120,7 @@ impl Decisions {
     pub(super) fn add_choice(&mut self, kind: usize, next: &[usize]) -> usize {
         debug_assert_eq!(next.len(), self.kinds[kind].n_choices);
         self.states.push(State {
-            kind: Some(kind),
+            step: Step::Choice(kind),
             next: self.next.len(),
         });
         self.next.extend(next);
@@ -144,7 +164,7 @@ impl Decisions {
         tokens
     }
 
-    /// Layers that these tokens decide.
+    /// Layers that these tokens decide; 1 where there are none but an end.
     ///
     /// # Panics
     /// If they are not the tokens of an architecture; decoding them tells.
@@ -152,7 +172,10 @@ impl Decisions {
         let mut walk = self.walk(usize::MAX);
         let mut rest = tokens;
         loop {
-            let decision = walk.decision().expect("a walk without a depth has no end");
+            let Some(decision) = walk.decision() else {
+                assert!(rest.is_empty(), "tokens end with their last decision");
+                return walk.layer;
+            };
             let (taken, left) = rest.split_at(decision.n_tokens());
             walk.take(taken);
             rest = left;
@@ -166,11 +189,15 @@ impl Decisions {
     pub fn most_steps(&self) -> usize {
         // Of each state to the end of its layer; what follows a choice was added before it.
         let mut steps: Vec<usize> = Vec::with_capacity(self.states.len());
-        for &State { kind, next } in &self.states {
-            let n_choices = kind.map_or(0, |kind| self.kinds[kind].n_choices);
+        for &State { step, next } in &self.states {
+            let (own, n_choices) = match step {
+                Step::Choice(kind) => (1, self.kinds[kind].n_choices),
+                Step::Anchor => (1, 0),
+                Step::End => (0, 0),
+            };
             let following = &self.next[next..next + n_choices];
             let longest = following.iter().map(|&state| steps[state]).max();
-            steps.push(1 + longest.unwrap_or(0));
+            steps.push(own + longest.unwrap_or(0));
         }
         self.max_depth * steps.into_iter().max().unwrap_or(0)
     }
@@ -193,13 +220,22 @@ impl Walk<'_> {
         if self.layer > self.depth {
             return None;
         }
-        Some(match self.decisions.states[self.state].kind {
-            Some(kind) => Decision::Choice { kind },
-            None if self.decisions.has_anchors => Decision::Anchor {
+        match self.decisions.states[self.state].step {
+            Step::Choice(kind) => Some(Decision::Choice { kind }),
+            Step::Anchor if self.decisions.has_anchors => Some(Decision::Anchor {
                 n_candidates: self.layer - 1,
-            },
-            None => Decision::Anchor { n_candidates: 0 },
-        })
+            }),
+            Step::Anchor => Some(Decision::Anchor { n_candidates: 0 }),
+            Step::End => None,
+        }
+    }
+
+    /// The kind of the choice to be made now, where it is one.
+    pub(super) fn choice(&self) -> Option<&Kind> {
+        match self.decision()? {
+            Decision::Choice { kind } => Some(&self.decisions.kinds[kind]),
+            Decision::Anchor { .. } => None,
+        }
     }
 
     /// Takes the tokens of the decision: one for a choice, a bit for each candidate of an anchor.

@@ -43,7 +43,7 @@ impl Metadata {
     pub fn new(job: &Job, outcome: &Outcome) -> Metadata {
         let last = outcome.epochs.last();
         Metadata {
-            architecture: job.architecture.clone(),
+            architecture: job.architecture.clone().into(),
             seed: job.seed,
             split_seed: job.config.split_seed,
             shuffle: job.config.shuffle,

@@ -10,7 +10,7 @@ use crate::device::{Control, Device, DeviceError, Input, List, Results, Session}
 use crate::graph::params::Weights;
 use crate::graph::step::BufferId;
 use crate::graph::{Costs, Graph, GraphError, Options, Params, Plan};
-use crate::space::Architecture;
+use crate::space::ConvArchitecture;
 
 pub mod checkpoint;
 pub mod metrics;
@@ -47,7 +47,7 @@ pub struct Job<'a> {
     /// What it is trained on.
     pub dataset: &'a Dataset,
     /// The child.
-    pub architecture: &'a Architecture,
+    pub architecture: &'a ConvArchitecture,
     /// How.
     pub config: &'a TrainConfig,
     /// Overrides the learning rate of the architecture and of `config`.
@@ -109,7 +109,7 @@ pub struct EvaluationJob<'a> {
     /// Where the records are.
     pub dataset: &'a Dataset,
     /// The child.
-    pub architecture: &'a Architecture,
+    pub architecture: &'a ConvArchitecture,
     /// Its weights.
     pub weights: &'a Weights,
     /// Views that it was trained on.

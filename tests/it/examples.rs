@@ -1,7 +1,7 @@
 //! The shipped architectures state their size, by formulas written here from formats.md alone.
 
 use nas_engine::shape::{conv_output, pool_output};
-use nas_engine::space::{Architecture, ConvSpace, LayerOp, SpaceConfig};
+use nas_engine::space::{ConvArchitecture, ConvSpace, ConvSpaceConfig, LayerOp};
 
 /// What a network on 3x32x32 images with 10 classes costs.
 #[derive(Debug, Default, PartialEq)]
@@ -12,7 +12,7 @@ pub struct Cost {
     pub sizes: Vec<[usize; 2]>,
 }
 
-pub fn cost(architecture: &Architecture) -> Cost {
+pub fn cost(architecture: &ConvArchitecture) -> Cost {
     let mut cost = Cost::default();
     let mut outputs = vec![[3, 32, 32]]; // channels, height, width; 0 is the image
     for layer in &architecture.layers {
@@ -55,17 +55,17 @@ fn joined(outputs: &[[usize; 3]], inputs: &[usize]) -> [usize; 3] {
 }
 
 /// An example file, which must be what its canonical form is but for white space.
-fn example(name: &str) -> Architecture {
+fn example(name: &str) -> ConvArchitecture {
     let path = format!("{}/examples/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(path).unwrap();
-    let architecture = Architecture::from_json(&text).unwrap();
+    let architecture = ConvArchitecture::from_json(&text).unwrap();
     let packed: String = text.split_whitespace().collect();
     assert_eq!(architecture.to_json(), packed, "{name}");
     architecture
 }
 
-fn tokens(preset: &str, architecture: &Architecture) -> Vec<u32> {
-    let space = ConvSpace::new(&SpaceConfig::preset(preset).unwrap()).unwrap();
+fn tokens(preset: &str, architecture: &ConvArchitecture) -> Vec<u32> {
+    let space = ConvSpace::new(&ConvSpaceConfig::preset(preset).unwrap()).unwrap();
     space.encode(architecture).unwrap()
 }
 
@@ -101,7 +101,7 @@ fn the_papers_v1_network_and_its_variants() {
 #[test]
 fn a_drawn_v3_network() {
     let v3 = example("v3");
-    let space = ConvSpace::new(&SpaceConfig::preset("v3").unwrap()).unwrap();
+    let space = ConvSpace::new(&ConvSpaceConfig::preset("v3").unwrap()).unwrap();
     assert_eq!(
         v3.to_json(),
         space.decode(&space.random(1, 0)).unwrap().to_json()

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use nas_engine::config::Config;
+use nas_engine::space::ConvSpaceConfig;
 
 use crate::layering::{Source, sources};
 
@@ -196,8 +197,8 @@ fn the_check_can_fail() {
 #[test]
 fn the_presets_have_the_papers_numbers() {
     let [v1, v2, v3] = ["v1", "v2", "v3"].map(|name| Config::preset(name).unwrap());
-    for config in [&v1, &v2] {
-        let space = &config.space;
+    let spaces = ["v1", "v2", "v3"].map(|name| ConvSpaceConfig::preset(name).unwrap());
+    for space in &spaces[..2] {
         assert_eq!(space.filters, [24, 36, 48, 64]);
         assert_eq!(
             (space.depth, space.depth_step, space.depth_every),
@@ -205,9 +206,10 @@ fn the_presets_have_the_papers_numbers() {
         );
         assert!(space.anchors && !space.blocks && space.first_stride.is_none());
     }
-    for config in [&v1, &v2, &v3] {
-        assert_eq!(config.space.filter_heights, [1, 3, 5, 7]);
-        assert_eq!(config.space.filter_widths, [1, 3, 5, 7]);
+    for (config, space) in [v1, v2, v3].iter().zip(&spaces) {
+        assert_eq!(config.space, space.clone().into());
+        assert_eq!(space.filter_heights, [1, 3, 5, 7]);
+        assert_eq!(space.filter_widths, [1, 3, 5, 7]);
         let controller = &config.controller;
         assert_eq!((controller.hidden, controller.learning_rate), (35, 0.0006));
         let search = &config.search;
@@ -216,10 +218,11 @@ fn the_presets_have_the_papers_numbers() {
         assert_eq!((train.epochs, train.learning_rate), (50, 0.1));
         assert_eq!((train.momentum, train.weight_decay), (0.9, 1e-4));
     }
-    assert_eq!(v1.space.strides, [1]);
-    assert_eq!(v2.space.strides, [1, 2, 3]);
-    assert_eq!(v3.space.filters, [6, 12, 24, 36]);
-    assert!(v3.space.anchors && v3.space.blocks);
-    assert_eq!((v3.space.depth, v3.space.max_depth), (13, 13));
-    assert_eq!(v3.space.pool_after_blocks, [4, 8]);
+    let [v1, v2, v3] = spaces;
+    assert_eq!(v1.strides, [1]);
+    assert_eq!(v2.strides, [1, 2, 3]);
+    assert_eq!(v3.filters, [6, 12, 24, 36]);
+    assert!(v3.anchors && v3.blocks);
+    assert_eq!((v3.depth, v3.max_depth), (13, 13));
+    assert_eq!(v3.pool_after_blocks, [4, 8]);
 }

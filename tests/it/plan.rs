@@ -15,7 +15,7 @@ use nas_engine::graph::plan::Storage;
 use nas_engine::graph::recurrent::Decoder;
 use nas_engine::graph::step::{Content, Conv};
 use nas_engine::graph::{Costs, Graph, Options, Params, Plan, Shape};
-use nas_engine::space::{Architecture, LayerOp};
+use nas_engine::space::{ConvArchitecture, LayerOp};
 
 use random::{Bounds, Drawn, draw, joined};
 
@@ -66,7 +66,7 @@ fn drawn(n: u64, bounds: Bounds) -> impl Iterator<Item = (String, Drawn)> {
     })
 }
 
-fn graph(architecture: &Architecture) -> Graph {
+fn graph(architecture: &ConvArchitecture) -> Graph {
     Graph::new(architecture, CLASSES).expect("the windows drawn fit")
 }
 

@@ -13,7 +13,7 @@ use nas_engine::search::evaluator::{Evaluator, Job, Status, Stub};
 use nas_engine::search::history::History;
 use nas_engine::search::journal::{self, FILE_NAME, Journal};
 use nas_engine::search::{End, Search, SearchError, Strategy};
-use nas_engine::space::{ConvSpace, SpaceConfig};
+use nas_engine::space::{ConvSpaceConfig, Space};
 
 /// A search of a small space that the tests vary.
 pub struct Case {
@@ -42,7 +42,7 @@ impl Case {
         evaluator: &mut dyn Evaluator,
         stop: &AtomicBool,
     ) -> Result<End, SearchError> {
-        let space = ConvSpace::new(&small_space()).unwrap();
+        let space = Space::new(&small_space().into()).unwrap();
         let path = folder.join(FILE_NAME);
         let (journal, history) = if path.exists() {
             let (journal, contents) = Journal::resume(&path)?;
@@ -73,15 +73,15 @@ impl Case {
 }
 
 /// Few architectures, so that repeats are common.
-fn small_space() -> SpaceConfig {
-    SpaceConfig {
+fn small_space() -> ConvSpaceConfig {
+    ConvSpaceConfig {
         filter_heights: vec![1, 3],
         filter_widths: vec![3],
         filters: vec![8, 16],
         strides: vec![1],
         depth: 2,
         max_depth: 2,
-        ..SpaceConfig::preset("sample").unwrap()
+        ..ConvSpaceConfig::preset("sample").unwrap()
     }
 }
 

@@ -1,13 +1,14 @@
 //! The search space: tokens to architectures and back.
 
+pub mod cell;
 mod json;
 mod refusals;
 pub mod size;
 
-use nas_engine::space::{Architecture, ConvSpace, Decision, LayerOp, SpaceConfig, Token};
+use nas_engine::space::{ConvArchitecture, ConvSpace, ConvSpaceConfig, Decision, LayerOp, Token};
 
-pub fn preset(name: &str) -> SpaceConfig {
-    SpaceConfig::preset(name).unwrap()
+pub fn preset(name: &str) -> ConvSpaceConfig {
+    ConvSpaceConfig::preset(name).unwrap()
 }
 
 /// Every preset, and each switch.
@@ -19,28 +20,28 @@ pub fn spaces() -> Vec<(&'static str, ConvSpace)> {
         ("sample", preset("sample")),
         (
             "no anchors",
-            SpaceConfig {
+            ConvSpaceConfig {
                 anchors: false,
                 ..preset("v2")
             },
         ),
         (
             "v3 without anchors",
-            SpaceConfig {
+            ConvSpaceConfig {
                 anchors: false,
                 ..preset("v3")
             },
         ),
         (
             "types",
-            SpaceConfig {
+            ConvSpaceConfig {
                 predict_layer_type: true,
                 ..preset("sample")
             },
         ),
         (
             "everything",
-            SpaceConfig {
+            ConvSpaceConfig {
                 predict_layer_type: true,
                 predict_learning_rate: true,
                 depth: 1,
@@ -51,7 +52,7 @@ pub fn spaces() -> Vec<(&'static str, ConvSpace)> {
         ),
         (
             "v3 and rates",
-            SpaceConfig {
+            ConvSpaceConfig {
                 predict_learning_rate: true,
                 ..preset("v3")
             },
@@ -66,12 +67,12 @@ pub fn spaces() -> Vec<(&'static str, ConvSpace)> {
 // paper P1.1, P1.2, P1.3, P1.6, P2.5, P3.1, P3.6, P3.7
 #[test]
 fn tokens_mean_what_the_format_says() {
-    let types = SpaceConfig {
+    let types = ConvSpaceConfig {
         predict_layer_type: true,
         predict_learning_rate: true,
         ..preset("v2")
     };
-    let cases: [(SpaceConfig, &[Token], &str, &str); 4] = [
+    let cases: [(ConvSpaceConfig, &[Token], &str, &str); 4] = [
         (
             preset("sample"),
             &[
@@ -94,7 +95,7 @@ fn tokens_mean_what_the_format_says() {
             "",
         ),
         (
-            SpaceConfig {
+            ConvSpaceConfig {
                 anchors: false,
                 ..preset("v2")
             },
@@ -195,7 +196,7 @@ fn round_trip_of_random_draws_is_exact() {
             let context = format!("{name}, seed 5, sample {sample}: {tokens:?}");
             let architecture = space.decode(&tokens).expect(&context);
             let json = architecture.to_json();
-            let read = Architecture::from_json(&json).expect(&context);
+            let read = ConvArchitecture::from_json(&json).expect(&context);
             assert_eq!(read, architecture, "{context}");
             assert_eq!(read.to_json(), json, "{context}");
             assert_eq!(space.encode(&read).expect(&context), tokens, "{context}");
@@ -261,7 +262,7 @@ fn depth_follows_the_schedule() {
     assert_eq!(samples.map(|s| depth("v1", s)), [6, 6, 8, 8, 10, 20, 20]);
     assert_eq!(samples.map(|s| depth("v3", s)), [13; 7]);
     assert_eq!(samples.map(|s| depth("sample", s)), [4; 7]);
-    let capped = ConvSpace::new(&SpaceConfig {
+    let capped = ConvSpace::new(&ConvSpaceConfig {
         max_depth: 9,
         ..preset("v2")
     })

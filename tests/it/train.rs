@@ -5,7 +5,7 @@ use nas_engine::device::cpu::Cpu;
 use nas_engine::device::reference::Reference;
 use nas_engine::device::{Convolution, Device};
 use nas_engine::graph::{Graph, Params};
-use nas_engine::space::Architecture;
+use nas_engine::space::ConvArchitecture;
 use nas_engine::train::checkpoint::{self, Metadata, WeightsFile};
 use nas_engine::train::{self, EvaluationJob, Job, Outcome, TrainConfig, TrainError};
 
@@ -32,7 +32,7 @@ pub fn config(epochs: usize) -> TrainConfig {
 }
 
 pub fn run(device: &dyn Device, dataset: &Dataset, config: &TrainConfig) -> Outcome {
-    let architecture = Architecture::from_json(CHILD).unwrap();
+    let architecture = ConvArchitecture::from_json(CHILD).unwrap();
     let job = Job {
         device,
         dataset,
@@ -123,7 +123,7 @@ fn a_child_that_diverges_is_an_outcome() {
 
 #[test]
 fn a_data_set_too_small_to_train_or_to_validate_is_refused() {
-    let architecture = Architecture::from_json(CHILD).unwrap();
+    let architecture = ConvArchitecture::from_json(CHILD).unwrap();
     let error = |n_records, batch| {
         let dataset = Dataset::synthetic(n_records, 10, 4, 2);
         let config = TrainConfig { batch, ..config(1) };
@@ -159,10 +159,10 @@ fn weights_survive_a_file() {
     let dataset = Dataset::synthetic(50, 20, 4, 2);
     let device = cpu(1, Convolution::Auto);
     let outcome = run(&device, &dataset, &config(2));
-    let architecture = Architecture::from_json(CHILD).unwrap();
+    let architecture = ConvArchitecture::from_json(CHILD).unwrap();
     let params = Params::new(&Graph::new(&architecture, dataset.classes().len()).unwrap());
     let metadata = Metadata {
-        architecture: architecture.clone(),
+        architecture: architecture.clone().into(),
         seed: 3,
         split_seed: 0,
         shuffle: true,
@@ -184,7 +184,7 @@ fn weights_survive_a_file() {
 
     let file = WeightsFile::read(&path("a")).unwrap();
     let found = file.metadata().unwrap();
-    assert_eq!(found.architecture, architecture);
+    assert_eq!(found.architecture, architecture.clone().into());
     let weights = file.weights(&params).unwrap();
     assert_eq!(weights, outcome.weights);
     // An architecture whose weights would fill terabytes is refused, not made room for.
@@ -195,7 +195,7 @@ fn weights_survive_a_file() {
     };
     let layers: Vec<String> = (0..40).map(dense).collect();
     let huge = format!(r#"{{"space":"conv","layers":[{}]}}"#, layers.join(","));
-    let huge = Architecture::from_json(&huge).unwrap();
+    let huge = ConvArchitecture::from_json(&huge).unwrap();
     let huge = Params::new(&Graph::new(&huge, 4).unwrap());
     assert!(file.weights(&huge).is_err());
     let test = train::test_records(&dataset);

@@ -6,11 +6,13 @@ use crate::cli::failure::{Failure, Kind};
 use crate::cli::flags;
 use crate::cli::output::Output;
 use crate::config::{Config, StrategyKind};
+use crate::controller::Controller;
 use crate::data::Dataset;
 use crate::device::Device;
 use crate::graph::{Costs, Graph, Options, Params, Plan};
+use crate::report::notation;
 use crate::rng::{Purpose, Rng};
-use crate::space::ConvSpace;
+use crate::space::{Architecture, Space, Token};
 use crate::text;
 
 /// Architectures that are drawn to see what the space holds.
@@ -36,7 +38,7 @@ pub fn run(
     output: &Output,
 ) -> Result<(), Failure> {
     let space =
-        ConvSpace::new(&config.space).map_err(|error| Failure::from_error(Kind::Config, &error))?;
+        Space::new(&config.space).map_err(|error| Failure::from_error(Kind::Config, &error))?;
     let drawn = draw(config, &space, dataset, device)?;
     let parameters = range(drawn.iter().map(|child| child.parameters));
     let memory = range(drawn.iter().map(|child| child.memory));
@@ -94,6 +96,49 @@ pub fn run(
     output.result(&json, &words)
 }
 
+/// Cells that are shown of what a search begins with.
+const SHOWN: u64 = 3;
+
+/// Shows what a search for cells would be: the settings, the size of the space, and some cells as it
+/// would begin with.
+pub fn cells(config: &Config, output: &Output) -> Result<(), Failure> {
+    let space =
+        Space::new(&config.space).map_err(|error| Failure::from_error(Kind::Config, &error))?;
+    let seed = config.search.seed;
+    let first = SHOWN.min(config.search.samples);
+    let tokens: Vec<Vec<Token>> = match config.search.strategy {
+        StrategyKind::Random => (0..first)
+            .map(|sample| space.random(seed, sample))
+            .collect(),
+        StrategyKind::Policy => {
+            let mut controller = Controller::new(space.clone(), &config.controller, seed);
+            controller.sample_batch(0..first)
+        }
+    };
+    let cells: Result<Vec<Architecture>, _> =
+        tokens.iter().map(|tokens| space.decode(tokens)).collect();
+    let cells = cells.map_err(|error| Failure::from_error(Kind::Run, &error))?;
+    let n_tokens = space.decisions().most_steps();
+    let json = json!({
+        "config": config,
+        "policy": config.search.strategy == StrategyKind::Policy,
+        "log10_architectures": {"first": space.log10_size(1), "last": space.log10_size(1)},
+        "tokens": n_tokens,
+        "first_samples": cells,
+    });
+    let shown: String = cells
+        .iter()
+        .map(|cell| format!("#   {}\n", notation::line(cell)))
+        .collect();
+    let words = format!(
+        "{}\n# {n_tokens} tokens a cell, 10^{:.1} cells; the first samples:\n{shown}\
+         # Nothing was run; this version cannot train cells yet.\n",
+        config.to_toml(),
+        space.log10_size(1),
+    );
+    output.result(&json, &words)
+}
+
 /// What a child takes.
 struct Drawn {
     parameters: u64,
@@ -104,7 +149,7 @@ struct Drawn {
 /// Draws architectures over the whole schedule; those that can be built.
 fn draw(
     config: &Config,
-    space: &ConvSpace,
+    space: &Space,
     dataset: &Dataset,
     device: &dyn Device,
 ) -> Result<Vec<Drawn>, Failure> {
@@ -117,7 +162,10 @@ fn draw(
         let architecture = space
             .decode(&space.decisions().draw(depth, &mut rng))
             .map_err(|error| Failure::from_error(Kind::Run, &error))?;
-        let Ok(graph) = Graph::new(&architecture, dataset.classes().len()) else {
+        let Architecture::Conv(network) = architecture else {
+            continue;
+        };
+        let Ok(graph) = Graph::new(&network, dataset.classes().len()) else {
             continue;
         };
         let options = Options::new(config.train.batch);

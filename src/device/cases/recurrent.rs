@@ -4,7 +4,7 @@
 use super::{Case, Data, Setup, Tolerance};
 use crate::graph::recurrent::{Dropout, Instruction, Operand, Program, Recurrent, Stack};
 use crate::graph::step::{BufferId, Content, Span, Step};
-use crate::space::{Activation, Combination};
+use crate::space::cell::{Activation, Combination};
 
 /// Products of a hundred values in f32, one after the other over some steps.
 const TOLERANCE: f64 = 2e-5;

@@ -5,7 +5,7 @@ use super::loops::{self, Loop};
 use super::math;
 use super::simd::Isa;
 use crate::graph::recurrent::{Instruction, Operand, Program};
-use crate::space::{Activation, Combination};
+use crate::space::cell::{Activation, Combination};
 
 /// Hidden units that are worked on together: what is computed of them stays in the first cache.
 const BLOCK: usize = 64;

@@ -3,7 +3,7 @@
 use super::declare::{In, Out, structs};
 use super::driver::{DriverError, Stream};
 use super::policy::{Policy, Role};
-use crate::space::{Decisions, Kind, State};
+use crate::space::{Decisions, Kind, State, Step};
 
 structs! {
     /// A kind of choice: among how many, and where its tensors begin.
@@ -117,7 +117,11 @@ pub fn arguments(
     };
     let kinds: Vec<PolicyKind> = decisions.kinds.iter().enumerate().map(kind).collect();
     let state = |state: &State| PolicyState {
-        kind: state.kind.map_or(-1, |kind| kind as i32),
+        kind: match state.step {
+            Step::Choice(kind) => kind as i32,
+            Step::Anchor => -1,
+            Step::End => -2,
+        },
         next: state.next as i32,
     };
     let states: Vec<PolicyState> = decisions.states.iter().map(state).collect();

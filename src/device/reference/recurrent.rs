@@ -7,7 +7,7 @@ use crate::device::Moment;
 use crate::graph::plan::Plan;
 use crate::graph::recurrent::{Instruction, Operand, Program, Recurrent, Stack};
 use crate::graph::step::BufferId;
-use crate::space::{Activation, Combination};
+use crate::space::cell::{Activation, Combination};
 
 /// What one hidden unit's cell reads at a step.
 struct Unit<'a> {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Kind, Place, Roofline};
-use crate::space::Architecture;
+use crate::space::ConvArchitecture;
 
 /// What was measured of one child on one device. Other keys are passed over, so that a larger
 /// report may hold these.
@@ -77,7 +77,7 @@ impl Measured {
     /// Where the form is another, a time is not above 0, or they are times of something else.
     pub fn read(
         text: &str,
-        architecture: &Architecture,
+        architecture: &ConvArchitecture,
         batch: usize,
     ) -> Result<Measured, MeasuredError> {
         let measured: Measured = serde_json::from_str(text)?;
@@ -92,7 +92,8 @@ impl Measured {
             return Err(MeasuredError::Batch { measured, asked });
         }
         if let Some(of) = &measured.architecture {
-            let same = Architecture::from_json(&of.to_string()).is_ok_and(|of| of == *architecture);
+            let read = ConvArchitecture::from_json(&of.to_string());
+            let same = read.is_ok_and(|of| of == *architecture);
             if !same {
                 return Err(MeasuredError::Architecture);
             }

@@ -3,11 +3,11 @@
 use super::gpu::{Bound, GPUS, Gpu};
 use super::measured::{Measured, MeasuredError};
 use super::*;
-use crate::space::Architecture;
+use crate::space::ConvArchitecture;
 
 fn graph(layers: &str) -> Graph {
     let text = format!(r#"{{"space":"conv","layers":[{layers}]}}"#);
-    Graph::new(&Architecture::from_json(&text).unwrap(), 10).unwrap()
+    Graph::new(&ConvArchitecture::from_json(&text).unwrap(), 10).unwrap()
 }
 
 fn pass(roofline: &Roofline, layer: usize, kind: Kind) -> Pass {
@@ -160,7 +160,7 @@ fn a_child_is_its_steps_and_validations() {
 #[test]
 fn measured_times_are_of_this_child() {
     let text = r#"{"space":"conv","layers":[{"filter":[3,3],"filters":8,"inputs":[0]}]}"#;
-    let child = Architecture::from_json(text).unwrap();
+    let child = ConvArchitecture::from_json(text).unwrap();
     let read = |more: &str| {
         let file = format!(r#"{{"device":"x","step_seconds":0.001,"commit":"y"{more}}}"#);
         Measured::read(&file, &child, 128)

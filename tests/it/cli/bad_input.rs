@@ -254,7 +254,17 @@ fn flags() {
         "/dev/zero",
     ];
     usage(&device, &["--save", "/dev/zero", "device"]);
-    usage(&["search", "--space", "cell"], &["--space", "conv"]);
+    usage(&["search", "--space", "cel"], &["--space", "cell"]);
+    usage(&["search", "--space", "cell"], &["yet", "--space conv"]);
+    usage(&["search", "--preset", "ptb"], &["yet"]);
+    usage(
+        &["search", "--space", "cell", "--preset", "v1"],
+        &["--space cell", "`v1`", "--preset ptb or cell-sample"],
+    );
+    usage(
+        &["search", "--space", "conv", "--preset", "ptb"],
+        &["`ptb`", "--preset v1 or v2 or v3 or sample"],
+    );
     usage(&["search", "--resume", "/absent"], &["--resume", "/absent"]);
     usage(
         &["search", "--resume", "/absent", "--epochs", "3"],

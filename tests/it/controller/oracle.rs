@@ -4,7 +4,7 @@
 //! the paper's: what is fed back, where anchors stand, what they compare, what follows them.
 
 use nas_engine::controller::Policy;
-use nas_engine::space::{SpaceConfig, Token};
+use nas_engine::space::{ConvSpaceConfig, Token};
 
 use super::{lively, preset, space};
 
@@ -125,7 +125,7 @@ fn own_kinds(type_token: Token) -> &'static [&'static str] {
 // paper P2.1, P2.2, P2.3, P4.1, P4.2, P4.3
 #[test]
 fn log_probability_follows_the_papers_formulas() {
-    let with_types = SpaceConfig {
+    let with_types = ConvSpaceConfig {
         predict_layer_type: true,
         predict_learning_rate: true,
         depth: 7,

@@ -9,7 +9,7 @@ use nas_engine::device::cuda::driver::{
     Driver, DriverError, Graph, Launch, Limits, Memory, Stream,
 };
 use nas_engine::device::{Device, DeviceError};
-use nas_engine::space::Architecture;
+use nas_engine::space::ConvArchitecture;
 use nas_engine::train::{self, Job, Outcome, TrainError};
 
 use super::host::{Host, MODES, PROFILES, kernels};
@@ -213,7 +213,7 @@ impl Drop for FaultyStream<'_> {
 fn train_on(device: &dyn Device) -> Result<Outcome, TrainError> {
     let layer = r#"{"filter":[1,1],"filters":8,"stride":[4,4],"inputs":[0]}"#;
     let json = format!(r#"{{"space":"conv","layers":[{layer}]}}"#);
-    let architecture = Architecture::from_json(&json).expect("an architecture");
+    let architecture = ConvArchitecture::from_json(&json).expect("an architecture");
     let dataset = Dataset::synthetic(30, 10, 4, 2);
     let job = Job {
         device,

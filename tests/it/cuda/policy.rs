@@ -5,11 +5,11 @@ use nas_engine::controller::{Controller, ControllerConfig, Objective, Policy, Sc
 use nas_engine::device::Device;
 use nas_engine::device::cuda::Cuda;
 use nas_engine::device::cuda::policy::{CudaPolicy, Learned, Replay};
-use nas_engine::space::SpaceConfig;
+use nas_engine::space::{ConvSpaceConfig, SpaceConfig};
 
 use super::faults::{self, Fault};
 use super::host::{Host, MODES, PROFILES, kernels};
-use crate::controller::{lively, preset, space};
+use crate::controller::{cells, lively, preset, space};
 
 const SEED: u64 = 31;
 
@@ -23,8 +23,8 @@ fn cuda(mode: usize) -> Cuda {
 }
 
 /// All that a space can have, and the least; name, settings, units of a layer.
-pub fn spaces() -> [(&'static str, SpaceConfig, usize); 5] {
-    let everything = SpaceConfig {
+pub fn spaces() -> [(&'static str, SpaceConfig, usize); 7] {
+    let everything = ConvSpaceConfig {
         predict_layer_type: true,
         predict_learning_rate: true,
         depth: 2,
@@ -32,27 +32,29 @@ pub fn spaces() -> [(&'static str, SpaceConfig, usize); 5] {
         max_depth: 5,
         ..preset("v2")
     };
-    let without_anchors = SpaceConfig {
+    let without_anchors = ConvSpaceConfig {
         anchors: false,
         ..preset("sample")
     };
-    let one_layer = SpaceConfig {
+    let one_layer = ConvSpaceConfig {
         depth: 1,
         max_depth: 1,
         ..preset("sample")
     };
     [
-        ("sample", preset("sample"), 35),
-        ("types, rates, strides, depths", everything, 9),
-        ("without anchors", without_anchors, 4),
-        ("one layer", one_layer, 40),
-        ("v1, deepest", v1_at_its_deepest(), 3),
+        ("sample", preset("sample").into(), 35),
+        ("types, rates, strides, depths", everything.into(), 9),
+        ("without anchors", without_anchors.into(), 4),
+        ("one layer", one_layer.into(), 40),
+        ("v1, deepest", v1_at_its_deepest().into(), 3),
+        ("cells of base 2", cells(2), 5),
+        ("cells of base 8", cells(8), 7),
     ]
 }
 
-fn v1_at_its_deepest() -> SpaceConfig {
+fn v1_at_its_deepest() -> ConvSpaceConfig {
     let v1 = preset("v1");
-    SpaceConfig {
+    ConvSpaceConfig {
         depth: v1.max_depth,
         ..v1
     }

@@ -145,7 +145,8 @@ fn a_child_that_loses_gpus_one_after_the_other_is_at_fault() {
 
 /// What training a child takes.
 fn plan_bytes(job: &Job, cuda: &Cuda) -> u64 {
-    let graph = Graph::new(&job.architecture, 10).unwrap();
+    let network = job.architecture.clone().into_conv().unwrap();
+    let graph = Graph::new(&network, 10).unwrap();
     Plan::new(&graph, &Params::new(&graph), cuda, Options::new(BATCH)).arena_bytes as u64
 }
 

@@ -10,7 +10,7 @@ use nas_engine::device::Input;
 use nas_engine::device::cuda::Cuda;
 use nas_engine::device::cuda::probe::Probe;
 use nas_engine::graph::{Graph, Options, Params, Plan};
-use nas_engine::space::Architecture;
+use nas_engine::space::ConvArchitecture;
 
 use super::gpu::{all_in_one, smallest};
 use super::host::{Host, MODES, PROFILES, kernels};
@@ -19,7 +19,7 @@ use super::host::{Host, MODES, PROFILES, kernels};
 pub fn every_launch_can_be_timed(cuda: &Cuda, n_copies: usize) {
     let child =
         r#"{"space":"conv","layers":[{"filter":[1,3],"filters":4,"stride":[8,8],"inputs":[0]}]}"#;
-    let graph = Graph::new(&Architecture::from_json(child).expect("sound"), 10).expect("sound");
+    let graph = Graph::new(&ConvArchitecture::from_json(child).expect("sound"), 10).expect("sound");
     let plan = Plan::new(&graph, &Params::new(&graph), cuda, Options::new(2));
     let dataset = Dataset::synthetic(10, 10, 10, 1);
     let input = Input::of_images(&dataset, Augment::None, 1);

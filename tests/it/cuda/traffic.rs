@@ -9,7 +9,7 @@ use nas_engine::device::cuda::Cuda;
 use nas_engine::device::{Control, Device, Input, List};
 use nas_engine::graph::{Graph, Options, Params, Plan};
 use nas_engine::report::roofline::Roofline;
-use nas_engine::space::Architecture;
+use nas_engine::space::ConvArchitecture;
 
 use super::host::{Counters, Host, MODES, PROFILES, kernels};
 
@@ -19,7 +19,7 @@ type Kernels = BTreeMap<&'static str, (u64, Counters)>;
 const SECTOR: u64 = 32;
 
 /// One training step of a child.
-fn step(architecture: &Architecture, batch: usize) -> Kernels {
+fn step(architecture: &ConvArchitecture, batch: usize) -> Kernels {
     let graph = Graph::new(architecture, 10).expect("a child");
     let counted = Arc::new(Mutex::new(Kernels::new()));
     let to = Arc::clone(&counted);
@@ -103,7 +103,7 @@ const V1: &str = r#"{"space":"conv","layers":[
 #[test]
 fn a_step_moves_little_more_than_it_must() {
     for (name, text, batch) in [("strided", STRIDED, 8), ("v1", V1, 4)] {
-        let architecture = Architecture::from_json(text).expect("an architecture");
+        let architecture = ConvArchitecture::from_json(text).expect("an architecture");
         let graph = Graph::new(&architecture, 10).expect("a child");
         let least = Roofline::new(&graph, batch).bytes();
         let ratio = table(name, batch, &step(&architecture, batch), least);

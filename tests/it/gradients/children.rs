@@ -5,7 +5,7 @@ use nas_engine::device::reference::Reference;
 use nas_engine::device::{Control, Device, Input, List, Session};
 use nas_engine::graph::{Graph, Options, Params, Plan};
 use nas_engine::rng::{Purpose, Rng};
-use nas_engine::space::Architecture;
+use nas_engine::space::ConvArchitecture;
 
 use super::{Tally, check, places};
 
@@ -102,7 +102,7 @@ fn loss(session: &mut dyn Session, plan: &Plan, weights: &[f64]) -> f64 {
 }
 
 fn check_child(name: &str, json: &str, seed: u64) {
-    let architecture = Architecture::from_json(json).expect("an architecture");
+    let architecture = ConvArchitecture::from_json(json).expect("an architecture");
     let graph = Graph::new(&architecture, 10).expect("windows that fit");
     let params = Params::new(&graph);
     let plan = Plan::new(&graph, &params, &Reference, Options::new(BATCH));

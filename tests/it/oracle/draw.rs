@@ -5,7 +5,7 @@ use std::fmt;
 use nas_engine::data::{Augment, Dataset, Draw, VIEW_LEN, view};
 use nas_engine::graph::Graph;
 use nas_engine::rng::{Purpose, Rng};
-use nas_engine::space::Architecture;
+use nas_engine::space::ConvArchitecture;
 
 /// Steps of training.
 pub const STEPS: usize = 3;
@@ -19,7 +19,7 @@ pub struct Case {
     /// Everything drawn in it: weights, images, crops.
     pub seed: u64,
     /// The child.
-    pub architecture: Architecture,
+    pub architecture: ConvArchitecture,
     /// Number of classes.
     pub classes: usize,
     /// Images of a batch.
@@ -56,7 +56,7 @@ impl Case {
         Case {
             name,
             seed,
-            architecture: Architecture::from_json(json).unwrap(),
+            architecture: ConvArchitecture::from_json(json).unwrap(),
             classes,
             batch,
             augment: *pick(

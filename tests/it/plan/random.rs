@@ -1,11 +1,11 @@
 //! Random architectures with every type of layer, skips and strides; each at its own address.
 
 use nas_engine::rng::{Purpose, Rng};
-use nas_engine::space::{Architecture, Layer, LayerOp};
+use nas_engine::space::{ConvArchitecture, Layer, LayerOp};
 
 /// An architecture and what its layers must be, counted here and not by the engine's formulas.
 pub struct Drawn {
-    pub architecture: Architecture,
+    pub architecture: ConvArchitecture,
     /// Channels, height and width of the image and of every layer's output.
     pub outputs: Vec<[usize; 3]>,
     /// The same of every layer's concatenated input; that of the image is empty.
@@ -25,7 +25,7 @@ pub struct Bounds {
 pub fn draw(seed: u64, index: u64, bounds: Bounds) -> Drawn {
     let mut rng = Rng::new(seed, Purpose::Test, index);
     let mut drawn = Drawn {
-        architecture: Architecture {
+        architecture: ConvArchitecture {
             layers: vec![],
             learning_rate: None,
         },

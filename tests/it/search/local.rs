@@ -117,7 +117,7 @@ fn children_wait_for_threads_and_memory_and_end_the_same() {
 /// What training a child takes with one thread.
 fn plan_bytes(filters: usize) -> u64 {
     let cpu = Cpu::new(Some(1), Convolution::Auto).unwrap();
-    let graph = Graph::new(&job(0, filters).architecture, 10).unwrap();
+    let graph = Graph::new(&job(0, filters).architecture.into_conv().unwrap(), 10).unwrap();
     Plan::new(&graph, &Params::new(&graph), &cpu, Options::new(BATCH)).arena_bytes as u64
 }
 

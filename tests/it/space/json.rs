@@ -1,9 +1,9 @@
 //! Architectures as JSON: the canonical form, and a message for every fault.
 
-use nas_engine::space::{Architecture, ArchitectureError, LayerOp};
+use nas_engine::space::{ArchitectureError, ConvArchitecture, LayerOp};
 
 fn error(text: &str) -> String {
-    match Architecture::from_json(text) {
+    match ConvArchitecture::from_json(text) {
         Ok(read) => panic!("{text} was read as {}", read.to_json()),
         Err(error) => error.to_string(),
     }
@@ -41,11 +41,14 @@ fn canonical_json_is_exact() {
         ),
     ];
     for (text, canonical) in cases {
-        let architecture = Architecture::from_json(text).unwrap();
+        let architecture = ConvArchitecture::from_json(text).unwrap();
         assert_eq!(architecture.to_json(), canonical);
-        assert_eq!(Architecture::from_json(canonical).unwrap(), architecture);
+        assert_eq!(
+            ConvArchitecture::from_json(canonical).unwrap(),
+            architecture
+        );
     }
-    let first = &Architecture::from_json(cases[0].0).unwrap().layers[0];
+    let first = &ConvArchitecture::from_json(cases[0].0).unwrap().layers[0];
     assert_eq!(
         first.op,
         LayerOp::Conv {
@@ -56,7 +59,7 @@ fn canonical_json_is_exact() {
     );
     assert_eq!(first.inputs, [0]);
     assert_eq!(
-        Architecture::from_json(cases[1].0).unwrap().unread(),
+        ConvArchitecture::from_json(cases[1].0).unwrap().unread(),
         [4, 5]
     );
 }
@@ -70,7 +73,7 @@ fn learning_rates_are_written_shortest() {
     ] {
         let text = with_layer(1, r#"{"type":"lcn","inputs":[1]}"#);
         let text = text.replace("]}]}", &format!("]}}],\"learning_rate\":{written}}}"));
-        let read = Architecture::from_json(&text).unwrap().to_json();
+        let read = ConvArchitecture::from_json(&text).unwrap().to_json();
         assert!(
             read.ends_with(&format!(",\"learning_rate\":{canonical}}}")),
             "{read}"
@@ -82,7 +85,7 @@ fn learning_rates_are_written_shortest() {
 fn broken_rules_name_layer_key_and_rule() {
     let conv = |keys: &str| with_layer(2, &format!("{{{keys}}}"));
     let good = r#""filter":[3,3],"filters":8,"inputs":[1,2]"#;
-    Architecture::from_json(&conv(good)).unwrap();
+    ConvArchitecture::from_json(&conv(good)).unwrap();
     let changed = |from: &str, to: &str| {
         assert!(good.contains(from));
         conv(&good.replace(from, to))
@@ -195,7 +198,7 @@ fn broken_tops_are_refused() {
         r#"{{"space":"conv","layers":[{}]}}"#,
         vec![layer; 257].join(",")
     );
-    Architecture::from_json(&top(r#""space":"conv","layers":LAYERS"#)).unwrap();
+    ConvArchitecture::from_json(&top(r#""space":"conv","layers":LAYERS"#)).unwrap();
     let cases = [
         (
             top(r#""layers":LAYERS"#),
@@ -203,13 +206,13 @@ fn broken_tops_are_refused() {
         ),
         (
             top(r#""space":"cov","layers":LAYERS"#),
-            "`space` must be \"conv\", not \"cov\"",
+            "`space` must be \"conv\" or \"cell\", not \"cov\"",
         ),
         (
             top(r#""space":1,"layers":LAYERS"#),
-            "`space` must be \"conv\", not 1",
+            "`space` must be \"conv\" or \"cell\", not 1",
         ),
-        (top(r#""space":"cell","base":2"#), "cannot read yet"),
+        (top(r#""space":"cell","kind":"lstm""#), "here it must be"),
         (top(r#""space":"conv""#), "`layers` is missing"),
         (
             top(r#""space":"conv","layers":[]"#),
@@ -270,7 +273,7 @@ fn text_that_is_not_json_says_where() {
         1,
         r#"{"type":"max_pool","pool":[2,2],"stride":[2,2],"inputs":[1]}"#,
     );
-    Architecture::from_json(&text).unwrap();
+    ConvArchitecture::from_json(&text).unwrap();
     for end in 0..text.len() {
         let message = error(&text[..end]);
         let expected = if end == 0 {
@@ -290,7 +293,7 @@ fn text_that_is_not_json_says_where() {
         ("\n\n  é€".to_owned(), "at line 3"),
     ];
     for (text, expected) in cases {
-        let error = Architecture::from_json(&text).unwrap_err();
+        let error = ConvArchitecture::from_json(&text).unwrap_err();
         assert!(
             matches!(error, ArchitectureError::NotJson { .. }),
             "{error}"

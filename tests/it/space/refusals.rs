@@ -2,7 +2,8 @@
 
 use nas_engine::rng::{Purpose, Rng};
 use nas_engine::space::{
-    Architecture, ConvSpace, LayerOp, LayerType, PRESETS, SpaceConfig, SpaceError, Token,
+    CellSpaceConfig, ConvArchitecture, ConvSpace, ConvSpaceConfig, LayerOp, LayerType, PRESETS,
+    SpaceConfig, SpaceError, SpaceKind, Token,
 };
 
 use super::{preset, spaces};
@@ -45,7 +46,7 @@ fn tokens_of_another_space_are_refused() {
 #[test]
 fn what_a_space_cannot_say_has_a_reason() {
     let read = |layers: &str| {
-        Architecture::from_json(&format!(r#"{{"space":"conv","layers":[{layers}]}}"#)).unwrap()
+        ConvArchitecture::from_json(&format!(r#"{{"space":"conv","layers":[{layers}]}}"#)).unwrap()
     };
     let first = r#"{"filter":[3,3],"filters":24,"stride":[2,2],"inputs":[0]}"#;
     let cases = [
@@ -90,11 +91,11 @@ fn what_a_space_cannot_say_has_a_reason() {
             "{message}"
         );
     }
-    let rated = Architecture {
+    let rated = ConvArchitecture {
         learning_rate: Some(0.3),
         ..read(first)
     };
-    let rates = SpaceConfig {
+    let rates = ConvSpaceConfig {
         predict_learning_rate: true,
         ..preset("sample")
     };
@@ -123,7 +124,7 @@ fn what_a_space_cannot_say_has_a_reason() {
 
 #[test]
 fn settings_that_break_a_rule_are_named() {
-    type Break = fn(&mut SpaceConfig);
+    type Break = fn(&mut ConvSpaceConfig);
     let sample: &[(&str, Break)] = &[
         ("filter_heights", |c| c.filter_heights = vec![]),
         ("filter_heights", |c| c.filter_heights = vec![3, 4]),
@@ -172,10 +173,19 @@ fn settings_that_break_a_rule_are_named() {
 #[test]
 fn settings_survive_a_file_and_unknown_keys_are_refused() {
     for name in PRESETS {
-        let text = toml::to_string(&preset(name)).unwrap();
-        assert_eq!(toml::from_str::<SpaceConfig>(&text).unwrap(), preset(name));
-        let error = toml::from_str::<SpaceConfig>(&format!("filter_hights = [1]\n{text}"));
-        assert!(error.unwrap_err().to_string().contains("filter_hights"));
+        let preset = SpaceConfig::preset(name).unwrap();
+        let text = toml::to_string(&preset).unwrap();
+        let read = |text: &str| match preset.kind() {
+            SpaceKind::Conv => toml::from_str::<ConvSpaceConfig>(text).map(SpaceConfig::Conv),
+            SpaceKind::Cell => toml::from_str::<CellSpaceConfig>(text).map(SpaceConfig::Cell),
+        };
+        assert_eq!(read(&text).unwrap(), preset);
+        for unknown in ["filter_hights = [1]", "bass = 2"] {
+            let error = read(&format!("{unknown}\n{text}")).unwrap_err().to_string();
+            assert!(error.contains(&unknown[..4]), "{error}");
+        }
     }
     assert_eq!(SpaceConfig::preset("v4"), None);
+    assert_eq!(SpaceKind::Conv.presets(), ["v1", "v2", "v3", "sample"]);
+    assert_eq!(SpaceKind::Cell.presets(), ["ptb", "cell-sample"]);
 }

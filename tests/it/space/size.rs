@@ -1,6 +1,6 @@
 //! How large a space is, and what its networks cost.
 
-use nas_engine::space::{ConvSpace, Decision, LayerType, SpaceConfig, Token};
+use nas_engine::space::{ConvSpace, ConvSpaceConfig, Decision, Decisions, LayerType, Token};
 
 use super::preset;
 use crate::examples::cost;
@@ -18,17 +18,16 @@ fn sample_preset_costs_one_to_two_million_multiply_adds() {
 }
 
 /// Every sequence of tokens of a tiny space, by walking all branches.
-pub fn enumerate(space: &ConvSpace, depth: usize) -> Vec<Vec<Token>> {
+pub fn enumerate(decisions: &Decisions, depth: usize) -> Vec<Vec<Token>> {
     let mut whole = Vec::new();
-    let mut open = vec![(space.decisions().walk(depth), Vec::new())];
+    let mut open = vec![(decisions.walk(depth), Vec::new())];
     while let Some((walk, tokens)) = open.pop() {
         let answers: Vec<Vec<Token>> = match walk.decision() {
             None => {
                 whole.push(tokens);
                 continue;
             }
-            Some(Decision::Choice { kind }) => (0..space.decisions().kinds[kind].n_choices
-                as Token)
+            Some(Decision::Choice { kind }) => (0..decisions.kinds[kind].n_choices as Token)
                 .map(|choice| vec![choice])
                 .collect(),
             Some(Decision::Anchor { n_candidates: n }) => (0..1u32 << n)
@@ -46,7 +45,7 @@ pub fn enumerate(space: &ConvSpace, depth: usize) -> Vec<Vec<Token>> {
 
 #[test]
 fn size_counts_every_sequence_and_each_is_another_architecture() {
-    let tiny = SpaceConfig {
+    let tiny = ConvSpaceConfig {
         filter_heights: vec![1, 3],
         filter_widths: vec![3],
         filters: vec![8, 16],
@@ -57,21 +56,21 @@ fn size_counts_every_sequence_and_each_is_another_architecture() {
     };
     let configs = [
         tiny.clone(),
-        SpaceConfig {
+        ConvSpaceConfig {
             first_stride: None,
             strides: vec![1, 2, 3],
             ..tiny.clone()
         },
-        SpaceConfig {
+        ConvSpaceConfig {
             predict_layer_type: true,
             ..tiny.clone()
         },
-        SpaceConfig {
+        ConvSpaceConfig {
             predict_learning_rate: true,
             anchors: false,
             ..tiny.clone()
         },
-        SpaceConfig {
+        ConvSpaceConfig {
             blocks: true,
             strides: vec![1],
             first_stride: None,
@@ -81,7 +80,7 @@ fn size_counts_every_sequence_and_each_is_another_architecture() {
     for config in configs {
         let space = ConvSpace::new(&config).unwrap();
         for depth in 1..=3 {
-            let all = enumerate(&space, depth);
+            let all = enumerate(space.decisions(), depth);
             let size = 10f64.powf(space.log10_size(depth));
             assert!(
                 (size / all.len() as f64 - 1.0).abs() < 1e-9,

@@ -1,62 +1,44 @@
-//! Architectures read from JSON, strictly: whatever the format does not name is refused.
+//! Convolutional architectures read from JSON, strictly: whatever the format does not name is refused.
 
 use std::ops::RangeInclusive;
 
-use super::architecture::{
-    Architecture, ArchitectureError, FILTER_SIDE, FILTERS, LAYERS, Layer, LayerOp, LayerType,
-    POOL_SIDE, STRIDE,
+use super::network::{
+    ConvArchitecture, FILTER_SIDE, FILTERS, LAYERS, Layer, LayerOp, LayerType, POOL_SIDE, STRIDE,
 };
-use super::json::{Json, quoted};
-use crate::text::nearest;
+use crate::space::ArchitectureError;
+use crate::space::fields::{Fields, TOP, did_you_mean, rule};
+use crate::space::json::Json;
 
-const EXAMPLE: &str = r#"{"space":"conv","layers":[{"filter":[3,3],"filters":16,"inputs":[0]}]}"#;
-
-impl Architecture {
-    /// Reads an architecture. Keys may stand in any order; whatever the format does not name is
-    /// refused.
-    pub fn from_json(text: &str) -> Result<Self, ArchitectureError> {
-        let json = serde_json::from_str(text).map_err(|error| not_json(text, &error))?;
-        let place = "the architecture";
-        let mut top = Fields::new(place.to_owned(), json)?;
-        match top.require("space", "write \"space\":\"conv\"")? {
-            Json::Text(space) if space == "conv" => {}
-            Json::Text(space) if space == "cell" => return Err(ArchitectureError::Cell),
-            other => {
-                return Err(rule(
-                    place,
-                    format!("`space` must be \"conv\", not {other}"),
-                ));
-            }
-        }
-        let layers = top.require("layers", "list at least one layer")?;
-        let learning_rate = top
-            .take("learning_rate")
-            .map(read_learning_rate)
-            .transpose()?;
-        top.finish(&["space", "layers", "learning_rate"], "an architecture")?;
-        let Json::List(layers) = layers else {
-            return Err(rule(
-                place,
-                format!("`layers` must be a list of layers, not {layers}"),
-            ));
-        };
-        if !LAYERS.contains(&layers.len()) {
-            let (low, high) = LAYERS.into_inner();
-            let text = format!(
-                "`layers` holds {} layers; give {low} to {high}",
-                layers.len()
-            );
-            return Err(rule(place, text));
-        }
-        let numbered = layers.into_iter().enumerate();
-        let layers = numbered
-            .map(|(i, layer)| read_layer(i + 1, layer))
-            .collect::<Result<_, _>>();
-        Ok(Architecture {
-            layers: layers?,
-            learning_rate,
-        })
+/// Reads what stands beside `"space":"conv"`.
+pub(in crate::space) fn read(mut top: Fields) -> Result<ConvArchitecture, ArchitectureError> {
+    let layers = top.require("layers", "list at least one layer")?;
+    let learning_rate = top
+        .take("learning_rate")
+        .map(read_learning_rate)
+        .transpose()?;
+    top.finish(&["space", "layers", "learning_rate"], "an architecture")?;
+    let Json::List(layers) = layers else {
+        return Err(rule(
+            TOP,
+            format!("`layers` must be a list of layers, not {layers}"),
+        ));
+    };
+    if !LAYERS.contains(&layers.len()) {
+        let (low, high) = LAYERS.into_inner();
+        let text = format!(
+            "`layers` holds {} layers; give {low} to {high}",
+            layers.len()
+        );
+        return Err(rule(TOP, text));
     }
+    let numbered = layers.into_iter().enumerate();
+    let layers = numbered
+        .map(|(i, layer)| read_layer(i + 1, layer))
+        .collect::<Result<_, _>>();
+    Ok(ConvArchitecture {
+        layers: layers?,
+        learning_rate,
+    })
 }
 
 fn read_learning_rate(json: Json) -> Result<f64, ArchitectureError> {
@@ -68,7 +50,7 @@ fn read_learning_rate(json: Json) -> Result<f64, ArchitectureError> {
     number.filter(|x| *x > 0.0 && x.is_finite()).ok_or_else(|| {
         let advice = "leave it out for the recipe's own";
         let text = format!("`learning_rate` must be a number above 0, not {json}; {advice}");
-        rule("the architecture", text)
+        rule(TOP, text)
     })
 }
 
@@ -106,12 +88,6 @@ fn read_layer(number: usize, json: Json) -> Result<Layer, ArchitectureError> {
     Ok(Layer { op, inputs })
 }
 
-/// The fields of one object, each taken once; what is left at the end is unknown.
-struct Fields {
-    place: String,
-    fields: Vec<(String, Json)>,
-}
-
 #[derive(PartialEq)]
 enum Parity {
     Odd,
@@ -119,44 +95,6 @@ enum Parity {
 }
 
 impl Fields {
-    fn new(place: String, json: Json) -> Result<Self, ArchitectureError> {
-        let Json::Object(fields) = json else {
-            let text = format!("must be an object in curly brackets, not {json}; see {EXAMPLE}");
-            return Err(rule(&place, text));
-        };
-        for (i, (key, _)) in fields.iter().enumerate() {
-            if fields[..i].iter().any(|(earlier, _)| earlier == key) {
-                return Err(rule(
-                    &place,
-                    format!("{} stands twice; keep one", quoted(key)),
-                ));
-            }
-        }
-        Ok(Fields { place, fields })
-    }
-
-    fn has(&self, key: &str) -> bool {
-        self.fields.iter().any(|(name, _)| name == key)
-    }
-
-    fn take(&mut self, key: &str) -> Option<Json> {
-        let at = self.fields.iter().position(|(name, _)| name == key)?;
-        Some(self.fields.remove(at).1)
-    }
-
-    fn require(&mut self, key: &str, advice: &str) -> Result<Json, ArchitectureError> {
-        if let Some(json) = self.take(key) {
-            return Ok(json);
-        }
-        // A misspelt key is the likeliest reason for one to be missing.
-        let close = self.fields.iter().map(|(name, _)| name.as_str());
-        let instead = match nearest(key, close) {
-            Some(found) => format!("; is {} meant to be it?", quoted(found)),
-            None => format!("; {advice}"),
-        };
-        Err(rule(&self.place, format!("`{key}` is missing{instead}")))
-    }
-
     fn layer_type(&mut self) -> Result<LayerType, ArchitectureError> {
         let names = LayerType::ALL.map(|layer_type| layer_type.name());
         let found = match self.take("type") {
@@ -251,60 +189,5 @@ impl Fields {
             inputs.push(0);
         }
         Ok(inputs)
-    }
-
-    /// Refuses what is left.
-    fn finish(self, known: &[&str], owner: &str) -> Result<(), ArchitectureError> {
-        let Some((key, _)) = self.fields.first() else {
-            return Ok(());
-        };
-        let suggestion = did_you_mean(key, known);
-        let keys = known
-            .iter()
-            .map(|k| format!("`{k}`"))
-            .collect::<Vec<_>>()
-            .join(", ");
-        let text = format!(
-            "{owner} has no key {}{suggestion}; its keys are {keys}",
-            quoted(key)
-        );
-        Err(rule(&self.place, text))
-    }
-}
-
-fn rule(place: &str, rule: String) -> ArchitectureError {
-    ArchitectureError::Rule {
-        place: place.to_owned(),
-        rule,
-    }
-}
-
-/// `, did you mean ...?` where one of the names is close.
-fn did_you_mean(name: &str, known: &[&str]) -> String {
-    match nearest(name, known.iter().copied()) {
-        Some(found) => format!(" (did you mean `{found}`?)"),
-        None => String::new(),
-    }
-}
-
-fn not_json(text: &str, error: &serde_json::Error) -> ArchitectureError {
-    let (line, column) = (error.line(), error.column());
-    let message = error.to_string();
-    let reason = match message.split_once(" at line ") {
-        _ if text.trim().is_empty() => "the text is empty",
-        _ if error.is_eof() => "the text is cut short",
-        Some(("recursion limit exceeded", _)) => "lists or objects are nested too deeply",
-        Some((reason, _)) => reason,
-        None => &message,
-    };
-    let line_text = text.split('\n').nth(line.saturating_sub(1)).unwrap_or("");
-    let end = column.min(line_text.len());
-    let bytes = &line_text.as_bytes()[end.saturating_sub(24)..end];
-    ArchitectureError::NotJson {
-        reason: reason.to_owned(),
-        line,
-        column,
-        before: String::from_utf8_lossy(bytes).trim().to_owned(),
-        example: EXAMPLE,
     }
 }

@@ -1,18 +1,10 @@
-//! Architectures written as JSON, in the one canonical form.
+//! Convolutional architectures written as JSON, in the one canonical form.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::architecture::{Architecture, Layer, LayerOp};
+use super::network::{ConvArchitecture, Layer, LayerOp};
 
-impl Architecture {
-    /// The canonical text: keys in a fixed order, defaults left out, no spaces. Two architectures
-    /// are the same when their canonical texts are.
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("an architecture holds nothing that JSON cannot")
-    }
-}
-
-impl Serialize for Architecture {
+impl Serialize for ConvArchitecture {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("space", "conv")?;

@@ -1,9 +1,8 @@
 //! Tokens to architecture and back, exact both ways.
 
-use super::architecture::{Architecture, LAYERS, Layer, LayerOp, LayerType};
-use super::config::{BLOCK_LAYERS, SpaceError};
-use super::conv::{ConvSpace, Role};
-use super::{Decision, Token};
+use super::config::BLOCK_LAYERS;
+use super::{ConvArchitecture, ConvSpace, LAYERS, Layer, LayerOp, LayerType, Role};
+use crate::space::{Decision, SpaceError, Token};
 
 /// The tokens of a layer's choices, by role; 0 where the role is not decided.
 type Chosen = [Token; Role::COUNT];
@@ -12,7 +11,7 @@ impl ConvSpace {
     /// The architecture that tokens stand for. Their number says how many layers there are: any
     /// depth is read, whatever the schedule.
     // paper P1.1
-    pub fn decode(&self, tokens: &[Token]) -> Result<Architecture, SpaceError> {
+    pub fn decode(&self, tokens: &[Token]) -> Result<ConvArchitecture, SpaceError> {
         let mut walk = self.decisions().walk(usize::MAX);
         let mut chosen = Chosen::default();
         let mut built = Built::default();
@@ -53,7 +52,7 @@ impl ConvSpace {
             walk.take(taken);
             at += n;
         }
-        Ok(Architecture {
+        Ok(ConvArchitecture {
             layers: built.layers,
             learning_rate,
         })
@@ -165,7 +164,7 @@ impl ConvSpace {
     }
 
     /// The tokens of an architecture of any depth, or the reason why this space has none for it.
-    pub fn encode(&self, architecture: &Architecture) -> Result<Vec<Token>, SpaceError> {
+    pub fn encode(&self, architecture: &ConvArchitecture) -> Result<Vec<Token>, SpaceError> {
         let mut tokens = Vec::new();
         self.encode_learning_rate(architecture, &mut tokens)?;
         let mut n_decided = 0; // layers or blocks so far
@@ -190,7 +189,7 @@ impl ConvSpace {
 
     fn encode_learning_rate(
         &self,
-        architecture: &Architecture,
+        architecture: &ConvArchitecture,
         tokens: &mut Vec<Token>,
     ) -> Result<(), SpaceError> {
         let choices = &self.config.learning_rates;
@@ -304,7 +303,7 @@ fn index<T: PartialEq + std::fmt::Debug>(
 
 /// The first difference between what tokens stand for and what they were to stand for: a fixed
 /// value, an input that is no anchor, or an incomplete block.
-fn difference(said: &Architecture, wanted: &Architecture) -> Option<String> {
+fn difference(said: &ConvArchitecture, wanted: &ConvArchitecture) -> Option<String> {
     let shown = |layer: &Layer| serde_json::to_string(layer).expect("a layer is plain data");
     let mut pairs = said.layers.iter().zip(&wanted.layers).enumerate();
     if let Some((i, (said, wanted))) = pairs.find(|(_, (said, wanted))| said != wanted) {

@@ -1,9 +1,20 @@
 //! The convolutional space as a sequence of decisions: kinds, depth, size, uniform draws.
 
-use super::architecture::LayerType;
-use super::config::{SpaceConfig, SpaceError};
+mod codec;
+mod config;
+mod network;
+mod read;
+mod write;
+
+use super::config::SpaceError;
 use super::{Decisions, Kind, Token};
 use crate::rng::{Purpose, Rng};
+
+pub use config::ConvSpaceConfig;
+pub use network::{
+    ConvArchitecture, FILTER_SIDE, FILTERS, LAYERS, Layer, LayerOp, LayerType, POOL_SIDE, STRIDE,
+};
+pub(super) use read::read;
 
 /// A convolutional search space.
 ///
@@ -14,10 +25,10 @@ use crate::rng::{Purpose, Rng};
 /// "block" throughout.
 #[derive(Clone, Debug)]
 pub struct ConvSpace {
-    pub(super) config: SpaceConfig,
+    config: ConvSpaceConfig,
     decisions: Decisions,
     /// What the choices of each kind mean.
-    pub(super) roles: Vec<Role>,
+    roles: Vec<Role>,
     choices: Choices,
 }
 
@@ -36,7 +47,7 @@ struct Choices {
 
 /// What a kind of choice decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+enum Role {
     LearningRate,
     LayerType,
     FilterHeight,
@@ -51,12 +62,12 @@ pub(super) enum Role {
 }
 
 impl Role {
-    pub(super) const COUNT: usize = Role::PoolStrideWidth as usize + 1;
+    const COUNT: usize = Role::PoolStrideWidth as usize + 1;
 }
 
 impl ConvSpace {
     /// The space of a configuration, if that keeps the rules.
-    pub fn new(config: &SpaceConfig) -> Result<Self, SpaceError> {
+    pub fn new(config: &ConvSpaceConfig) -> Result<Self, SpaceError> {
         config.check()?;
         let mut space = ConvSpace {
             config: config.clone(),
@@ -149,7 +160,7 @@ impl ConvSpace {
     }
 
     /// Types a layer may have.
-    pub(super) fn types(&self) -> &[LayerType] {
+    fn types(&self) -> &[LayerType] {
         match self.config.predict_layer_type {
             true => &self.config.layer_types,
             false => &[LayerType::Conv],
@@ -162,7 +173,7 @@ impl ConvSpace {
     }
 
     /// The settings the space was made from.
-    pub fn config(&self) -> &SpaceConfig {
+    pub fn config(&self) -> &ConvSpaceConfig {
         &self.config
     }
 
