@@ -2,6 +2,7 @@
 
 mod bad_files;
 mod bad_input;
+mod data;
 mod resume;
 mod roofline;
 mod search;
