@@ -85,7 +85,7 @@ impl Vocabulary {
         self.unknown
     }
 
-    /// The number of [`END_OF_LINE`], if the vocabulary has it.
+    /// The number of `<eos>`, if the vocabulary has it.
     pub fn end_of_line(&self) -> Option<u32> {
         self.numbers.get(END_OF_LINE).copied()
     }
