@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::config::ConfigError;
 use crate::data::DataError;
+use crate::data::corpus::CorpusError;
 use crate::device::DeviceError;
 use crate::search::SearchError;
 use crate::search::journal::JournalError;
@@ -115,6 +116,18 @@ impl From<DataError> for Failure {
     fn from(error: DataError) -> Failure {
         let kind = match error {
             DataError::Limit { .. } => Kind::Usage,
+            _ => Kind::Data,
+        };
+        Failure::from_error(kind, &error)
+    }
+}
+
+impl From<CorpusError> for Failure {
+    fn from(error: CorpusError) -> Failure {
+        let kind = match error {
+            CorpusError::Vocabulary { .. }
+            | CorpusError::ShorterThanBatch { .. }
+            | CorpusError::Write { .. } => Kind::Usage,
             _ => Kind::Data,
         };
         Failure::from_error(kind, &error)

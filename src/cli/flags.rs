@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use toml::Value;
 
 use super::failure::{Failure, Kind};
 use super::machine;
 use super::output::Output;
 use crate::config::{Config, DataConfig, Setting};
-use crate::data::Dataset;
+use crate::data::corpus::{Corpus, Level};
+use crate::data::{self, Dataset};
 use crate::device;
 use crate::space::{Architecture, ConvArchitecture};
 use crate::whole_file;
@@ -29,15 +31,21 @@ pub struct DeviceFlags {
     pub threads: Option<i64>,
 }
 
-/// Where images come from.
+/// Where images or a text come from.
 #[derive(Args)]
 pub struct DataFlags {
-    /// Folder in the CIFAR-10 binary layout; the bundled sample by default
+    /// Folder in the CIFAR-10 binary layout, or a text for cells; the bundled sample by default
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Use the first N training and N/5 test images only
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
     pub limit: Option<i64>,
+    /// What a token of a text is; word by default
+    #[arg(long, value_name = "LEVEL", value_parser = PossibleValuesParser::new(Level::NAMES))]
+    pub level: Option<String>,
+    /// Tell the N most frequent words of a text apart, <unk> counted; all by default
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    pub vocabulary: Option<i64>,
 }
 
 /// Settings from a file.
@@ -93,6 +101,8 @@ impl Settings {
         let path = flags.data.as_ref().map(full).transpose()?;
         self.set("data.path", "--data", path);
         self.set("data.limit", "--limit", flags.limit);
+        self.set("data.level", "--level", flags.level.clone());
+        self.set("data.vocabulary", "--vocabulary", flags.vocabulary);
         Ok(())
     }
 
@@ -108,19 +118,67 @@ impl Settings {
     }
 }
 
-/// Opens the data set and says on standard error which it is.
+/// Opens the images and says on standard error which they are.
 pub fn open_data(config: &DataConfig, output: &Output) -> Result<Arc<Dataset>, Failure> {
+    let for_text = [
+        ("--level", config.level.is_some()),
+        ("--vocabulary", config.vocabulary.is_some()),
+    ];
+    refuse(&for_text, "a text", "images")?;
     let dataset = match &config.path {
+        Some(path) if matches!(data::Kind::of(path), Ok(data::Kind::Text)) => {
+            let message = format!(
+                "--data {} is a text, and convolutional networks are trained on images; give a \
+                 folder in the CIFAR-10 binary layout",
+                path.display()
+            );
+            return Err(Failure::new(Kind::Data, message));
+        }
         Some(path) => Dataset::open(path, config.limit)?,
         None => Dataset::bundled(config.limit)?,
     };
-    let hint = if config.path.is_none() {
-        " (no --data given)"
-    } else {
-        ""
-    };
-    output.note(&format!("data: {}{hint}", dataset.describe()));
+    note_data(config, &dataset.describe(), output);
     Ok(Arc::new(dataset))
+}
+
+/// Opens the text and says on standard error which it is.
+pub fn open_corpus(config: &DataConfig, output: &Output) -> Result<Arc<Corpus>, Failure> {
+    refuse(&[("--limit", config.limit.is_some())], "images", "a text")?;
+    let level = config.level.unwrap_or(Level::Word);
+    let corpus = match &config.path {
+        Some(path) if matches!(data::Kind::of(path)?, data::Kind::Images) => {
+            let message = format!(
+                "--data {} holds images, and cells are trained on a text; give a text file, or a \
+                 folder with ptb.train.txt, wiki.train.tokens or train.txt",
+                path.display()
+            );
+            return Err(Failure::new(Kind::Data, message));
+        }
+        Some(path) => Corpus::open_cached(path, level, config.vocabulary)?,
+        None => Corpus::bundled(level, config.vocabulary)?,
+    };
+    note_data(config, &corpus.describe(), output);
+    Ok(Arc::new(corpus))
+}
+
+fn note_data(config: &DataConfig, words: &str, output: &Output) {
+    let hint = match config.path {
+        Some(_) => "",
+        None => " (no --data given)",
+    };
+    output.note(&format!("data: {words}{hint}"));
+}
+
+/// Refuses flags that go with the other kind of data.
+fn refuse(flags: &[(&str, bool)], theirs: &str, this: &str) -> Result<(), Failure> {
+    match flags.iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((flag, _)) => {
+            let message =
+                format!("{flag} goes with {theirs}, and the data are {this}; leave it out");
+            Err(Failure::new(Kind::Usage, message))
+        }
+    }
 }
 
 /// Threads to use.

@@ -3,6 +3,7 @@
 //! Results go to standard output, as text or with `--json` as one object; everything else goes to
 //! standard error.
 
+mod data;
 mod doctor;
 mod eval;
 mod failure;
@@ -71,6 +72,9 @@ enum Command {
     Inspect(inspect::Flags),
     /// Show the least time of training an architecture on a GPU, pass by pass
     Roofline(roofline::Flags),
+    /// Show, check or import images and texts
+    #[command(subcommand)]
+    Data(data::Command),
     /// Show how far a search is, also while it runs
     Status(status::Flags),
     /// Show what this machine has and can use
@@ -111,6 +115,7 @@ fn execute(command: Command, matches: &ArgMatches, output: &Output) -> Result<()
         Command::Eval(flags) => eval::run(&flags, output),
         Command::Inspect(flags) => inspect::run(&flags, output),
         Command::Roofline(flags) => roofline::run(&flags, output),
+        Command::Data(command) => data::run(&command, output),
         Command::Status(flags) => status::run(&flags, output),
         Command::Doctor => doctor::run(output),
         Command::Completions { shell } => {

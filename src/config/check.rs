@@ -18,6 +18,8 @@ pub const BATCH: RangeInclusive<usize> = 1..=16_384;
 pub const EPOCHS: RangeInclusive<usize> = 1..=1_000_000;
 /// Training records that are enough to hold one out.
 pub const LIMIT: RangeInclusive<usize> = MIN_LIMIT..=u32::MAX as usize;
+/// Words of a text that are told apart: one beside `<unk>` at least.
+pub const VOCABULARY: RangeInclusive<usize> = 2..=u32::MAX as usize;
 /// Threads.
 pub const THREADS: RangeInclusive<usize> = 1..=1024;
 /// Architectures of a search.
@@ -46,6 +48,11 @@ impl Config {
         )?;
         within("search.seed", search.seed, SEED)?;
         within("data.limit", data.limit.unwrap_or(*LIMIT.start()), LIMIT)?;
+        within(
+            "data.vocabulary",
+            data.vocabulary.unwrap_or(*VOCABULARY.start()),
+            VOCABULARY,
+        )?;
         within("device.threads", device.threads.unwrap_or(1), THREADS)?;
         within(
             "device.memory_bytes",

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::controller::ControllerConfig;
 use crate::data::Augment;
+use crate::data::corpus::Level;
 use crate::device::Convolution;
 use crate::space::{SpaceConfig, SpaceKind};
 use crate::text;
@@ -83,12 +84,18 @@ pub enum StrategyKind {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// A folder in the CIFAR-10 binary layout; the bundled sample where absent.
+    /// A folder in the CIFAR-10 binary layout, or for cells a text; the bundled sample where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// Use the first so many training records only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// What a token of a text is; a word where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<Level>,
+    /// Most words of a text that are told apart, `<unk>` counted; all where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vocabulary: Option<usize>,
 }
 
 /// What trains children.

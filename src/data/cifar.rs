@@ -125,6 +125,22 @@ pub(super) fn open(dir: &Path, name: String) -> Result<Dataset, DataError> {
     ))
 }
 
+/// Whether a folder, or a file by its name, is meant as images: data files, those of the Python
+/// version, a folder of data files further down, or an archive of them. What is wrong with it is for
+/// [`open`] to say.
+pub(super) fn holds_images(path: &Path) -> bool {
+    let is_data = |name: &str| train_number(name).is_some() || name == TEST_FILE;
+    let Ok(names) = list(path) else {
+        let name = path.file_name().and_then(|name| name.to_str());
+        return name.is_some_and(|name| is_data(name) || is_archive(name));
+    };
+    names.iter().any(|name| {
+        is_data(name)
+            || PYTHON_VERSION.contains(&name.as_str())
+            || path.join(name).join(train_file(1)).is_file()
+    })
+}
+
 /// Records are numbered in 32 bits, training and test records together.
 fn check_count(dir: &Path, records: u64) -> Result<(), DataError> {
     if records > u64::from(u32::MAX) {

@@ -27,6 +27,22 @@ pub enum DataError {
         /// What to do.
         next: String,
     },
+    /// What was given is neither images nor a text.
+    #[error(
+        "{} holds neither images (data_batch_1.bin …, test_batch.bin) nor a text (ptb.train.txt, \
+         wiki.train.tokens or train.txt, and the two parts beside it); give the folder of the files, \
+         or a text file", path.display()
+    )]
+    NeitherKind {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder holds images and a text.
+    #[error("{} holds both images and a text; give a folder of one of them", path.display())]
+    BothKinds {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A data file is a folder, a pipe or a device, which cannot be mapped.
     #[error("{} is not a regular file; put the data file itself there", path.display())]
     NotAFile {

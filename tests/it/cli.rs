@@ -3,6 +3,7 @@
 mod bad_files;
 mod bad_input;
 mod cell;
+mod data;
 mod resume;
 mod roofline;
 mod search;

@@ -6,3 +6,4 @@ mod sample;
 mod split;
 mod synthetic;
 mod views;
+mod windows;

@@ -40,7 +40,7 @@ pub(super) fn open(
         }
     };
     let corpus = Corpus {
-        name: source.name.clone(),
+        source: source.clone(),
         level,
         vocabulary,
         parts,
@@ -48,8 +48,9 @@ pub(super) fn open(
             1 => 0,
             _ => texts[i].matches('\n').count(),
         }),
+        sha256: sha256(&texts),
     };
-    check(source, &corpus)?;
+    check(&corpus)?;
     Ok(corpus)
 }
 
@@ -62,6 +63,13 @@ fn name(texts: &[String], level: Level, most: Option<usize>) -> String {
     }
     hash.update(format!("{level} {most:?}"));
     format!("text-{LAYOUT}-{}", &text::hex(&hash.finalize())[..16])
+}
+
+/// SHA-256 of the files in order, in hexadecimal.
+fn sha256(texts: &[String]) -> String {
+    let mut hash = Sha256::new();
+    texts.iter().for_each(|text| hash.update(text));
+    text::hex(&hash.finalize())
 }
 
 fn index_file(folder: &Path) -> PathBuf {
@@ -145,23 +153,34 @@ fn words_of(texts: &[String], part: Part, level: Level) -> Box<dyn Iterator<Item
     Box::new(words(text, level).skip(skip).take(take))
 }
 
-/// That every part has tokens, and the validation part some that are known.
-fn check(source: &Source, corpus: &Corpus) -> Result<(), CorpusError> {
+/// That every part has a token to predict, and the validation part words that are known.
+fn check(corpus: &Corpus) -> Result<(), CorpusError> {
     for part in Part::ALL {
-        let path = source.files.get(part as usize).unwrap_or(&source.files[0]);
+        let path = corpus.file(part).to_path_buf();
+        let (part_name, what) = (part.name(), corpus.level.noun());
         let tokens = corpus.tokens(part);
-        if tokens.is_empty() {
-            return Err(CorpusError::Empty {
-                path: path.clone(),
-                part: part.name(),
-            });
+        match tokens.len() {
+            0 => {
+                return Err(CorpusError::Empty {
+                    path,
+                    part: part_name,
+                });
+            }
+            1 => {
+                return Err(CorpusError::OneToken {
+                    path,
+                    part: part_name,
+                    what,
+                });
+            }
+            _ => {}
         }
-        let unknown = corpus.vocabulary.unknown();
-        if part == Part::Validation && tokens.iter().all(|&token| token == unknown) {
-            return Err(CorpusError::AllUnknown {
-                path: path.clone(),
-                what: corpus.level.to_string(),
-            });
+        let vocabulary = &corpus.vocabulary;
+        // The end of a line is known nearly always and says nothing.
+        let end = vocabulary.end_of_line();
+        let is_known = |&token: &u32| token != vocabulary.unknown() && Some(token) != end;
+        if part == Part::Validation && !tokens.iter().any(is_known) {
+            return Err(CorpusError::AllUnknown { path, what });
         }
     }
     Ok(())

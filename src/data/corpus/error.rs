@@ -1,5 +1,6 @@
 //! What can be wrong with a text, told apart by what one does about it.
 
+use std::io;
 use std::path::PathBuf;
 
 use super::super::CACHE_DIR_VARIABLE;
@@ -47,19 +48,87 @@ pub enum CorpusError {
         /// The part.
         part: &'static str,
     },
-    /// No word of a part is in the vocabulary.
+    /// A part has one token.
     #[error(
-        "{}: no {what} of it is in the vocabulary of the training text; are these parts of one \
-         text, and is the vocabulary large enough?", path.display()
+        "{}: the {part} part is a single {what}, and a model predicts each from the one before; \
+         give a longer text", path.display()
+    )]
+    OneToken {
+        /// The file.
+        path: PathBuf,
+        /// The part.
+        part: &'static str,
+        /// A word or a character.
+        what: &'static str,
+    },
+    /// No word of the validation part is in the vocabulary.
+    #[error(
+        "{}: no {what} of the validation part is in the vocabulary of the training part; give parts \
+         of one text, or a larger --vocabulary", path.display()
     )]
     AllUnknown {
         /// The file.
         path: PathBuf,
         /// A word or a character.
-        what: String,
+        what: &'static str,
+    },
+    /// A part has too few tokens for a window.
+    #[error(
+        "{}: the {part} part has {tokens} tokens, and {rows} rows of {steps} steps need {}; use a \
+         smaller batch, fewer steps of back-propagation, or a longer text",
+        path.display(),
+        (*rows as u128) * (*steps as u128 + 1)
+    )]
+    ShorterThanBatch {
+        /// The file.
+        path: PathBuf,
+        /// The part.
+        part: &'static str,
+        /// Its tokens.
+        tokens: usize,
+        /// Rows of a batch.
+        rows: usize,
+        /// Steps of a window.
+        steps: usize,
+    },
+    /// The files to import are not there.
+    #[error(
+        "no ptb.train.txt in {}, nor in the folders below it where it is kept; give the folder that \
+         simple-examples.tgz unpacks to, or the one of ptb.{{train,valid,test}}.txt", path.display()
+    )]
+    NothingToImport {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file is not the one of the known corpus.
+    #[error(
+        "{} is not the {corpus}'s {name}: its md5 is {found}, not {expected} ({difference}); get the \
+         original file, or train on the text as it is with --data", path.display()
+    )]
+    NotOfficial {
+        /// The file.
+        path: PathBuf,
+        /// The corpus.
+        corpus: &'static str,
+        /// The file's name in it.
+        name: &'static str,
+        /// Digest of the file.
+        found: String,
+        /// Digest of the corpus' file.
+        expected: &'static str,
+        /// What is different, as far as can be told.
+        difference: String,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}: {source}; choose a folder that can be written with --out", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
     },
     /// A vocabulary of too few words.
-    #[error("a vocabulary of {most} leaves no word beside <unk>; give 2 or more")]
+    #[error("a vocabulary of {most} leaves no word beside <unk>; give --vocabulary 2 or more")]
     Vocabulary {
         /// As asked for.
         most: usize,

@@ -5,18 +5,58 @@ use std::path::{Path, PathBuf};
 
 use super::CorpusError;
 
-/// Names of the three parts in the layouts that are known.
-const LAYOUTS: [[&str; 3]; 3] = [
-    ["ptb.train.txt", "ptb.valid.txt", "ptb.test.txt"],
-    ["wiki.train.tokens", "wiki.valid.tokens", "wiki.test.tokens"],
-    ["train.txt", "valid.txt", "test.txt"],
-];
+/// How the parts of a text lie in files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// `ptb.{train,valid,test}.txt`
+    Ptb,
+    /// `wiki.{train,valid,test}.tokens`
+    Wiki,
+    /// `{train,valid,test}.txt`
+    Parts,
+    /// One file, split 90/5/5 by position.
+    File,
+}
+
+impl Layout {
+    /// Those of a folder, in the order in which they are looked for.
+    const FOLDERS: [Layout; 3] = [Layout::Ptb, Layout::Wiki, Layout::Parts];
+
+    /// Names of the three files; nothing where there is one of any name.
+    pub(super) fn files(self) -> Option<[&'static str; 3]> {
+        match self {
+            Layout::Ptb => Some(["ptb.train.txt", "ptb.valid.txt", "ptb.test.txt"]),
+            Layout::Wiki => Some(["wiki.train.tokens", "wiki.valid.tokens", "wiki.test.tokens"]),
+            Layout::Parts => Some(["train.txt", "valid.txt", "test.txt"]),
+            Layout::File => None,
+        }
+    }
+
+    /// Its name for people.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Layout::Ptb => "ptb.{train,valid,test}.txt",
+            Layout::Wiki => "wiki.{train,valid,test}.tokens",
+            Layout::Parts => "{train,valid,test}.txt",
+            Layout::File => "one file, split 90/5/5 by position",
+        }
+    }
+}
+
+/// Whether a folder holds a file that is a part of a text by its name.
+pub(in crate::data) fn holds_text(folder: &Path) -> bool {
+    let mut names = Layout::FOLDERS.iter().filter_map(|layout| layout.files());
+    names.any(|names| names.iter().any(|name| folder.join(name).exists()))
+}
 
 /// The files of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// What it is called.
     pub name: String,
+    /// How they lie.
+    pub layout: Layout,
     /// One for each part, or one for all of them.
     pub files: Vec<PathBuf>,
 }
@@ -28,21 +68,27 @@ impl Source {
         if path.is_file() {
             return Ok(Source {
                 name,
+                layout: Layout::File,
                 files: vec![path.to_path_buf()],
             });
         }
-        let layout = LAYOUTS
-            .iter()
-            .find(|layout| path.join(layout[0]).exists())
+        let all = |layout: Layout| Some((layout, layout.files()?.map(|file| path.join(file))));
+        let (layout, files) = Layout::FOLDERS
+            .into_iter()
+            .filter_map(all)
+            .find(|(_, files)| files.iter().any(|file| file.exists()))
             .ok_or_else(|| CorpusError::Missing {
                 path: path.to_path_buf(),
             })?;
-        let files: Vec<PathBuf> = layout.iter().map(|file| path.join(file)).collect();
         match files.iter().find(|file| !file.exists()) {
             Some(missing) => Err(CorpusError::MissingPart {
                 path: missing.clone(),
             }),
-            None => Ok(Source { name, files }),
+            None => Ok(Source {
+                name,
+                layout,
+                files: files.into(),
+            }),
         }
     }
 
@@ -52,7 +98,8 @@ impl Source {
     }
 }
 
-fn read(path: &Path) -> Result<String, CorpusError> {
+/// The bytes of a regular file.
+pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, CorpusError> {
     let failed = |reason: String| CorpusError::Read {
         path: path.to_path_buf(),
         reason,
@@ -62,7 +109,11 @@ fn read(path: &Path) -> Result<String, CorpusError> {
     if !metadata.is_file() {
         return Err(failed("it is not a regular file".to_string()));
     }
-    let bytes = fs::read(path).map_err(|e| failed(e.to_string()))?;
+    fs::read(path).map_err(|e| failed(e.to_string()))
+}
+
+fn read(path: &Path) -> Result<String, CorpusError> {
+    let bytes = read_bytes(path)?;
     String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         CorpusError::NotUtf8 {

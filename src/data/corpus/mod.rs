@@ -5,18 +5,28 @@
 
 mod encode;
 mod error;
+mod import;
+mod known;
 mod layout;
+mod sample;
 mod vocabulary;
+mod windows;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
 pub use error::CorpusError;
+pub use import::{Imported, import_ptb};
+pub use known::{FileFacts, Known, KnownBy};
+pub use layout::Layout;
+pub(super) use layout::holds_text;
 pub use vocabulary::Vocabulary;
+pub use windows::Windows;
 
-use super::{mmap, sample};
+use super::mmap;
+use crate::text;
 use layout::Source;
 
 /// What a token is.
@@ -27,6 +37,19 @@ pub enum Level {
     Word,
     /// A character; the end of a line is one too.
     Char,
+}
+
+impl Level {
+    /// Its names.
+    pub const NAMES: [&str; 2] = ["word", "char"];
+
+    /// A token of it, for people.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Level::Word => "word",
+            Level::Char => "character",
+        }
+    }
 }
 
 impl fmt::Display for Level {
@@ -66,12 +89,13 @@ impl Part {
 /// A text as token numbers. Reading needs no lock: share it by `&`.
 #[derive(Debug)]
 pub struct Corpus {
-    name: String,
+    source: Source,
     level: Level,
     vocabulary: Vocabulary,
     /// Little-endian `u32`, checked to be of the vocabulary.
     parts: [Mmap; 3],
     n_lines: [usize; 3],
+    sha256: String,
 }
 
 impl Corpus {
@@ -102,8 +126,53 @@ impl Corpus {
         level: Level,
         most: Option<usize>,
     ) -> Result<Corpus, CorpusError> {
-        let cache = sample::cache_dir().map_err(|_| CorpusError::NoCacheFolder)?;
-        Corpus::open(path, level, most, &cache)
+        Corpus::open(path, level, most, &cache_dir()?)
+    }
+
+    /// Opens the text that the program carries: the four Gospels of the King James Bible, 80,000
+    /// words in lower case to train on. The first use unpacks it into the user's cache folder.
+    ///
+    /// # Errors
+    /// If there is no cache folder, or it cannot be written.
+    pub fn bundled(level: Level, most: Option<usize>) -> Result<Corpus, CorpusError> {
+        Corpus::bundled_in(&cache_dir()?, level, most)
+    }
+
+    /// As [`Corpus::bundled`], unpacked and encoded below `cache`.
+    ///
+    /// # Errors
+    /// If `cache` cannot be made or written.
+    pub fn bundled_in(
+        cache: &Path,
+        level: Level,
+        most: Option<usize>,
+    ) -> Result<Corpus, CorpusError> {
+        let source = Source {
+            name: sample::NAME.to_string(),
+            ..Source::find(&sample::unpack(cache)?)?
+        };
+        encode::open(&source, level, most, cache)
+    }
+
+    /// How its parts lie in files.
+    pub fn layout(&self) -> Layout {
+        self.source.layout
+    }
+
+    /// Its files: one for each part in order, or one for all of them.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.source.files
+    }
+
+    /// The file that a part lies in.
+    fn file(&self, part: Part) -> &Path {
+        let files = self.files();
+        files.get(part as usize).unwrap_or(&files[0])
+    }
+
+    /// SHA-256, in hexadecimal, of the files one after another.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     /// What tokens are.
@@ -126,16 +195,34 @@ impl Corpus {
         self.n_lines[part as usize]
     }
 
+    /// How many tokens of a part are `<unk>`.
+    pub fn n_unknown(&self, part: Part) -> usize {
+        let unknown = self.vocabulary.unknown();
+        let tokens = self.tokens(part).iter();
+        tokens.filter(|&&token| token == unknown).count()
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.source.name
+    }
+
     /// Name, size and vocabulary, in a line.
     pub fn describe(&self) -> String {
-        let [train, validation, test] = Part::ALL.map(|part| self.tokens(part).len());
+        let n_tokens = |part| text::count(self.tokens(part).len() as u64);
+        let [train, validation, test] = Part::ALL.map(n_tokens);
         format!(
             "{}, {train} + {validation} + {test} {}s, vocabulary {}",
-            self.name,
-            self.level,
-            self.vocabulary.len()
+            self.name(),
+            self.level.noun(),
+            text::count(self.vocabulary.len() as u64)
         )
     }
+}
+
+/// The user's cache folder.
+fn cache_dir() -> Result<PathBuf, CorpusError> {
+    super::sample::cache_dir().map_err(|_| CorpusError::NoCacheFolder)
 }
 
 /// Maps a file of tokens.

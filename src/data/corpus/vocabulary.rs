@@ -85,6 +85,11 @@ impl Vocabulary {
         self.unknown
     }
 
+    /// The number of `<eos>`, if the vocabulary has it.
+    pub fn end_of_line(&self) -> Option<u32> {
+        self.numbers.get(END_OF_LINE).copied()
+    }
+
     /// SHA-256 of the words joined by newlines.
     pub fn sha256(&self) -> String {
         text::hex(&Sha256::digest(self.words.join("\n").as_bytes()))

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use nas_engine::data::Kind;
 use nas_engine::data::corpus::{Corpus, CorpusError, Level, Part};
 use tempfile::TempDir;
 
@@ -44,7 +45,7 @@ fn words_are_numbered_as_they_first_appear() {
         let files = [
             (names[0], TRAIN),
             (names[1], b"the dog\n"),
-            (names[2], b"mat"),
+            (names[2], b"mat mat"),
         ];
         let (dir, cache) = folder(&files);
         let corpus = open(dir.path(), Level::Word, None, &cache).unwrap();
@@ -52,7 +53,7 @@ fn words_are_numbered_as_they_first_appear() {
         assert_eq!(corpus.vocabulary().words(), expected);
         assert_eq!(corpus.tokens(Part::Train), [0, 1, 2, 3, 4, 0, 5, 3, 3]);
         assert_eq!(words(&corpus, Part::Validation), ["the", "<unk>", "<eos>"]);
-        assert_eq!(words(&corpus, Part::Test), ["mat"]);
+        assert_eq!(words(&corpus, Part::Test), ["mat", "mat"]);
         assert_eq!(Part::ALL.map(|part| corpus.n_lines(part)), [3, 1, 0]);
         // printf 'the\ncat\nsat\n<eos>\non\nmat\n<unk>' | sha256sum
         assert!(corpus.vocabulary().sha256().starts_with("ec5fbbade4aab86d"));
@@ -65,7 +66,7 @@ fn a_limit_keeps_the_most_frequent() {
     let train = b"b a <unk> a c b a d\n";
     let (dir, cache) = folder(&[
         ("train.txt", train),
-        ("valid.txt", b"a"),
+        ("valid.txt", b"a b"),
         ("test.txt", b"b c"),
     ]);
     let vocabulary = |most| {
@@ -80,7 +81,10 @@ fn a_limit_keeps_the_most_frequent() {
     assert_eq!(words(&corpus, Part::Test), ["b", "<unk>"]);
     for most in [0, 1] {
         let error = open(dir.path(), Level::Word, Some(most), &cache).unwrap_err();
-        assert!(error.to_string().contains("give 2 or more"), "{error}");
+        assert!(
+            error.to_string().contains("give --vocabulary 2 or more"),
+            "{error}"
+        );
     }
 }
 
@@ -88,7 +92,7 @@ fn a_limit_keeps_the_most_frequent() {
 fn characters_are_of_any_alphabet() {
     let (dir, cache) = folder(&[
         ("train.txt", "aß \nß".as_bytes()),
-        ("valid.txt", b"a"),
+        ("valid.txt", b"a\n"),
         ("test.txt", "ßx".as_bytes()),
     ]);
     let corpus = open(dir.path(), Level::Char, None, &cache).unwrap();
@@ -116,8 +120,8 @@ fn a_single_file_is_split_by_position() {
 fn what_is_encoded_is_kept() {
     let files: [(&str, &[u8]); 3] = [
         ("train.txt", TRAIN),
-        ("valid.txt", b"the"),
-        ("test.txt", b"on"),
+        ("valid.txt", b"the\n"),
+        ("test.txt", b"on\n"),
     ];
     let (dir, cache) = folder(&files);
     let first = open(dir.path(), Level::Word, None, &cache).unwrap();
@@ -142,17 +146,30 @@ fn bad_texts_are_named() {
         folder(&[
             ("train.txt", train),
             ("valid.txt", valid),
-            ("test.txt", b"the"),
+            ("test.txt", b"the\n"),
         ])
     };
-    let cases: [((TempDir, TempDir), &str); 7] = [
+    let cases: [((TempDir, TempDir), &str); 10] = [
         (folder(&[]), "no text in"),
         (folder(&[("train.txt", TRAIN)]), "valid.txt is missing"),
-        (three(b"", b"the"), "the training part is empty"),
-        (three(TRAIN, b" "), "the validation part is empty"),
+        (folder(&[("test.txt", TRAIN)]), "train.txt is missing"),
+        (three(b"", b"the"), "train.txt: the training part is empty"),
+        (
+            three(TRAIN, b" "),
+            "valid.txt: the validation part is empty",
+        ),
+        (
+            three(b"the", b"the"),
+            "train.txt: the training part is a single word",
+        ),
         (
             three(TRAIN, b"dog bone"),
-            "no word of it is in the vocabulary",
+            "valid.txt: no word of the validation part is in the vocabulary",
+        ),
+        // The ends of lines are known, and do not count.
+        (
+            three(TRAIN, b"dog bone\n\nbone\n"),
+            "valid.txt: no word of the validation part is in the vocabulary",
         ),
         (
             three(b"fine\nthe \xff\n", b"the"),
@@ -163,5 +180,92 @@ fn bad_texts_are_named() {
     for ((dir, cache), words) in cases {
         let error = open(dir.path(), Level::Word, None, &cache).unwrap_err();
         assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+#[test]
+fn a_single_file_may_be_too_short_to_split() {
+    for (text, words) in [
+        ("", "the training part is empty"),
+        ("word", "the training part is empty"),
+        ("a b", "the training part is a single word"),
+        ("a b c d", "the validation part is empty"),
+    ] {
+        let (dir, cache) = folder(&[("book", text.as_bytes())]);
+        let error = open(&dir.path().join("book"), Level::Word, None, &cache).unwrap_err();
+        assert!(error.to_string().contains(words), "{text:?}: {error}");
+    }
+}
+
+/// The numbers of data/README.md; most of it is known, and the parts are whole lines.
+#[test]
+fn the_bundled_text_needs_no_file() {
+    let cache = tempfile::tempdir().unwrap();
+    let bundled = |level, most| Corpus::bundled_in(cache.path(), level, most).unwrap();
+    let corpus = bundled(Level::Word, Some(1_000));
+    let n_tokens = Part::ALL.map(|part| corpus.tokens(part).len());
+    assert_eq!(n_tokens, [82_845, 10_948, 8_501]);
+    assert_eq!(
+        Part::ALL.map(|part| corpus.n_lines(part)),
+        [3_055, 421, 303]
+    );
+    assert_eq!(corpus.vocabulary().len(), 1_000);
+    for part in Part::ALL {
+        let share = corpus.n_unknown(part) as f64 / corpus.tokens(part).len() as f64;
+        assert!((0.04..0.08).contains(&share), "{part:?}: {share}");
+    }
+    let begin = &words(&corpus, Part::Train)[..12];
+    assert_eq!(
+        begin.join(" "),
+        "the book of the generation of jesus christ , the son of"
+    );
+    let all = bundled(Level::Word, None);
+    assert_eq!(all.vocabulary().len(), 3_160 + 2, "with <eos> and <unk>");
+    let characters = bundled(Level::Char, None);
+    assert_eq!(
+        characters.vocabulary().len(),
+        26 + 9 + 3,
+        "letters, marks, blank, <eos>, <unk>"
+    );
+
+    // What was damaged is unpacked again.
+    let damaged = all.files()[1].clone();
+    fs::write(&damaged, "other words").unwrap();
+    let again = bundled(Level::Word, None);
+    assert_eq!(again.sha256(), all.sha256());
+    assert_eq!(again.tokens(Part::Validation), all.tokens(Part::Validation));
+}
+
+#[test]
+fn images_and_texts_are_told_apart_by_their_files() {
+    let file = |name: &'static str| folder(&[(name, b"x")]).0;
+    for name in [
+        "data_batch_1.bin",
+        "data_batch_7.bin",
+        "test_batch.bin",
+        "cifar-10-batches-py",
+    ] {
+        assert_eq!(Kind::of(file(name).path()).unwrap(), Kind::Images, "{name}");
+    }
+    for name in ["ptb.valid.txt", "wiki.test.tokens", "train.txt"] {
+        let dir = file(name);
+        assert_eq!(Kind::of(dir.path()).unwrap(), Kind::Text, "{name}");
+        assert_eq!(Kind::of(&dir.path().join(name)).unwrap(), Kind::Text);
+    }
+    // Not a text of one line that is no UTF-8.
+    for name in ["data_batch_1.bin", "cifar-10-binary.tar.gz"] {
+        assert_eq!(
+            Kind::of(&file(name).path().join(name)).unwrap(),
+            Kind::Images
+        );
+    }
+    let both = folder(&[("test_batch.bin", b"x"), ("train.txt", b"x")]).0;
+    for (path, words) in [
+        (both.path(), "both images and a text"),
+        (file("notes.txt").path(), "neither images (data_batch_1.bin"),
+        (&both.path().join("absent"), "it does not exist"),
+    ] {
+        let error = Kind::of(path).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
     }
 }

@@ -1,0 +1,283 @@
+//! `nas-engine data`: what images or a text are, whether they are a known data set, and import.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Map, Value, json};
+
+use super::failure::{Failure, Kind};
+use super::flags::{self, ConfigFlags, DataFlags, Settings};
+use super::output::Output;
+use crate::config::{DEFAULT_PRESET, DataConfig};
+use crate::data::corpus::{self, Corpus, FileFacts, KnownBy, Part};
+use crate::data::{self, Dataset};
+use crate::report::table::{Align, aligned};
+use crate::text;
+
+/// The commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Show what images or a text are: classes, or lines, words and vocabulary
+    Show(Flags),
+    /// Check every file, and whether it is that of a known data set
+    Verify(Flags),
+    /// Copy the files of a data set that you have, checked, to where they stay
+    Import {
+        /// The data set: the Penn Treebank in Mikolov's preparation
+        #[arg(value_parser = ["ptb"])]
+        name: String,
+        /// The folder that holds ptb.{train,valid,test}.txt, or simple-examples/data with them
+        dir: PathBuf,
+        /// Folder to copy to; nas-engine/ptb among the user's data by default
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// Flags of `show` and `verify`.
+#[derive(Args)]
+pub struct Flags {
+    /// Folder of images, folder of a text, or text file; also by --data
+    path: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataFlags,
+    /// Which bundled sample, where no path is given: images (conv) or the text (cell)
+    #[arg(long, default_value = "conv")]
+    space: Space,
+    #[command(flatten)]
+    config: ConfigFlags,
+}
+
+/// Kinds of architectures, by which their data are known.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Space {
+    /// Images.
+    Conv,
+    /// A text.
+    Cell,
+}
+
+/// Runs the command.
+pub fn run(command: &Command, output: &Output) -> Result<(), Failure> {
+    match command {
+        Command::Show(flags) => show(flags, false, output),
+        Command::Verify(flags) => show(flags, true, output),
+        Command::Import { name: _, dir, out } => import(dir, out.clone(), output),
+    }
+}
+
+fn show(flags: &Flags, verify: bool, output: &Output) -> Result<(), Failure> {
+    let mut settings = Settings::default();
+    let path = flags.path.clone().or(flags.data.data.clone());
+    settings.data(&DataFlags {
+        data: path,
+        level: flags.data.level.clone(),
+        ..flags.data
+    })?;
+    let config = settings.resolve(&flags.config, DEFAULT_PRESET)?.data;
+    let kind = match (&config.path, flags.space) {
+        (Some(path), _) => data::Kind::of(path)?,
+        (None, Space::Conv) => data::Kind::Images,
+        (None, Space::Cell) => data::Kind::Text,
+    };
+    match kind {
+        data::Kind::Images => images(&config, verify, output),
+        data::Kind::Text => a_text(&config, verify, output),
+    }
+}
+
+fn images(config: &DataConfig, verify: bool, output: &Output) -> Result<(), Failure> {
+    let dataset: &Dataset = &*flags::open_data(config, output)?;
+    let counts = dataset.class_counts();
+    let classes = dataset.classes().iter().zip(&counts);
+    let by_name = classes.clone().map(|(name, &n)| (name.clone(), json!(n)));
+    let mut json = json!({
+        "kind": "images",
+        "training": dataset.n_train(),
+        "test": dataset.n_test(),
+        "classes": by_name.collect::<Map<String, Value>>(),
+    });
+    let mut words = format!("images  {}\n", dataset.describe());
+    if verify {
+        let mut files = dataset.file_facts();
+        if config.path.is_none() {
+            // Named as CIFAR-10's are, but not meant as them.
+            files.iter_mut().for_each(|file| file.official = None);
+        }
+        let rows = files.iter().map(|file| {
+            file_row(
+                &file.name,
+                file.bytes,
+                file.records,
+                &file.sha256,
+                file.official,
+            )
+        });
+        words += &format!("\n{}", file_table("images", "CIFAR-10's", rows.collect()));
+        json["files"] = json!(files);
+    }
+    let rows: Vec<_> = classes
+        .map(|(name, &n)| vec![name.clone(), text::count(n)])
+        .collect();
+    let header = [("class", Align::Left), ("images", Align::Right)];
+    words += &format!("\n{}", aligned(&header, &rows));
+    output.result(&json, &words)
+}
+
+fn a_text(config: &DataConfig, verify: bool, output: &Output) -> Result<(), Failure> {
+    let corpus: &Corpus = &*flags::open_corpus(config, output)?;
+    let vocabulary = corpus.vocabulary();
+    let noun = corpus.level().noun();
+    let parts = Part::ALL.map(|part| PartFacts::new(corpus, part));
+    let by_name = parts
+        .iter()
+        .map(|part| (part.name.to_string(), part.json()));
+    let mut json = json!({
+        "kind": "text",
+        "name": corpus.name(),
+        "layout": corpus.layout(),
+        "level": corpus.level(),
+        "vocabulary": vocabulary.len(),
+        "vocabulary_sha256": vocabulary.sha256(),
+        "parts": by_name.collect::<Map<String, Value>>(),
+    });
+    let mut words = format!(
+        "text        {}\nlayout      {}\nvocabulary  {} {noun}s\n",
+        corpus.name(),
+        corpus.layout().describe(),
+        text::count(vocabulary.len() as u64),
+    );
+    if verify {
+        let files = corpus.file_facts()?;
+        let known = corpus.known(&files);
+        json["files"] = json!(files);
+        json["corpus"] = json!(known.map(|(known, _)| known.name));
+        json["known_by"] = json!(known.map(|(_, by)| by));
+        words += &match known {
+            Some((known, KnownBy::Md5)) => format!("corpus      {}\n", known.name),
+            Some((known, KnownBy::Lines)) => format!(
+                "corpus      {}, by its numbers of lines (no digests of its files are published)\n",
+                known.name
+            ),
+            None if config.path.is_none() => String::new(),
+            None => "corpus      none that is known\n".to_string(),
+        };
+        words += &format!("\n{}", text_files(&files));
+    }
+    let header = [
+        ("part", Align::Left),
+        ("lines", Align::Right),
+        (&format!("{noun}s"), Align::Right),
+        ("<unk>", Align::Right),
+    ];
+    let rows = parts.map(|part| part.row());
+    words += &format!("\n{}", aligned(&header, &rows));
+    output.result(&json, &words)
+}
+
+/// A part of a text in numbers.
+struct PartFacts {
+    name: &'static str,
+    /// Nothing where one file was split.
+    lines: Option<u64>,
+    tokens: u64,
+    unknown: u64,
+}
+
+impl PartFacts {
+    fn new(corpus: &Corpus, part: Part) -> PartFacts {
+        let has_lines = corpus.layout() != corpus::Layout::File;
+        PartFacts {
+            name: part.name(),
+            lines: has_lines.then_some(corpus.n_lines(part) as u64),
+            tokens: corpus.tokens(part).len() as u64,
+            unknown: corpus.n_unknown(part) as u64,
+        }
+    }
+
+    fn unknown_share(&self) -> f64 {
+        self.unknown as f64 / self.tokens as f64
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "lines": self.lines,
+            "tokens": self.tokens,
+            "unknown": self.unknown,
+            "unknown_share": self.unknown_share(),
+        })
+    }
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.name.to_string(),
+            self.lines.map_or("-".to_string(), text::count),
+            text::count(self.tokens),
+            format!("{:.2} %", 100.0 * self.unknown_share()),
+        ]
+    }
+}
+
+fn text_files(files: &[FileFacts]) -> String {
+    let row = |file: &FileFacts| {
+        file_row(
+            &file.name,
+            file.bytes,
+            file.records,
+            &file.sha256,
+            file.official,
+        )
+    };
+    file_table("lines", "original", files.iter().map(row).collect())
+}
+
+fn file_table(records: &str, official: &str, rows: Vec<Vec<String>>) -> String {
+    let header = [
+        ("file", Align::Left),
+        ("bytes", Align::Right),
+        (records, Align::Right),
+        (official, Align::Left),
+        ("sha256", Align::Left),
+    ];
+    aligned(&header, &rows)
+}
+
+fn file_row(
+    name: &str,
+    bytes: u64,
+    records: u64,
+    sha256: &str,
+    official: Option<bool>,
+) -> Vec<String> {
+    let official = match official {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "-",
+    };
+    let [bytes, records] = [bytes, records].map(text::count);
+    vec![name.into(), bytes, records, official.into(), sha256.into()]
+}
+
+fn import(dir: &std::path::Path, out: Option<PathBuf>, output: &Output) -> Result<(), Failure> {
+    let to = out.or_else(|| Some(dirs::data_dir()?.join("nas-engine").join("ptb")));
+    let to = to.ok_or_else(|| {
+        let message = "the user has no folder for data; name one with --out";
+        Failure::new(Kind::Usage, message)
+    })?;
+    let imported = corpus::import_ptb(dir, &to)?;
+    let json = json!({
+        "corpus": "ptb",
+        "folder": to.display().to_string(),
+        "files": imported.files,
+        "tokens": imported.tokens,
+        "vocabulary": imported.vocabulary,
+    });
+    let [train, valid, test] = imported.tokens.map(|n| text::count(n as u64));
+    let words = format!(
+        "{}\nwords       {train} + {valid} + {test}\nvocabulary  {}\n\nuse it with --data {}\n",
+        text_files(&imported.files),
+        text::count(imported.vocabulary as u64),
+        to.display(),
+    );
+    output.result(&json, &words)
+}

@@ -1,0 +1,41 @@
+//! Images or a text: what lies at a path, judged by the names of the files.
+
+use std::path::Path;
+
+use super::{DataError, cifar, corpus};
+
+/// What children are trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Images, which convolutional networks tell apart: a folder with `data_batch_1.bin` …
+    Images,
+    /// A text, whose words cells predict: a file, or a folder in a layout of
+    /// [`Corpus::open`](super::corpus::Corpus::open).
+    Text,
+}
+
+impl Kind {
+    /// What a path is meant as. That all files are there and in order is not looked at.
+    ///
+    /// # Errors
+    /// If there is nothing, a folder of neither kind, or one of both.
+    pub fn of(path: &Path) -> Result<Kind, DataError> {
+        let owned = || path.to_path_buf();
+        if !path.exists() {
+            let next = "it does not exist: give the folder of the data, or a text file".to_string();
+            let path = owned();
+            return Err(DataError::NotAFolder { path, next });
+        }
+        let images = cifar::holds_images(path);
+        let text = match path.is_dir() {
+            true => corpus::holds_text(path),
+            false => !images,
+        };
+        match (images, text) {
+            (true, false) => Ok(Kind::Images),
+            (false, true) => Ok(Kind::Text),
+            (true, true) => Err(DataError::BothKinds { path: owned() }),
+            (false, false) => Err(DataError::NeitherKind { path: owned() }),
+        }
+    }
+}
