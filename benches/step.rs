@@ -11,8 +11,8 @@ use nas_engine::space::ConvArchitecture;
 
 use super::{begin, drawn, input, plan};
 
-/// Records of the data set.
-const RECORDS: usize = 256;
+/// Records of the data set: as many steps are run at once as they give batches.
+const RECORDS: usize = 4096;
 
 /// A device, and the images of a batch if it needs more than a CPU to be busy.
 struct Measured {
@@ -57,14 +57,19 @@ pub fn steps(criterion: &mut Criterion) {
             let name = format!("{name}, batch {batch}, {}", device.describe());
             group.bench_function(name, |bencher| {
                 bencher.iter_custom(|steps| {
-                    begin(&mut *session, &plan, &params, steps as usize, RECORDS);
-                    session.run(List::Prepare, 1);
-                    session.results().expect("it runs");
-                    let start = Instant::now();
-                    session.run(List::Train, steps as usize);
-                    let results = session.results().expect("it runs"); // waits
-                    let spent = start.elapsed();
-                    assert!(results.finite, "training stays finite");
+                    let (mut left, mut spent) = (steps as usize, Duration::ZERO);
+                    while left > 0 {
+                        let n = left.min(RECORDS / batch);
+                        begin(&mut *session, &plan, &params, n, RECORDS);
+                        session.run(List::Prepare, 1);
+                        session.results().expect("it runs");
+                        let start = Instant::now();
+                        session.run(List::Train, n);
+                        let results = session.results().expect("it runs"); // waits
+                        spent += start.elapsed();
+                        assert!(results.finite, "training stays finite");
+                        left -= n;
+                    }
                     spent
                 });
             });

@@ -9,9 +9,10 @@
 // grid:  phases_h phases_w tiles_w ceil(ceil(h / phases_h) / 2^tile_h_log2), n,
 //        ceil(planes / PLANES); tiles of the outputs of each phase, images, groups of planes
 // block: 256; each of 8 warps TILES tiles of 16 outputs by 8 PLANES channels
-// shared: max(16 (2 * 2 halo_h halo_w + 3 widest 2 * 8 PLANES), 4 (8 + 1) 2 * 8 PLANES); two buffers
-//        of a chunk's input, [2][2 planes][halo_h][halo_w] pixels, then three of a tap row's
-//        weights, [3][widest kw][2 planes][columns] pixels; the epilogue's sums reuse them
+// shared: max(table_bytes + 16 (3 * 2 halo_h halo_w + 3 widest 2 * 8 PLANES),
+//        4 (8 + 1) 2 * 8 PLANES); what is seen of sources and chunks, then three buffers of a
+//        chunk's input, [3][2 planes][halo_h][halo_w] pixels, and three of a tap row's weights,
+//        [3][widest kw][2 planes][columns] pixels; the epilogue's sums reuse all of it
 // needs: tiles of 128 TILES outputs; the sources of a chunk have equal kh and kw
 // bytes: sources once a group and tile with their halo, weights once a block, out once
 // flops: at most 2 (128 TILES) 16 (8 PLANES) chunk_taps blocks / (phases_h phases_w); chunk_taps
@@ -31,69 +32,88 @@ DEVICE void conv_tiled(const ConvArgs& args) {
     const int rows = ceil_div(args.h - phase_h, args.phases_h);
     const int columns = ceil_div(args.w - phase_w, args.phases_w);
     const int plane_bytes = args.halo_h * args.halo_w * 16, input_bytes = 2 * plane_bytes;
-    const int weights_at = 2 * input_bytes;
+    const int inputs_at = args.table_bytes, weights_at = inputs_at + RING * input_bytes;
 
+    // The tables come first: the loop below has few warps to hide the latency of arithmetic with,
+    // so what it computes for a copy is kept short.
+    auto taps = shared<SourceTaps>(0, args.n_sources);
+    auto seen = shared<uint32_t>(args.n_sources * (int)sizeof(SourceTaps), args.n_chunks);
+    auto is_seen = shared<uint32_t>(inputs_at, args.n_chunks);
+    for (int s = thread; s < args.n_sources; s += 32 * N_WARPS) {
+        const ConvSource& source = args.sources[s];
+        SourceTaps of = {taps_of(source.kh, args.phases_h, phase_h),
+                         taps_of(source.kw, args.phases_w, phase_w), 0, 0};
+        of.columns = (tile_w - 1) * args.step_w + of.w.n;
+        of.magic = 0xffffffffu / (uint32_t)of.columns + 1;
+        taps[s] = of;
+    }
+    sync_block();
+    for (int i = thread; i < args.n_chunks; i += 32 * N_WARPS) {
+        const uint32_t c = args.chunks[i];
+        const SourceTaps of = taps[source_of(c, 0)];
+        int top = row0 * args.step_h - of.h.pad, left = column0 * args.step_w - of.w.pad;
+        bool any = false;
+        for (int half = 0; half < 2; half++) {
+            const int number = source_of(c, half);
+            if (number == 255) continue;
+            const ConvSource& source = args.sources[number];
+            any = any || (top < source.h && left < source.w);
+        }
+        is_seen[i] = any && of.h.n > 0 && of.w.n > 0;
+    }
+    sync_block();
+    int n_seen = 0;
+    for (int i = 0; i < args.n_chunks; i++) {
+        if (is_seen[i] == 0) continue;
+        if (i % (32 * N_WARPS) == thread) seen[n_seen] = args.chunks[i];
+        n_seen++;
+    }
     // Of the largest filter: the room of a tap row in the ring.
     int widest = 0;
     for (int s = 0; s < args.n_sources; s++) widest = max(widest, args.sources[s].kw);
     const int ring_bytes = widest * 2 * COLUMNS * 16;
+    sync_block();
 
-    auto filter = [&](int chunk, Taps& along_h, Taps& along_w) {
-        const ConvSource& source = args.sources[args.chunks[chunk] & 255];
-        along_h = taps_of(source.kh, args.phases_h, phase_h);
-        along_w = taps_of(source.kw, args.phases_w, phase_w);
-    };
-    // The first chunk from `chunk` of which the tile sees anything.
-    auto next_chunk = [&](int chunk) {
-        for (; chunk < args.n_chunks; chunk++) {
-            Taps along_h, along_w;
-            filter(chunk, along_h, along_w);
-            if (along_h.n == 0 || along_w.n == 0) continue;
-            const uint32_t c = args.chunks[chunk];
-            int top = row0 * args.step_h - along_h.pad, left = column0 * args.step_w - along_w.pad;
-            for (int half = 0; half < 2; half++) {
-                const int number = source_of(c, half);
-                if (number == 255) continue;
-                const ConvSource& source = args.sources[number];
-                if (top < source.h && left < source.w) return chunk;
-            }
-        }
-        return chunk;
-    };
     auto load_input = [&](int chunk, int buffer) {
-        Taps along_h, along_w;
-        filter(chunk, along_h, along_w);
-        const uint32_t c = args.chunks[chunk];
-        int h = (tile_h - 1) * args.step_h + along_h.n, w = (tile_w - 1) * args.step_w + along_w.n;
-        int top = row0 * args.step_h - along_h.pad, left = column0 * args.step_w - along_w.pad;
-        for (int half = 0; half < 2; half++) {
-            const bool there = source_of(c, half) != 255;
-            const ConvSource& source = args.sources[there ? source_of(c, half) : 0];
-            const int64_t plane = (int64_t)image * source.image_planes + plane_of(c, half);
-            int to = buffer * input_bytes + half * plane_bytes;
-            for (int i = thread; i < h * w; i += 32 * N_WARPS) {
-                int r = i / w, q = i - r * w, y = top + r, x = left + q;
-                bool inside = there && y >= 0 && y < source.h && x >= 0 && x < source.w;
-                copy_async(to + (r * args.halo_w + q) * 16, source.x,
-                           inside ? (plane * source.h + y) * source.w + x : 0, inside);
-            }
+        const uint32_t c = seen[chunk];
+        const SourceTaps of = taps[source_of(c, 0)];
+        const int pixels = ((tile_h - 1) * args.step_h + of.h.n) * of.columns;
+        const int top = row0 * args.step_h - of.h.pad, left = column0 * args.step_w - of.w.pad;
+        const bool second = source_of(c, 1) != 255;
+        const ConvSource& source0 = args.sources[source_of(c, 0)];
+        const ConvSource& source1 = args.sources[source_of(c, second)];
+        const int h0 = source0.h, w0 = source0.w, h1 = second ? source1.h : 0, w1 = source1.w;
+        const int64_t plane0 = ((int64_t)image * source0.image_planes + plane_of(c, 0)) * h0 * w0;
+        const int64_t plane1 =
+            ((int64_t)image * source1.image_planes + plane_of(c, second)) * source1.h * w1;
+        const int to = inputs_at + buffer * input_bytes;
+        // Copies that are unrolled would take registers from the sums.
+        ROLLED for (int i = thread; i < pixels; i += 32 * N_WARPS) {
+            int r = (int)((uint64_t)(uint32_t)i * of.magic >> 32), q = i - r * of.columns;
+            int y = top + r, x = left + q, at = to + (r * args.halo_w + q) * 16;
+            bool in0 = (uint32_t)y < (uint32_t)h0 && (uint32_t)x < (uint32_t)w0;
+            bool in1 = (uint32_t)y < (uint32_t)h1 && (uint32_t)x < (uint32_t)w1;
+            copy_async(at, source0.x, plane0 + (y * w0 + x), in0);
+            copy_async(at + plane_bytes, source1.x, plane1 + (y * w1 + x), in1);
         }
     };
     auto load_weights = [&](int chunk, int row, int slot) {
-        Taps along_h, along_w;
-        filter(chunk, along_h, along_w);
-        const uint32_t c = args.chunks[chunk];
-        int to = weights_at + slot * ring_bytes;
-        for (int i = thread; i < along_w.n * 2 * COLUMNS; i += 32 * N_WARPS) {
-            int column = i % COLUMNS, half = i / COLUMNS % 2, q = i / (2 * COLUMNS);
+        const uint32_t c = seen[chunk];
+        const SourceTaps of = taps[source_of(c, 0)];
+        const int to = weights_at + slot * ring_bytes;
+        for (int half = 0; half < 2; half++) {
             const int number = source_of(c, half);
-            const bool there = number != 255 && first_plane * 8 + column < args.planes * 8;
             const ConvSource& source = args.sources[number != 255 ? number : 0];
-            int tap = (along_h.first + row * along_h.step) * source.kw + along_w.first +
-                      q * along_w.step;
-            int64_t at = (int64_t)plane_of(c, half) * source.kh * source.kw + tap;
-            copy_async(to + i * 16, source.weight,
-                       there ? at * source.columns + first_plane * 8 + column : 0, there);
+            const int n_columns = number != 255 ? (args.planes - first_plane) * 8 : 0;
+            const int tap = (of.h.first + row * of.h.step) * source.kw + of.w.first;
+            const int64_t first = ((int64_t)plane_of(c, half) * source.kh * source.kw + tap) *
+                                      source.columns + first_plane * 8;
+            const int step = of.w.step * source.columns;
+            ROLLED for (int i = thread; i < of.w.n * COLUMNS; i += 32 * N_WARPS) {
+                int q = i / COLUMNS, column = i % COLUMNS;
+                copy_async(to + ((2 * q + half) * COLUMNS + column) * 16, source.weight,
+                           first + (q * step + column), column < n_columns);
+            }
         }
     };
 
@@ -112,43 +132,34 @@ DEVICE void conv_tiled(const ConvArgs& args) {
     // columns, of 2 and 3 those of the next.
     const int weight_row = (lane % 8 + lane / 8 % 2 * COLUMNS + lane / 16 * 8) * 16;
 
-    // Steps are tap rows of chunks. Two tap rows and one chunk are on their way at any time.
-    int chunk = next_chunk(0), following = next_chunk(chunk + 1), row = 0, buffer = 0;
-    int ahead_chunk = chunk, ahead_row = 0;  // of the next tap row to load
+    // Steps are tap rows of chunks that are seen. Two tap rows and two chunks are on their way at any
+    // time, so that what a step reads is never in the latest group of copies.
+    int chunk = 0, row = 0;
+    int ahead_chunk = 0, ahead_row = 0;  // of the next tap row to load
     auto load_ahead = [&](int slot) {
-        if (ahead_chunk >= args.n_chunks) return;
+        if (ahead_chunk >= n_seen) return;
         load_weights(ahead_chunk, ahead_row, slot);
-        Taps along_h, along_w;
-        filter(ahead_chunk, along_h, along_w);
-        if (++ahead_row == along_h.n) {
+        if (++ahead_row == taps[source_of(seen[ahead_chunk], 0)].h.n) {
             ahead_row = 0;
-            ahead_chunk = next_chunk(ahead_chunk + 1);
+            ahead_chunk++;
         }
     };
-    if (chunk < args.n_chunks) load_input(chunk, 0);
-    load_ahead(0);
-    commit_copies();
-    load_ahead(1);
-    commit_copies();
-    bool one_row = false;  // whether the chunk before had one tap row
-    for (int step = 0; chunk < args.n_chunks; step++) {
-        Taps along_h, along_w;
-        filter(chunk, along_h, along_w);
-        // A chunk's input is asked for in the first step of the chunk before: if that was also its
-        // last, the input is in the latest group.
-        if (one_row)
-            wait_copies<0>();
-        else
-            wait_copies<1>();
+    for (int i = 0; i < RING - 1; i++) {
+        if (i < n_seen) load_input(i, i);
+        load_ahead(i);
+        commit_copies();
+    }
+    for (int step = 0; chunk < n_seen; step++) {
+        const SourceTaps of = taps[source_of(seen[chunk], 0)];
+        wait_copies<1>();
         sync_block();
         load_ahead((step + 2) % RING);
-        if (row == 0 && following < args.n_chunks) load_input(following, buffer ^ 1);
+        if (row == 0 && chunk + 2 < n_seen) load_input(chunk + 2, (chunk + 2) % RING);
         commit_copies();
-        one_row = row == 0 && along_h.n == 1;
 
-        const int input = buffer * input_bytes + row * args.halo_w * 16;
+        const int input = inputs_at + chunk % RING * input_bytes + row * args.halo_w * 16;
         const int weights = weights_at + step % RING * ring_bytes + weight_row;
-        for (int q = 0; q < along_w.n; q++) {
+        for (int q = 0; q < of.w.n; q++) {
             uint32_t a[TILES][4];
             UNROLL for (int m = 0; m < TILES; m++) load_matrices(a[m], input + input_row[m] + q * 16);
             UNROLL for (int n = 0; n < PLANES; n += 2) {
@@ -162,11 +173,9 @@ DEVICE void conv_tiled(const ConvArgs& args) {
                 }
             }
         }
-        if (++row == along_h.n) {
+        if (++row == of.h.n) {
             row = 0;
-            chunk = following;
-            following = next_chunk(chunk + 1);
-            buffer ^= 1;
+            chunk++;
         }
     }
     wait_copies<0>();
@@ -261,19 +270,20 @@ DEVICE void conv_tiled(const ConvArgs& args) {
     if (mine) args.parts.write(part + width + thread, total(1));
 }
 
-#define CONV(name, PLANES, TILES) \
-    KERNEL(name, ConvArgs, 256, 1) { conv_tiled<PLANES, TILES>(args); }
-CONV(conv_tiled_1_small, 1, 1)
-CONV(conv_tiled_2_small, 2, 1)
-CONV(conv_tiled_3_small, 3, 1)
-CONV(conv_tiled_4_small, 4, 1)
-CONV(conv_tiled_5_small, 5, 1)
-CONV(conv_tiled_6_small, 6, 1)
-CONV(conv_tiled_8_small, 8, 1)
-CONV(conv_tiled_1_large, 1, 4)
-CONV(conv_tiled_2_large, 2, 4)
-CONV(conv_tiled_3_large, 3, 4)
-CONV(conv_tiled_4_large, 4, 4)
-CONV(conv_tiled_5_large, 5, 4)
-CONV(conv_tiled_6_large, 6, 4)
-CONV(conv_tiled_8_large, 8, 4)
+// Two blocks share a multiprocessor where their registers allow it.
+#define CONV(name, PLANES, TILES, BLOCKS) \
+    KERNEL(name, ConvArgs, 256, BLOCKS) { conv_tiled<PLANES, TILES>(args); }
+CONV(conv_tiled_1_small, 1, 1, 2)
+CONV(conv_tiled_2_small, 2, 1, 2)
+CONV(conv_tiled_3_small, 3, 1, 2)
+CONV(conv_tiled_4_small, 4, 1, 2)
+CONV(conv_tiled_5_small, 5, 1, 2)
+CONV(conv_tiled_6_small, 6, 1, 2)
+CONV(conv_tiled_8_small, 8, 1, 2)
+CONV(conv_tiled_1_large, 1, 4, 2)
+CONV(conv_tiled_2_large, 2, 4, 2)
+CONV(conv_tiled_3_large, 3, 4, 2)
+CONV(conv_tiled_4_large, 4, 4, 2)
+CONV(conv_tiled_5_large, 5, 4, 1)
+CONV(conv_tiled_6_large, 6, 4, 1)
+CONV(conv_tiled_8_large, 8, 4, 1)

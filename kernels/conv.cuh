@@ -43,8 +43,10 @@ struct ConvArgs {
     int tiles_w;
     int halo_h;  // of the source's part that a tile reads, at most
     int halo_w;
+    int table_bytes;  // of the sources' taps and the chunks that a tile sees, a multiple of 16
     int add;   // 1: add to what `out` holds
     int kind;  // what the epilogue does: 0 nothing else; 1 moments; 2 dz sums; 3 dz sums and ReLU
+    int reserved;
 };
 
 // The taps of one axis that reach the outputs of a phase. Output i of the phase reads the rows
@@ -64,6 +66,14 @@ DEVICE Taps taps_of(int k, int phases, int phase) {
     int n = u < k ? (k - 1 - u) / phases + 1 : 0;
     return {n, n - 1 - (phase + k / 2 - u) / phases, k - 1 - u - phases * (n - 1), phases};
 }
+
+// What a block keeps of each source.
+struct SourceTaps {
+    Taps h;
+    Taps w;
+    int columns;     // of a source that a tile reads
+    uint32_t magic;  // i / columns = the upper half of i magic, for i and columns below 2^16
+};
 
 // Source and plane of half 0 or 1 of a chunk; 255: there is none.
 DEVICE int source_of(uint32_t chunk, int half) { return (int)(chunk >> 16 * half & 255); }

@@ -7,6 +7,7 @@ struct ConvFilterArgs {
     In<Pixel> dy;                     // [n][planes][h][w]
     Out<float> partials;              // [splits][chunks][kh kw][16][8 planes]
     int n_chunks;
+    int buffer_chunks;  // chunks that a block reads, at most
     int n_images;
     int images;  // of a split
     int planes;  // of dy
@@ -21,92 +22,114 @@ struct ConvFilterArgs {
     int tiles_w;
     int halo_h;  // rows of the source that a tile meets
     int halo_w;
-    int reserved;
 };
 
 // dw[f,c,u,v] = sum over n, i, j of dy[n,f,i,j] x[n,c,i s - kh/2 + u,j t - kw/2 + v], of the images
 // of a split. The products have 16 channels for rows, output channels for columns, and pixels to
 // sum over: both operands are transposed as they are loaded.
 //
-// grid:  n_chunks ceil(taps / TAPS), ceil(n_images / images), ceil(planes / PLANES); groups of taps
-//        of a chunk, splits, groups of planes of dy
+// grid:  ceil(n_chunks taps / SLOTS), ceil(n_images / images), ceil(planes / PLANES); groups of
+//        (chunk, tap), a slot each, of which those of a chunk follow each other; splits, groups of
+//        planes of dy
 // block: 256; each of 8 warps every eighth 16 pixels of a tile
-// shared: max(32 2^tile_n_log2 (2 halo_h halo_w + PLANES 2^(tile_h_log2 + tile_w_log2)),
-//        4 * 16 TAPS 8 PLANES); two buffers of [2][tile_n][halo_h][halo_w] pixels of x and
-//        [PLANES][tile] of dy; then the sums
+// shared: max(16 ceil(2^tile_n_log2 halo_h halo_w / 4) + 32 (2 buffer_chunks 2^tile_n_log2 halo_h
+//        halo_w + PLANES 2^(tile_n_log2 + tile_h_log2 + tile_w_log2)), 2048 SLOTS PLANES); a table of
+//        places; two buffers of [chunks][2][tile_n][halo_h][halo_w] pixels of x and [PLANES][tile] of
+//        dy; then the sums
 // needs: a tile has at least 16 pixels; all sources have the same kh and kw
-// bytes: x once a group of taps, dy once a group of taps and chunk; partials
+// bytes: x once a group of slots, dy once a group of slots; partials
 // flops: at most 2 (ceil(n_images / images) ceil(images / 2^tile_n_log2) tiles_h tiles_w)
-//        2^(tile_n_log2 + tile_h_log2 + tile_w_log2) (16 n_chunks) (8 PLANES ceil(planes / PLANES))
-//        (TAPS ceil(taps / TAPS)); the last split may have fewer images
-template <int PLANES, int TAPS>
+//        2^(tile_n_log2 + tile_h_log2 + tile_w_log2) 16 (8 PLANES ceil(planes / PLANES))
+//        (SLOTS ceil(n_chunks taps / SLOTS)); the last split may have fewer images
+template <int PLANES, int SLOTS>
 DEVICE void conv_filter_tiled(const ConvFilterArgs& args) {
-    constexpr int N_WARPS = 8, COLUMNS = 8 * PLANES;
+    constexpr int N_WARPS = 8, THREADS = 32 * N_WARPS, COLUMNS = 8 * PLANES;
     const int thread = thread_idx(), lane = lane_idx(), warp = warp_idx();
-    const int g = lane / 4, t = lane % 4;
     const ConvSource& any = args.sources[0];
-    const int taps = any.kh * any.kw, tap_groups = ceil_div(taps, TAPS);
-    const int chunk = (int)blockIdx.x / tap_groups, tap0 = (int)blockIdx.x % tap_groups * TAPS;
+    const int taps = any.kh * any.kw, n_pairs = args.n_chunks * taps;
+    const int pair0 = (int)blockIdx.x * SLOTS, chunk0 = pair0 / taps;
+    const int n_chunks = min(ceil_div(pair0 + SLOTS, taps), args.n_chunks) - chunk0;
     const int first_plane = (int)blockIdx.z * PLANES;
     const int tile_n = 1 << args.tile_n_log2;
     const int tile_h = 1 << args.tile_h_log2, tile_w = 1 << args.tile_w_log2;
     const int image_log2 = args.tile_h_log2 + args.tile_w_log2;  // of the pixels of an image
-    const int pixels = tile_n << image_log2;
-    const int halo = args.halo_h * args.halo_w, plane_bytes = tile_n * halo * 16;
-    const int buffer_bytes = 2 * plane_bytes + PLANES * pixels * 16;
-    const int tiles = args.tiles_h * args.tiles_w;
+    const int pixels_log2 = args.tile_n_log2 + image_log2, pixels = 1 << pixels_log2;
+    const int halo = args.halo_h * args.halo_w, n_places = tile_n * halo;
+    const int plane_bytes = n_places * 16, input_bytes = args.buffer_chunks * 2 * plane_bytes;
+    const int buffer_bytes = input_bytes + PLANES * pixels * 16;
+    const int buffers_at = ceil_div(n_places, 4) * 16;
     const int image0 = (int)blockIdx.y * args.images;
     const int image_end = min(image0 + args.images, args.n_images);
-    const int n_steps = ceil_div(image_end - image0, tile_n) * tiles;
-    const uint32_t c = args.chunks[chunk];
+    const int n_steps = ceil_div(image_end - image0, tile_n) * args.tiles_h * args.tiles_w;
 
-    auto load = [&](int step, int buffer) {
-        const int image = image0 + step / tiles * tile_n, tile = step % tiles;
-        const int row0 = tile / args.tiles_w * tile_h, column0 = tile % args.tiles_w * tile_w;
-        int to = buffer * buffer_bytes;
-        for (int half = 0; half < 2; half++) {
-            const int plane = plane_of(c, half);
-            const bool there = source_of(c, half) != 255;
-            const ConvSource& source = args.sources[there ? source_of(c, half) : 0];
-            const int top = row0 * args.stride_h - any.kh / 2;
-            const int left = column0 * args.stride_w - any.kw / 2;
-            for (int i = thread; i < tile_n * halo; i += 32 * N_WARPS) {
-                int m = image + i / halo, y = top + i % halo / args.halo_w;
-                int x = left + i % args.halo_w;
-                bool inside = there && m < image_end && y >= 0 && y < source.h && x >= 0 &&
-                              x < source.w;
-                int64_t at = ((int64_t)m * source.image_planes + plane) * source.h + y;
-                copy_async(to + half * plane_bytes + i * 16, source.x,
-                           inside ? at * source.w + x : 0, inside);
+    // Image, row and column of each place of a tile's input, as 10, 11 and 11 bits: dividing anew
+    // for each copy takes longer than the products.
+    auto places = shared<uint32_t>(0, n_places);
+    for (int i = thread; i < n_places; i += THREADS) {
+        int m = i / halo, r = i % halo / args.halo_w, q = i % args.halo_w;
+        places[i] = (uint32_t)m << 22 | (uint32_t)r << 11 | (uint32_t)q;
+    }
+    sync_block();
+
+    // The next tile to load.
+    int image = image0, row0 = 0, column0 = 0;
+    auto load = [&](int buffer) {
+        const int to = buffers_at + buffer * buffer_bytes;
+        const int top = row0 * args.stride_h - any.kh / 2;
+        const int left = column0 * args.stride_w - any.kw / 2;
+        for (int k = 0; k < 2 * n_chunks; k++) {
+            const uint32_t c = args.chunks[chunk0 + k / 2];
+            const bool there = source_of(c, k % 2) != 255;
+            const ConvSource& source = args.sources[there ? source_of(c, k % 2) : 0];
+            const int h = there ? source.h : 0, w = source.w;
+            const int image_stride = source.image_planes * source.h * w;
+            const int64_t first = (int64_t)image * image_stride + plane_of(c, k % 2) * source.h * w;
+            for (int i = thread; i < n_places; i += THREADS) {
+                const uint32_t place = places[i];
+                int m = (int)(place >> 22), y = top + (int)(place >> 11 & 2047);
+                int x = left + (int)(place & 2047);
+                bool inside = (uint32_t)y < (uint32_t)h && (uint32_t)x < (uint32_t)w &&
+                              image + m < image_end;
+                copy_async(to + k * plane_bytes + i * 16, source.x,
+                           first + (m * image_stride + y * w + x), inside);
             }
         }
-        to += 2 * plane_bytes;
-        for (int i = thread; i < PLANES * pixels; i += 32 * N_WARPS) {
-            int plane = first_plane + i / pixels, p = i % pixels;
-            int m = image + (p >> image_log2);
-            int y = row0 + (p >> args.tile_w_log2 & (tile_h - 1)), x = column0 + (p & (tile_w - 1));
-            bool inside = m < image_end && plane < args.planes && y < args.h && x < args.w;
-            int64_t at = ((int64_t)m * args.planes + plane) * args.h + y;
-            copy_async(to + i * 16, args.dy, inside ? at * args.w + x : 0, inside);
+        const int64_t dy0 = ((int64_t)image * args.planes + first_plane) * args.h * args.w;
+        const int plane_stride = args.h * args.w, planes_at_once = max(THREADS >> pixels_log2, 1);
+        for (int p = thread & (pixels - 1); p < pixels; p += THREADS) {
+            int m = p >> image_log2, y = row0 + (p >> args.tile_w_log2 & (tile_h - 1));
+            int x = column0 + (p & (tile_w - 1));
+            bool inside = image + m < image_end && y < args.h && x < args.w;
+            int at = m * args.planes * plane_stride + y * args.w + x;
+            for (int plane = thread >> pixels_log2; plane < PLANES; plane += planes_at_once)
+                copy_async(to + input_bytes + (plane * pixels + p) * 16, args.dy,
+                           dy0 + (at + plane * plane_stride),
+                           inside && first_plane + plane < args.planes);
         }
+        if ((column0 += tile_w) < args.w) return;
+        column0 = 0;
+        if ((row0 += tile_h) < args.h) return;
+        row0 = 0;
+        image += tile_n;
     };
 
-    float sum[TAPS][PLANES][4];
-    int tap_at[TAPS];  // of a pixel's input, from that of tap (0, 0)
-    UNROLL for (int k = 0; k < TAPS; k++) {
-        int tap = min(tap0 + k, taps - 1);
-        tap_at[k] = (tap / any.kw * args.halo_w + tap % any.kw) * 16;
+    float sum[SLOTS][PLANES][4];
+    int slot_at[SLOTS];  // of a pixel's input, from that of tap (0, 0) of the first chunk
+    UNROLL for (int k = 0; k < SLOTS; k++) {
+        int pair = min(pair0 + k, n_pairs - 1), tap = pair % taps;
+        slot_at[k] = (pair / taps - chunk0) * 2 * plane_bytes +
+                     (tap / any.kw * args.halo_w + tap % any.kw) * 16;
         UNROLL for (int n = 0; n < PLANES; n++)
             UNROLL for (int i = 0; i < 4; i++) sum[k][n][i] = 0.f;
     }
-    if (n_steps > 0) load(0, 0);
+    if (n_steps > 0) load(0);
     commit_copies();
     for (int step = 0; step < n_steps; step++) {
-        if (step + 1 < n_steps) load(step + 1, (step + 1) % 2);
+        if (step + 1 < n_steps) load((step + 1) % 2);
         commit_copies();
         wait_copies<1>();
         sync_block();
-        const int input = step % 2 * buffer_bytes, dy = input + 2 * plane_bytes;
+        const int input = buffers_at + step % 2 * buffer_bytes, dy = input + input_bytes;
         for (int p0 = warp * 16; p0 < pixels; p0 += N_WARPS * 16) {
             uint32_t b[PLANES + PLANES % 2][2];
             UNROLL for (int n = 0; n < PLANES; n += 2) {
@@ -121,48 +144,55 @@ DEVICE void conv_filter_tiled(const ConvFilterArgs& args) {
             int r = (p >> args.tile_w_log2 & (tile_h - 1)) * args.stride_h;
             int q = (p & (tile_w - 1)) * args.stride_w, m = p >> image_log2;
             int row = input + lane / 8 % 2 * plane_bytes + (m * halo + r * args.halo_w + q) * 16;
-            UNROLL for (int k = 0; k < TAPS; k++) {
+            UNROLL for (int k = 0; k < SLOTS; k++) {
                 uint32_t a[4];
-                load_matrices_transposed(a, row + tap_at[k]);
+                load_matrices_transposed(a, row + slot_at[k]);
                 UNROLL for (int n = 0; n < PLANES; n++) multiply_add(sum[k][n], a, b[n][0], b[n][1]);
             }
         }
         sync_block();
     }
     wait_copies<0>();
-    sync_block();
 
-    // The sums of the warps, one after the other.
-    auto sums = shared<float>(0, TAPS * 16 * COLUMNS);  // [tap][channel][column]
-    for (int w = 0; w < N_WARPS; w++) {
-        if (warp == w)
-            UNROLL for (int k = 0; k < TAPS; k++)
-                UNROLL for (int n = 0; n < PLANES; n++)
-                    UNROLL for (int i = 0; i < 4; i++) {
-                        int at = (k * 16 + g + i / 2 * 8) * COLUMNS + n * 8 + 2 * t + i % 2;
-                        sums[at] = w > 0 ? sums[at] + sum[k][n][i] : sum[k][n][i];
-                    }
+    // The sums of the warps in pairs: those of the upper half to the lower, until one is left.
+    constexpr int N_SUMS = SLOTS * PLANES * 4;  // of a lane
+    auto sums = shared<float>(0, N_WARPS / 2 * N_SUMS * 32);  // [warp][slot][plane][4][lane]
+    for (int half = N_WARPS / 2; half > 0; half /= 2) {
         sync_block();
+        if (warp >= half && warp < 2 * half)
+            UNROLL for (int i = 0; i < N_SUMS; i++)
+                sums[((warp - half) * N_SUMS + i) * 32 + lane] = sum[i / (4 * PLANES)][i / 4 % PLANES][i % 4];
+        sync_block();
+        if (warp < half)
+            UNROLL for (int i = 0; i < N_SUMS; i++)
+                sum[i / (4 * PLANES)][i / 4 % PLANES][i % 4] += sums[(warp * N_SUMS + i) * 32 + lane];
     }
+    sync_block();
+    if (warp == 0)
+        UNROLL for (int i = 0; i < N_SUMS; i++)
+            sums[i * 32 + lane] = sum[i / (4 * PLANES)][i / 4 % PLANES][i % 4];
+    sync_block();
     const int width = 8 * args.planes;
-    for (int i = thread; i < TAPS * 16 * COLUMNS; i += 32 * N_WARPS) {
-        int tap = tap0 + i / (16 * COLUMNS), channel = i / COLUMNS % 16;
-        int column = first_plane * 8 + i % COLUMNS;
-        if (tap >= taps || column >= width) continue;
-        int64_t at = ((int64_t)blockIdx.y * args.n_chunks + chunk) * taps + tap;
-        args.partials.write((at * 16 + channel) * width + column, sums[i]);
+    for (int i = thread; i < SLOTS * 16 * COLUMNS; i += THREADS) {
+        const int k = i / (16 * COLUMNS), channel = i / COLUMNS % 16, c = i % COLUMNS;
+        const int pair = pair0 + k, column = first_plane * 8 + c;
+        if (pair >= n_pairs || column >= width) continue;
+        const int of = (k * PLANES + c / 8) * 4 + channel / 8 * 2 + c % 2;
+        const float total = sums[of * 32 + channel % 8 * 4 + c % 8 / 2];
+        args.partials.write((((int64_t)blockIdx.y * n_pairs + pair) * 16 + channel) * width + column, total);
     }
 }
 
-#define CONV_FILTER(name, PLANES, TAPS) \
-    KERNEL(name, ConvFilterArgs, 256, 1) { conv_filter_tiled<PLANES, TAPS>(args); }
-CONV_FILTER(conv_filter_tiled_1, 1, 7)
-CONV_FILTER(conv_filter_tiled_2, 2, 7)
-CONV_FILTER(conv_filter_tiled_3, 3, 7)
-CONV_FILTER(conv_filter_tiled_4, 4, 7)
-CONV_FILTER(conv_filter_tiled_5, 5, 5)
-CONV_FILTER(conv_filter_tiled_6, 6, 5)
-CONV_FILTER(conv_filter_tiled_8, 8, 5)
+// Two blocks share a multiprocessor where their registers allow it.
+#define CONV_FILTER(name, PLANES, SLOTS, BLOCKS) \
+    KERNEL(name, ConvFilterArgs, 256, BLOCKS) { conv_filter_tiled<PLANES, SLOTS>(args); }
+CONV_FILTER(conv_filter_tiled_1, 1, 7, 2)
+CONV_FILTER(conv_filter_tiled_2, 2, 7, 2)
+CONV_FILTER(conv_filter_tiled_3, 3, 6, 2)
+CONV_FILTER(conv_filter_tiled_4, 4, 7, 1)
+CONV_FILTER(conv_filter_tiled_5, 5, 5, 1)
+CONV_FILTER(conv_filter_tiled_6, 6, 5, 1)
+CONV_FILTER(conv_filter_tiled_8, 8, 5, 1)
 
 struct ConvFilterSumArgs {
     In<float> partials;  // [splits][chunks][taps][16][columns]

@@ -14,6 +14,7 @@
     extern "C" __global__ void __launch_bounds__(max_threads, min_blocks) name(       \
         const __grid_constant__ Args args)
 #define UNROLL _Pragma("unroll")
+#define ROLLED _Pragma("unroll 1")
 #else
 #include "host/runner.h"
 #define DEVICE static inline
@@ -24,6 +25,7 @@
                                           [](const void* a) { name(*(const Args*)a); }); \
     static void name(const Args& args)
 #define UNROLL
+#define ROLLED
 #endif
 
 // ---- numbers ------------------------------------------------------------------------------------
@@ -280,7 +282,7 @@ DEVICE void load_matrices_transposed(uint32_t (&out)[4], int row) {
 // (g + 8, t), (g + 8, t + 1).
 DEVICE void multiply_add(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
 #ifdef __CUDACC__
-    asm volatile(
+    asm(
         "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
         "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])

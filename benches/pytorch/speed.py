@@ -106,6 +106,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--only", nargs="+", help="names of children, such as v1-15")
+    parser.add_argument("--max-autotune", action="store_true", help="on a GPU: this mode too")
     flags = parser.parse_args()
     if flags.device != "cpu":
         sys.exit(speed_gpu.main(flags))

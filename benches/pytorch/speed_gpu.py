@@ -1,10 +1,11 @@
 """Images a second of training on a GPU, in PyTorch and in the engine: forward, backward and update.
 
 usage: python benches/pytorch/speed.py --device cuda --data DIR [--engine FILE] [--rounds N]
-           [--out DIR] [--only CHILD ...]
+           [--out DIR] [--only CHILD ...] [--max-autotune]
 
 PyTorch: channels_last, bfloat16 autocast, fused SGD, cuDNN's search for the fastest algorithm;
-eager, then compiled with CUDA graphs in two modes. Compilation and warming up are not in the times.
+eager, then compiled with CUDA graphs, with --max-autotune also in that mode, whose compilation takes
+minutes a child. Compilation and warming up are not in the times.
 Each round times the engine and then every way of PyTorch. PyTorch steps over batches that lie ready
 on the GPU; the engine's time includes making the views of its images. What was measured by the time
 the script is told to end (SIGTERM) is written all the same.
@@ -30,7 +31,8 @@ ARCHITECTURES = [
     engine.ROOT / "benches/pytorch/arch/v2-15.json",
 ]
 BATCH, N_STEPS, WARM_UP = 128, 35, 5
-# How PyTorch runs a child, by the name of torch.compile's mode; the slowest to compile last.
+# How PyTorch runs a child, by the name of torch.compile's mode; the slowest to compile last and only
+# if asked for.
 WAYS = ["eager", "reduce-overhead", "max-autotune"]
 RATE = 0.01
 
@@ -85,7 +87,7 @@ def measure(flags, path, batches, found):
     """Adds to `found` a dict of lists, way -> images a second; first of PyTorch's eager steps."""
     architecture = children.read_architecture(path)
     speeds = found.setdefault(path.stem, {})
-    for way in WAYS:
+    for way in WAYS[: 3 if flags.max_autotune else 2]:
         try:
             torch.manual_seed(0)
             side = InPyTorch(architecture, flags.device, batches, way)

@@ -16,6 +16,7 @@ structs! {
         dy: In<Pixel>,
         partials: Out<f32>,
         n_chunks: i32,
+        buffer_chunks: i32,
         n_images: i32,
         images: i32,
         planes: i32,
@@ -30,7 +31,6 @@ structs! {
         tiles_w: i32,
         halo_h: i32,
         halo_w: i32,
-        reserved: i32,
     }
 
     /// Of `conv_filter_sum`.
@@ -69,32 +69,44 @@ structs! {
     }
 }
 
+/// One of the `conv_filter_tiled`.
+struct Kernel {
+    name: &'static str,
+    /// Planes of dy of a block.
+    planes: usize,
+    /// Pairs of a chunk and a tap of a block.
+    slots: usize,
+    /// Blocks that share a multiprocessor.
+    blocks: usize,
+}
+
+#[rustfmt::skip]
+const KERNELS: [Kernel; 7] = [
+    Kernel { name: "conv_filter_tiled_1", planes: 1, slots: 7, blocks: 2 },
+    Kernel { name: "conv_filter_tiled_2", planes: 2, slots: 7, blocks: 2 },
+    Kernel { name: "conv_filter_tiled_3", planes: 3, slots: 6, blocks: 2 },
+    Kernel { name: "conv_filter_tiled_4", planes: 4, slots: 7, blocks: 1 },
+    Kernel { name: "conv_filter_tiled_5", planes: 5, slots: 5, blocks: 1 },
+    Kernel { name: "conv_filter_tiled_6", planes: 6, slots: 5, blocks: 1 },
+    Kernel { name: "conv_filter_tiled_8", planes: 8, slots: 5, blocks: 1 },
+];
+
 /// How `conv_filter_tiled` is run; a function of the shapes and of the device's shared memory.
 struct Tiling {
-    /// Planes of dy of a block, and taps of a block.
-    planes: usize,
-    taps: usize,
+    kernel: &'static Kernel,
     /// Images, rows and columns of a tile of dy, powers of two.
     tile: [usize; 3],
     halo: [usize; 2],
+    /// Pairs of planes of the input; of a block at most.
     chunks: usize,
+    buffer_chunks: usize,
     /// Images of a split.
     images: usize,
     shared_bytes: usize,
 }
 
-/// Kernels by planes, with the taps of each.
-const KERNELS: [(usize, usize, &str); 7] = [
-    (1, 7, "conv_filter_tiled_1"),
-    (2, 7, "conv_filter_tiled_2"),
-    (3, 7, "conv_filter_tiled_3"),
-    (4, 7, "conv_filter_tiled_4"),
-    (5, 5, "conv_filter_tiled_5"),
-    (6, 5, "conv_filter_tiled_6"),
-    (8, 5, "conv_filter_tiled_8"),
-];
-/// Pixels of the largest tile: two times 16 for each of 8 warps.
-const MAX_PIXELS: usize = 256;
+/// Pixels of the largest tile: four times 16 for each of 8 warps.
+const MAX_PIXELS: usize = 512;
 /// Blocks to aim at: four for each multiprocessor of the largest GPUs.
 const BLOCKS: usize = 528;
 /// What a split reads is at least this many times the size of its part: the parts, written and read
@@ -108,49 +120,60 @@ impl Tiling {
             return None;
         }
         let all_planes = conv.output.planes();
-        let groups = all_planes.div_ceil(8);
-        let planes = all_planes.div_ceil(groups);
-        let (planes, taps, _) = *KERNELS.iter().find(|(p, ..)| *p >= planes)?;
-        let mut pixels = MAX_PIXELS;
-        loop {
-            let tile_w = conv.output.w.next_power_of_two().clamp(8, 32).min(pixels);
-            let tile_h = conv.output.h.next_power_of_two().min(pixels / tile_w);
-            let tile = [pixels / (tile_h * tile_w), tile_h, tile_w];
-            let halo = [0, 1].map(|i| (tile[i + 1] - 1) * conv.stride[i] + conv.filter[i]);
-            let pipeline = 2 * 16 * (2 * tile[0] * halo[0] * halo[1] + planes * pixels);
-            let sums = 4 * taps * 16 * PLANE * planes;
-            let shared_bytes = pipeline.max(sums);
-            if shared_bytes <= shared_limit {
-                let chunks = n_planes.div_ceil(2);
-                let tap_groups = (conv.filter[0] * conv.filter[1]).div_ceil(taps);
-                let blocks = chunks * tap_groups * all_planes.div_ceil(planes);
-                let tensors = conv.sources.iter().map(|s| &s.shape).chain([&conv.output]);
-                let read: usize = tensors.map(|shape| 2 * batch * image_len(shape)).sum();
-                let partials =
-                    4 * chunks * 16 * PLANE * all_planes * conv.filter[0] * conv.filter[1];
-                let affordable = read / (PARTIALS * partials);
-                let splits = BLOCKS.div_ceil(blocks).min(affordable).clamp(1, batch);
-                let images = batch.div_ceil(splits).next_multiple_of(tile[0]);
-                return Some(Tiling {
-                    planes,
-                    taps,
-                    tile,
-                    halo,
-                    chunks,
-                    images,
-                    shared_bytes,
-                });
-            }
-            pixels /= 2;
-            if pixels < 16 {
-                return None;
-            }
-        }
+        let planes = all_planes.div_ceil(all_planes.div_ceil(8));
+        let kernel = KERNELS.iter().find(|kernel| kernel.planes >= planes)?;
+        let taps = conv.filter[0] * conv.filter[1];
+        let chunks = n_planes.div_ceil(2);
+        let groups = (chunks * taps).div_ceil(kernel.slots);
+        let of_group = |group| chunks_of_group(group, kernel.slots, taps, chunks);
+        let buffer_chunks = (0..groups).map(of_group).max()?;
+        let fitting = |room: usize| {
+            let sizes = (4..=MAX_PIXELS.ilog2()).rev().map(|log2| 1 << log2);
+            let tilings = sizes.map(|pixels| {
+                let tile = tile_of(pixels, conv);
+                let halo = [0, 1].map(|i| (tile[i + 1] - 1) * conv.stride[i] + conv.filter[i]);
+                let places = tile[0] * halo[0] * halo[1];
+                let input = 2 * buffer_chunks * places;
+                let pipeline = 16 * (places.div_ceil(4) + 2 * (input + kernel.planes * pixels));
+                let sums = 2048 * kernel.slots * kernel.planes;
+                (tile, halo, pipeline.max(sums))
+            });
+            tilings.into_iter().find(|&(.., bytes)| bytes <= room)
+        };
+        let alone = fitting(shared_limit);
+        let (tile, halo, shared_bytes) = fitting(shared_limit / kernel.blocks).or(alone)?;
+        let blocks = groups * all_planes.div_ceil(kernel.planes);
+        let tensors = conv.sources.iter().map(|s| &s.shape).chain([&conv.output]);
+        let read: usize = tensors.map(|shape| 2 * batch * image_len(shape)).sum();
+        let partials = 4 * chunks * 16 * PLANE * all_planes * taps;
+        let affordable = read / (PARTIALS * partials);
+        let splits = BLOCKS.div_ceil(blocks).min(affordable).clamp(1, batch);
+        Some(Tiling {
+            kernel,
+            tile,
+            halo,
+            chunks,
+            buffer_chunks,
+            images: batch.div_ceil(splits).next_multiple_of(tile[0]),
+            shared_bytes,
+        })
     }
 
     fn splits(&self, batch: usize) -> usize {
         batch.div_ceil(self.images)
     }
+}
+
+/// Images, rows and columns of a tile.
+fn tile_of(pixels: usize, conv: &Conv) -> [usize; 3] {
+    let tile_w = conv.output.w.next_power_of_two().clamp(8, 32).min(pixels);
+    let tile_h = conv.output.h.next_power_of_two().min(pixels / tile_w);
+    [pixels / (tile_h * tile_w), tile_h, tile_w]
+}
+
+/// Chunks that a group of slots begins to end in.
+fn chunks_of_group(group: usize, slots: usize, taps: usize, chunks: usize) -> usize {
+    ((group + 1) * slots).div_ceil(taps).min(chunks) - group * slots / taps
 }
 
 /// Bytes of the parts of the gradient to a convolution's filters.
@@ -188,6 +211,7 @@ impl Launches<'_> {
         args.dy = self.input(conv.y);
         args.partials = self.output(plan.scratch);
         args.n_chunks = chunks.len() as i32;
+        args.buffer_chunks = tiling.buffer_chunks as i32;
         args.n_images = self.batch() as i32;
         args.images = tiling.images as i32;
         args.planes = conv.output.planes() as i32;
@@ -201,16 +225,13 @@ impl Launches<'_> {
         args.tiles_w = w.div_ceil(tile_w) as i32;
         [args.halo_h, args.halo_w] = tiling.halo.map(|halo| halo as i32);
         let splits = tiling.splits(self.batch());
+        let kernel = tiling.kernel;
         let grid = [
-            chunks.len() * taps.div_ceil(tiling.taps),
+            (chunks.len() * taps).div_ceil(kernel.slots),
             splits,
-            conv.output.planes().div_ceil(tiling.planes),
+            conv.output.planes().div_ceil(kernel.planes),
         ];
-        let (.., kernel) = KERNELS
-            .into_iter()
-            .find(|(planes, ..)| *planes == tiling.planes)
-            .expect("the tiling is of a kernel");
-        self.push_shared(kernel, grid, 256, tiling.shared_bytes, &args);
+        self.push_shared(kernel.name, grid, 256, tiling.shared_bytes, &args);
         let weights = conv.output.c() * conv.input.c() * taps;
         let args = ConvFilterSumArgs {
             partials: self.input(plan.scratch),

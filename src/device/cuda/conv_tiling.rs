@@ -34,6 +34,8 @@ pub(super) struct Tiling {
 
 /// Numbers of planes for which there is a kernel.
 const PLANES: [usize; 7] = [1, 2, 3, 4, 5, 6, 8];
+/// Of `SourceTaps` in `conv.cuh`.
+const SOURCE_TAPS_BYTES: usize = 40;
 const SMALL: usize = 128;
 const LARGE: usize = 512;
 /// Outputs of an image from which on a large tile is worth it.
@@ -83,12 +85,18 @@ impl Gathered<'_> {
         [0, 1].map(|axis| (tile[axis] - 1) * self.step[axis] + most(axis))
     }
 
+    /// Bytes of what a block keeps of each source and of the chunks that it sees.
+    pub fn table_bytes(&self) -> usize {
+        let chunks = pairs(&self.sources).len();
+        (SOURCE_TAPS_BYTES * self.sources.len() + 4 * chunks).next_multiple_of(16)
+    }
+
     fn tiling(&self, large: bool, planes: usize) -> Tiling {
         let tile = tile_of(if large { LARGE } else { SMALL }, self.size()[1]);
         let [h, w] = self.halo(tile);
         let kw = self.sources.iter().map(|s| s.kw as usize).max();
         let ring = 3 * kw.unwrap_or(1) * 2 * PLANE * planes;
-        let pipeline = 16 * (2 * 2 * h * w + ring);
+        let pipeline = self.table_bytes() + 16 * (3 * 2 * h * w + ring);
         let sums = 4 * (8 + 1) * 2 * PLANE * planes;
         Tiling {
             planes,

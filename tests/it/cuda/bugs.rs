@@ -40,8 +40,8 @@ const BUGS: &[Bug] = &[
     Bug {
         what: "a wait that is one group too lax",
         file: "conv.cu",
-        find: "            wait_copies<1>();",
-        replace: "            wait_copies<2>();",
+        find: "        wait_copies<1>();",
+        replace: "        wait_copies<2>();",
         op: "conv",
     },
     Bug {
@@ -52,10 +52,10 @@ const BUGS: &[Bug] = &[
         op: "conv",
     },
     Bug {
-        what: "filters of one row do not wait for the next input",
+        what: "input that is loaded where the step reads",
         file: "conv.cu",
-        find: "        if (one_row)",
-        replace: "        if (false)",
+        find: "(chunk + 2) % RING",
+        replace: "chunk % RING",
         op: "conv",
     },
     Bug {
@@ -82,8 +82,8 @@ const BUGS: &[Bug] = &[
     Bug {
         what: "a primitive of the warp that one lane runs once more",
         file: "conv.cu",
-        find: "for (int q = 0; q < along_w.n; q++) {\n            uint32_t a",
-        replace: "for (int q = 0; q < along_w.n + (lane == 0); q++) {\n            uint32_t a",
+        find: "for (int q = 0; q < of.w.n; q++) {\n            uint32_t a",
+        replace: "for (int q = 0; q < of.w.n + (lane == 0); q++) {\n            uint32_t a",
         op: "conv",
     },
     Bug {
@@ -122,9 +122,9 @@ const BUGS: &[Bug] = &[
         op: "conv",
     },
     Bug {
-        what: "the last tap read beyond the filter",
+        what: "parts of taps that no chunk has",
         file: "conv_filter.cu",
-        find: "if (tap >= taps || column >= width) continue;",
+        find: "if (pair >= n_pairs || column >= width) continue;",
         replace: "if (column >= width) continue;",
         op: "conv",
     },
