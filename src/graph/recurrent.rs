@@ -5,7 +5,7 @@
 //! l leaves of a cell, k inputs of a layer. All buffers hold plain values in row order.
 
 use super::step::{BufferId, Span};
-use crate::space::cell::{Activation, Combination};
+use crate::space::cell::{Activation, CellArchitecture, Combination, Operation, Tree};
 
 /// Where an instruction takes an operand from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,54 @@ pub struct Program {
     pub state: usize,
 }
 
+impl From<&CellArchitecture> for Program {
+    fn from(cell: &CellArchitecture) -> Program {
+        match cell {
+            CellArchitecture::Tree(tree) => Program::of_tree(tree),
+            CellArchitecture::Lstm => Program::lstm(),
+        }
+    }
+}
+
 impl Program {
+    /// A tree's nodes, and the injection behind the node that it follows.
+    // paper P8.2, P8.3
+    fn of_tree(tree: &Tree) -> Program {
+        let mut instructions: Vec<Instruction> = vec![];
+        // The instruction that gives what the parent of each node sees, and the node's own.
+        let (mut seen, mut own) = (vec![], vec![]);
+        let mut push = |(combination, activation): Operation, left, right| {
+            instructions.push(Instruction {
+                combination,
+                activation,
+                left,
+                right,
+            });
+            instructions.len() - 1
+        };
+        for (node, &operation) in tree.nodes.iter().enumerate() {
+            let (left, right) = match tree.children(node) {
+                None => (Operand::Input(node), Operand::Hidden(node)),
+                Some(children) => {
+                    let [left, right] = children.map(|child| Operand::Value(seen[child]));
+                    (left, right)
+                }
+            };
+            let value = push(operation, left, right);
+            own.push(value);
+            seen.push(match node == tree.inject_into {
+                true => push(tree.inject, Operand::Value(value), Operand::State),
+                false => value,
+            });
+        }
+        Program {
+            leaves: tree.base(),
+            instructions,
+            output: seen[tree.root()],
+            state: own[tree.state_from],
+        }
+    }
+
     /// The long short-term memory without peepholes, as PyTorch orders its gates: input, forget,
     /// cell, output.
     pub fn lstm() -> Program {
@@ -186,4 +233,42 @@ pub struct Decoder {
     pub weight: Span,
     /// `[v]`.
     pub bias: Span,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_injection_comes_between_a_node_and_its_parent() {
+        // The paper's example of base 2.
+        let json = r#"{"space":"cell","base":2,"nodes":[["add","tanh"],["elem_mult","relu"],
+            ["elem_mult","sigmoid"]],"inject":["add","relu"],"indices":[1,0]}"#;
+        let Ok(crate::space::Architecture::Cell(cell)) =
+            crate::space::Architecture::from_json(json)
+        else {
+            panic!("a sound cell");
+        };
+        let program = Program::from(&cell);
+        let node = |combination, activation, left, right| Instruction {
+            combination,
+            activation,
+            left,
+            right,
+        };
+        use Operand::{Hidden, Input, State, Value};
+        let expected = [
+            node(Combination::Add, Activation::Tanh, Input(0), Hidden(0)),
+            node(Combination::Add, Activation::Relu, Value(0), State),
+            node(Combination::ElemMult, Activation::Relu, Input(1), Hidden(1)),
+            node(
+                Combination::ElemMult,
+                Activation::Sigmoid,
+                Value(1),
+                Value(2),
+            ),
+        ];
+        assert_eq!(program.instructions, expected);
+        assert_eq!((program.output, program.state), (3, 2));
+    }
 }
