@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::memory::{self, Request};
 use super::params::Params;
-use super::recurrent::Decoder;
+use super::recurrent::{Decoder, Stack};
 use super::step::*;
 use super::{Graph, Shape};
 use crate::shape::PLANE;
@@ -27,6 +27,8 @@ pub trait Storage {
     fn lcn_scratch_bytes(&self, shape: &Shape, batch: usize) -> usize;
     /// Bytes that the softmax over a vocabulary needs while it runs, in the same buffer.
     fn decoder_scratch_bytes(&self, decoder: &Decoder) -> usize;
+    /// Bytes that recurrent layers need while they run, in the same buffer.
+    fn recurrent_scratch_bytes(&self, stack: &Stack) -> usize;
 }
 
 /// How a plan is made.
@@ -294,6 +296,9 @@ impl<'a> Builder<'a> {
             Step::Lcn { shape, .. } => Some(self.storage.lcn_scratch_bytes(shape, batch)),
             Step::Decoder(decoder) | Step::DecoderLoss(decoder) => {
                 Some(self.storage.decoder_scratch_bytes(decoder))
+            }
+            Step::Unroll(stack) | Step::UnrollGrad(stack) => {
+                Some(self.storage.recurrent_scratch_bytes(stack))
             }
             _ => None,
         });

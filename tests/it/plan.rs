@@ -12,7 +12,7 @@ use nas_engine::device::reference::Reference;
 use nas_engine::device::{Control, Convolution, Device, Input, List, Session};
 use nas_engine::graph::memory::ALIGNMENT;
 use nas_engine::graph::plan::Storage;
-use nas_engine::graph::recurrent::Decoder;
+use nas_engine::graph::recurrent::{Decoder, Stack};
 use nas_engine::graph::step::{Content, Conv};
 use nas_engine::graph::{Costs, Graph, Options, Params, Plan, Shape};
 use nas_engine::space::{ConvArchitecture, LayerOp};
@@ -54,6 +54,10 @@ impl Storage for Odd {
 
     fn decoder_scratch_bytes(&self, decoder: &Decoder) -> usize {
         20 * decoder.vocabulary
+    }
+
+    fn recurrent_scratch_bytes(&self, stack: &Stack) -> usize {
+        12 * stack.hidden
     }
 }
 

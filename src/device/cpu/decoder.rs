@@ -3,13 +3,22 @@
 
 use super::loops::{self, Loop};
 use super::math;
-use super::product::{Left, Product, product};
+use super::product::{Left, Packed, Right, packed_len};
 use super::simd::Isa;
 use super::workers::each;
 use crate::graph::recurrent::Decoder;
 
 /// Places whose logits are in memory together.
-pub const GROUP: usize = 64;
+const GROUP: usize = 256;
+
+/// Floats that it needs while it runs: the logits of a group, the weights packed in both orders, and a
+/// group of x.
+pub fn scratch_len(decoder: &Decoder) -> usize {
+    let (hidden, words) = (decoder.hidden, decoder.vocabulary);
+    let group = GROUP.min(decoder.n);
+    let weights = packed_len(words, hidden) + packed_len(hidden, words);
+    group * words + weights + packed_len(hidden, group)
+}
 
 /// What the decoder reads and writes.
 pub struct Buffers<'a> {
@@ -17,8 +26,8 @@ pub struct Buffers<'a> {
     pub targets: &'a [f32],
     pub weight: &'a [f32],
     pub bias: &'a [f32],
-    /// Room for the logits of a group.
-    pub logits: &'a mut [f32],
+    /// Room of [`scratch_len`].
+    pub scratch: &'a mut [f32],
     /// Where gradients are wanted.
     pub gradients: Option<Gradients<'a>>,
 }
@@ -38,25 +47,24 @@ pub fn run(isa: Isa, decoder: &Decoder, buffers: Buffers) -> f64 {
         targets,
         weight,
         bias,
-        logits,
+        scratch,
         mut gradients,
     } = buffers;
+    let (logits, scratch) = scratch.split_at_mut(GROUP.min(decoder.n) * words);
+    let (forward, scratch) = scratch.split_at_mut(packed_len(words, hidden));
+    let (backward, room) = scratch.split_at_mut(packed_len(hidden, words));
+    let forward = Packed::new(Right::Columns(weight), words, hidden, forward);
+    // Without gradients there is nothing to go back through.
+    let backward = gradients
+        .as_ref()
+        .map(|_| Packed::new(Right::Rows(weight), hidden, words, backward));
     let scale = gradients.as_ref().map(|_| 1.0 / decoder.rows as f32);
     let mut loss = 0.0;
     for first in (0..decoder.n).step_by(GROUP) {
         let n = GROUP.min(decoder.n - first);
         let x = &x[first * hidden..][..n * hidden];
         let logits = &mut logits[..n * words];
-        product(Product {
-            m: n,
-            n: words,
-            k: hidden,
-            left: Left::Rows(x),
-            right: weight,
-            right_transposed: true,
-            out: logits,
-            add: false,
-        });
+        forward.product(isa, n, Left::Rows(x), logits, false);
         let mut losses = [0.0; GROUP];
         let places = logits
             .chunks_exact_mut(words)
@@ -75,29 +83,19 @@ pub fn run(isa: Isa, decoder: &Decoder, buffers: Buffers) -> f64 {
             );
         });
         loss += losses[..n].iter().sum::<f64>();
-        let Some(gradients) = &mut gradients else {
+        let Some((gradients, weight)) = gradients.as_mut().zip(backward) else {
             continue;
         };
-        product(Product {
-            m: n,
-            n: hidden,
-            k: words,
-            left: Left::Rows(logits),
-            right: weight,
-            right_transposed: false,
-            out: &mut gradients.dx[first * hidden..][..n * hidden],
-            add: false,
-        });
-        product(Product {
-            m: words,
-            n: hidden,
-            k: n,
-            left: Left::Columns(logits),
-            right: x,
-            right_transposed: false,
-            out: gradients.dweight,
-            add: first > 0,
-        });
+        let dx = &mut gradients.dx[first * hidden..][..n * hidden];
+        weight.product(isa, n, Left::Rows(logits), dx, false);
+        let x = Packed::new(Right::Rows(x), hidden, n, room);
+        x.product(
+            isa,
+            words,
+            Left::Columns(logits),
+            gradients.dweight,
+            first > 0,
+        );
         if first == 0 {
             gradients.dbias.fill(0.0);
         }

@@ -33,21 +33,24 @@ pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// tanh(x), within 4 units in the last place.
+/// tanh(x), within 4 units in the last place: a rational function that is 1 at the end of its range
+/// (the coefficients are those of Eigen's `generic_fast_tanh_float`).
 #[inline(always)]
 pub fn tanh(x: f32) -> f32 {
-    // Near 0 the quotient below loses digits: the series of x (1 - x^2 / 3 + …) up to x^13.
+    let x = x.clamp(-7.905_311, 7.905_311); // keeps NaN
     let s = x * x;
-    let p = 21844.0 / 6_081_075.0;
-    let p = p * s - 1382.0 / 155_925.0;
-    let p = p * s + 62.0 / 2835.0;
-    let p = p * s - 17.0 / 315.0;
-    let p = p * s + 2.0 / 15.0;
-    let p = p * s - 1.0 / 3.0;
-    let small = x + x * (s * p);
-    let large = 1.0 - 2.0 / (exp(2.0 * x.abs()) + 1.0);
-    let large = f32::from_bits(large.to_bits() | (x.to_bits() & 0x8000_0000));
-    if s < 0.3 { small } else { large }
+    let p = -2.760_768_5e-16;
+    let p = p * s + 2.000_188e-13;
+    let p = p * s - 8.604_671_5e-11;
+    let p = p * s + 5.122_297e-8;
+    let p = p * s + 1.485_722_4e-5;
+    let p = p * s + 6.372_619e-4;
+    let p = p * s + 4.893_524_6e-3;
+    let q = 1.198_258_4e-6;
+    let q = q * s + 1.185_347_1e-4;
+    let q = q * s + 2.268_434_6e-3;
+    let q = q * s + 4.893_525e-3;
+    x * p / q
 }
 
 #[cfg(test)]

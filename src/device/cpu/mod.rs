@@ -34,7 +34,7 @@ mod workers;
 use super::{Convolution, Device, DeviceError, Input, Session};
 use crate::graph::Shape;
 use crate::graph::plan::{Plan, Storage};
-use crate::graph::recurrent::Decoder;
+use crate::graph::recurrent::{Decoder, Stack};
 use crate::graph::step::{self, Content};
 use conv::{Conv, ConvShape};
 use session::CpuSession;
@@ -119,7 +119,11 @@ impl Storage for Cpu {
     }
 
     fn decoder_scratch_bytes(&self, decoder: &Decoder) -> usize {
-        4 * decoder::GROUP.min(decoder.n) * decoder.vocabulary
+        4 * decoder::scratch_len(decoder)
+    }
+
+    fn recurrent_scratch_bytes(&self, stack: &Stack) -> usize {
+        4 * recurrent::scratch_len(stack)
     }
 }
 

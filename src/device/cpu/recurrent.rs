@@ -1,14 +1,27 @@
-//! A stack of recurrent layers, unrolled over a window: large products by `gemm`, the cell in
+//! A stack of recurrent layers, unrolled over a window: products of packed weights, and the cell in
 //! vectorised loops over hidden units.
 
 use super::cell::{self, Backward, Forward};
 use super::dropout;
-use super::product::{Left, Product, product};
+use super::product::{Left, Packed, Right, packed_len};
 use super::steps::Batch;
 use super::workers::each;
 use crate::device::Moment;
 use crate::graph::recurrent::{Recurrent, Stack};
 use crate::graph::step::BufferId;
+
+/// Floats that it needs while it runs, for the largest of the factors that are packed.
+pub fn scratch_len(stack: &Stack) -> usize {
+    let (hidden, places) = (stack.hidden, stack.steps * stack.rows);
+    let n = stack.program.leaves * hidden;
+    let of = |width: usize| packed_len(n, width).max(packed_len(width, n.max(places)));
+    let widths = stack
+        .layers
+        .iter()
+        .map(|layer| layer.inputs)
+        .chain([hidden]);
+    widths.map(of).max().unwrap_or(0)
+}
 
 /// Forward over a window.
 ///
@@ -52,17 +65,12 @@ unsafe fn layer_fwd(batch: &Batch, stack: &Stack, layer: &Recurrent, moment: &Mo
             batch.get_mut(layer.c),
         )
     };
-    let w = &weights[layer.input_weight.range()];
-    product(Product {
-        m: steps * rows,
-        n,
-        k: layer.inputs,
-        left: Left::Rows(x),
-        right: w,
-        right_transposed: true,
-        out: inputs,
-        add: false,
-    });
+    // SAFETY: the caller's promise; packed weights are used up before others are packed.
+    let scratch = || unsafe { batch.get_mut(batch.plan.scratch) };
+    let isa = batch.isa;
+    let w = Right::Columns(&weights[layer.input_weight.range()]);
+    let w = Packed::new(w, n, layer.inputs, scratch());
+    w.product(isa, steps * rows, Left::Rows(x), inputs, false);
     if let Some(bias) = layer.bias {
         for products in inputs.chunks_exact_mut(n) {
             products
@@ -71,7 +79,8 @@ unsafe fn layer_fwd(batch: &Batch, stack: &Stack, layer: &Recurrent, moment: &Mo
                 .for_each(|(x, b)| *x += b);
         }
     }
-    let u = &weights[layer.hidden_weight.range()];
+    let u = Right::Columns(&weights[layer.hidden_weight.range()]);
+    let u = Packed::new(u, n, hidden, scratch());
     let a_step = rows * hidden;
     for state in [&mut *h, &mut *c] {
         state.copy_within(steps * a_step.., 0);
@@ -82,16 +91,13 @@ unsafe fn layer_fwd(batch: &Batch, stack: &Stack, layer: &Recurrent, moment: &Mo
     for step in 0..steps {
         let (before, after) = h.split_at_mut((step + 1) * a_step);
         let hiddens = &mut hiddens[step * rows * n..][..rows * n];
-        product(Product {
-            m: rows,
-            n,
-            k: hidden,
-            left: Left::Rows(&before[step * a_step..]),
-            right: u,
-            right_transposed: true,
-            out: hiddens,
-            add: false,
-        });
+        u.product(
+            isa,
+            rows,
+            Left::Rows(&before[step * a_step..]),
+            hiddens,
+            false,
+        );
         let (c_before, c_after) = c.split_at_mut((step + 1) * a_step);
         let inputs = &inputs[step * rows * n..][..rows * n];
         let tasks = (inputs.chunks_exact(n).zip(hiddens.chunks_exact(n)))
@@ -157,8 +163,11 @@ unsafe fn layer_bwd(batch: &Batch, stack: &Stack, layer: &Recurrent) {
             batch.get_mut(layer.dx),
         )
     };
-    let w = &weights[layer.input_weight.range()];
-    let u = &weights[layer.hidden_weight.range()];
+    // SAFETY: the caller's promise; packed factors are used up before others are packed.
+    let scratch = || unsafe { batch.get_mut(batch.plan.scratch) };
+    let isa = batch.isa;
+    let u = Right::Rows(&weights[layer.hidden_weight.range()]);
+    let u = Packed::new(u, hidden, n, scratch());
     // To c of the step before: it takes the place of no buffer, as it lives for a step only.
     let mut dc = vec![0.0; a_step];
     for step in (0..steps).rev() {
@@ -181,48 +190,29 @@ unsafe fn layer_bwd(batch: &Batch, stack: &Stack, layer: &Recurrent) {
         });
         if step > 0 {
             // What h of the step before gets besides what came from above.
-            product(Product {
-                m: rows,
-                n: hidden,
-                k: n,
-                left: Left::Rows(hiddens),
-                right: u,
-                right_transposed: false,
-                out: &mut dh_before[(step - 1) * a_step..],
-                add: true,
-            });
+            let before = &mut dh_before[(step - 1) * a_step..];
+            u.product(isa, rows, Left::Rows(hiddens), before, true);
         }
     }
-    product(Product {
-        m: steps * rows,
-        n: layer.inputs,
-        k: n,
-        left: Left::Rows(inputs),
-        right: w,
-        right_transposed: false,
-        out: dx,
-        add: false,
-    });
-    product(Product {
-        m: n,
-        n: layer.inputs,
-        k: steps * rows,
-        left: Left::Columns(inputs),
-        right: x,
-        right_transposed: false,
-        out: &mut gradients[layer.input_weight.range()],
-        add: false,
-    });
-    product(Product {
-        m: n,
-        n: hidden,
-        k: steps * rows,
-        left: Left::Columns(hiddens),
-        right: &h[..steps * a_step],
-        right_transposed: false,
-        out: &mut gradients[layer.hidden_weight.range()],
-        add: false,
-    });
+    let w = Right::Rows(&weights[layer.input_weight.range()]);
+    let w = Packed::new(w, layer.inputs, n, scratch());
+    w.product(isa, steps * rows, Left::Rows(inputs), dx, false);
+    let x = Packed::new(
+        Right::Rows(&x[..steps * rows * layer.inputs]),
+        layer.inputs,
+        steps * rows,
+        scratch(),
+    );
+    let dw = &mut gradients[layer.input_weight.range()];
+    x.product(isa, n, Left::Columns(inputs), dw, false);
+    let h = Packed::new(
+        Right::Rows(&h[..steps * a_step]),
+        hidden,
+        steps * rows,
+        scratch(),
+    );
+    let du = &mut gradients[layer.hidden_weight.range()];
+    h.product(isa, n, Left::Columns(hiddens), du, false);
     if let Some(bias) = layer.bias {
         let dbias = &mut gradients[bias.range()];
         dbias.fill(0.0);

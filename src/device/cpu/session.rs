@@ -223,7 +223,7 @@ impl<'a> CpuSession<'a> {
     fn decoder(&mut self, d: &Decoder, with_gradients: bool) {
         let (batch, plan) = (self.batch(), self.plan);
         // SAFETY: the planner keeps them apart, and steps take views anew.
-        let (x, targets, weights, logits) = unsafe {
+        let (x, targets, weights, scratch) = unsafe {
             let (x, targets) = (batch.get(d.x), batch.get(d.targets));
             (
                 x,
@@ -245,7 +245,7 @@ impl<'a> CpuSession<'a> {
             targets,
             weight: &weights[d.weight.range()],
             bias: &weights[d.bias.range()],
-            logits,
+            scratch,
             gradients,
         };
         let loss = decoder::run(self.cpu.isa, d, buffers);

@@ -37,7 +37,7 @@ mod work;
 use super::{Device, DeviceError, Input, Session};
 use crate::graph::Shape;
 use crate::graph::plan::{Plan, Storage};
-use crate::graph::recurrent::Decoder;
+use crate::graph::recurrent::{Decoder, Stack};
 use crate::graph::step::{self, Content, Step};
 use declare::Declaration;
 use driver::{Driver, DriverError};
@@ -93,6 +93,10 @@ impl Storage for Cuda {
 
     fn decoder_scratch_bytes(&self, _: &Decoder) -> usize {
         0 // no plan with one is loaded
+    }
+
+    fn recurrent_scratch_bytes(&self, _: &Stack) -> usize {
+        0 // nor with one of these
     }
 }
 

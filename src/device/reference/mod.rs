@@ -6,7 +6,7 @@ use super::{Control, Device, DeviceError, Input, List, Moment, Results, Session}
 use crate::data::Draw;
 use crate::graph::Shape;
 use crate::graph::plan::{Plan, Storage};
-use crate::graph::recurrent::Decoder;
+use crate::graph::recurrent::{Decoder, Stack};
 use crate::graph::step::{BufferId, Content, Conv, Step};
 use tensor::{Memory, Tensor};
 
@@ -54,6 +54,10 @@ impl Storage for Reference {
     }
 
     fn decoder_scratch_bytes(&self, _: &Decoder) -> usize {
+        0
+    }
+
+    fn recurrent_scratch_bytes(&self, _: &Stack) -> usize {
         0
     }
 }

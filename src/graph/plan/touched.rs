@@ -75,12 +75,12 @@ pub fn touched(plan: &Plan, step: &Step) -> Vec<BufferId> {
         Step::EmbeddingGrad(Embedding { tokens, dout, .. }) => vec![*tokens, *dout, gradients],
         Step::Unroll(stack) => {
             let forward = stack.layers.iter().flat_map(forward_buffers);
-            [stack.input, stack.output, weights]
+            [stack.input, stack.output, weights, scratch]
                 .into_iter()
                 .chain(forward)
                 .collect()
         }
-        Step::UnrollGrad(stack) => stack_buffers(stack, &[weights, gradients]),
+        Step::UnrollGrad(stack) => stack_buffers(stack, &[weights, gradients, scratch]),
         Step::Decoder(Decoder { x, dx, targets, .. }) => {
             vec![*x, *dx, *targets, weights, gradients, scratch]
         }
