@@ -21,7 +21,7 @@ const KINK: f64 = 1e-4;
 const ROUNDING: f64 = 1e-14;
 
 /// What a place showed.
-enum Place {
+pub enum Place {
     Agrees,
     Kink,
     Differs(String),
@@ -29,7 +29,7 @@ enum Place {
 
 /// Compares `gradient` with the differences of `loss`, a function of what is added at the place;
 /// `middle` is the loss with nothing added, `largest` the largest gradient of the tensor.
-fn check(gradient: f64, largest: f64, middle: f64, mut loss: impl FnMut(f64) -> f64) -> Place {
+pub fn check(gradient: f64, largest: f64, middle: f64, mut loss: impl FnMut(f64) -> f64) -> Place {
     let (low, high) = (loss(-STEP), loss(STEP));
     let rounding = ROUNDING * (1.0 + middle.abs()) / STEP;
     let (left, right) = ((middle - low) / STEP, (high - middle) / STEP);
@@ -58,14 +58,14 @@ fn places(len: usize, n: usize, seed: u64, index: u64) -> Vec<usize> {
 
 /// Counts places, and collects what differs.
 #[derive(Default)]
-struct Tally {
+pub struct Tally {
     places: usize,
     kinks: usize,
     failures: Vec<String>,
 }
 
 impl Tally {
-    fn note(&mut self, place: Place, at: impl FnOnce() -> String) {
+    pub fn note(&mut self, place: Place, at: impl FnOnce() -> String) {
         self.places += 1;
         match place {
             Place::Agrees => {}
@@ -74,7 +74,7 @@ impl Tally {
         }
     }
 
-    fn assert(&self, what: &str) {
+    pub fn assert(&self, what: &str) {
         let list = self.failures.join("\n");
         let (n, failures) = (self.places, self.failures.len());
         assert!(

@@ -12,6 +12,7 @@ mod ops; // cpu = reference, guard bands, repeat = same bits, over device::cases
 mod oracle; // random architectures against JAX
 mod paper; // every built clause of docs/paper.md has code and a test that cite it
 mod plan; // random architectures: shapes agree, no two live buffers overlap
+mod recurrent; // the paper's printed cells = their formulas
 mod search; // the whole loop with the stub evaluator
 mod space; // tokens to JSON and back; every sampled architecture is valid
 mod train; // overfits a tiny set; devices agree

@@ -1,13 +1,14 @@
 //! Random architectures against JAX: an implementation of formats.md, section 1, that shares no
-//! line with the engine (`tests/oracle/`), asked once for all cases.
+//! line with the engine (`tests/oracle/`), asked once for all networks and once for all cells.
 //!
 //! It needs Python with JAX; `scripts/test` sets that up. Without it the tests here fail.
 
+mod cells;
 mod draw;
 mod files;
 mod run;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
@@ -38,6 +39,16 @@ fn ask() -> Vec<(Case, Answer)> {
     for case in &cases {
         files::write_question(folder.path(), case);
     }
+    consult(folder.path());
+    let answer = |case: Case| {
+        let answer = files::read_answer(folder.path(), &case);
+        (case, answer)
+    };
+    cases.into_iter().map(answer).collect()
+}
+
+/// Has the oracle answer the questions in a folder.
+fn consult(folder: &Path) {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let python = match std::env::var_os(PYTHON_VARIABLE) {
         Some(path) => PathBuf::from(path),
@@ -45,7 +56,7 @@ fn ask() -> Vec<(Case, Answer)> {
     };
     let output = Command::new(&python)
         .arg(root.join("tests/oracle/run.py"))
-        .arg(folder.path())
+        .arg(folder)
         .env("JAX_PLATFORMS", "cpu")
         // Compiling is most of the oracle's time: no optimisation, and a cache for the next run.
         .env("XLA_FLAGS", XLA_FLAGS)
@@ -69,11 +80,6 @@ fn ask() -> Vec<(Case, Answer)> {
         output.status.success(),
         "the oracle failed; {setup}\n{errors}"
     );
-    let answer = |case: Case| {
-        let answer = files::read_answer(folder.path(), &case);
-        (case, answer)
-    };
-    cases.into_iter().map(answer).collect()
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Questions to the oracle and its answers, as files.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -35,21 +36,27 @@ pub fn write_question(root: &Path, case: &Case) {
     });
     fs::write(folder.join("case.json"), question.to_string()).unwrap();
     if let Some(graph) = case.graph() {
-        let arrays = inputs(case, &Params::new(&graph));
-        let views: Vec<(String, TensorView)> = (arrays.iter())
-            .map(|(name, (dtype, shape, bytes))| {
-                let view = TensorView::new(*dtype, shape.clone(), bytes).unwrap();
-                (name.clone(), view)
-            })
-            .collect();
-        let bytes = safetensors::serialize(views, None).unwrap();
-        fs::write(folder.join("input.safetensors"), bytes).unwrap();
+        write_arrays(&folder, &inputs(case, &Params::new(&graph)));
     }
 }
 
-type Array = (Dtype, Vec<usize>, Vec<u8>);
+/// Writes what goes with a question.
+pub fn write_arrays(folder: &Path, arrays: &BTreeMap<String, Array>) {
+    let views: Vec<(String, TensorView)> = (arrays.iter())
+        .map(|(name, (dtype, shape, bytes))| {
+            let view = TensorView::new(*dtype, shape.clone(), bytes).unwrap();
+            (name.clone(), view)
+        })
+        .collect();
+    let bytes = safetensors::serialize(views, None).unwrap();
+    fs::write(folder.join("input.safetensors"), bytes).unwrap();
+}
 
-fn floats(shape: &[usize], values: &[f32]) -> Array {
+/// Type, shape and bytes.
+pub type Array = (Dtype, Vec<usize>, Vec<u8>);
+
+/// Of numbers that are exact in f32.
+pub fn floats(shape: &[usize], values: &[f32]) -> Array {
     let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
     (Dtype::F32, shape.to_vec(), bytes)
 }
@@ -110,6 +117,14 @@ pub fn read_answer(root: &Path, case: &Case) -> Answer {
             arrays: BTreeMap::new(),
         };
     }
+    Answer {
+        inspect: Some(inspect),
+        arrays: read_arrays(&folder),
+    }
+}
+
+/// Reads what the oracle found.
+pub fn read_arrays(folder: &Path) -> BTreeMap<String, Vec<f64>> {
     let bytes = fs::read(folder.join("output.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let array = |(name, tensor): (String, TensorView)| {
@@ -120,10 +135,7 @@ pub fn read_answer(root: &Path, case: &Case) -> Answer {
             words.iter().map(|&word| f64::from_le_bytes(word)).collect(),
         )
     };
-    Answer {
-        inspect: Some(inspect),
-        arrays: file.tensors().into_iter().map(array).collect(),
-    }
+    file.tensors().into_iter().map(array).collect()
 }
 
 impl Answer {
@@ -136,21 +148,32 @@ impl Answer {
     /// Panics where `ours` differs from the oracle's `name` by more than `bound` of the largest
     /// value of the tensor.
     pub fn compare(&self, name: &str, ours: &[f64], bound: f64, case: &Case) {
-        let theirs = self.get(name);
-        assert_eq!(ours.len(), theirs.len(), "values of {name}, {case}");
-        let scale = theirs.iter().fold(1e-3, |max: f64, x| max.max(x.abs()));
-        let error = |i: usize| (ours[i] - theirs[i]).abs() / scale;
-        let worst = (0..ours.len()).max_by(|&i, &j| error(i).total_cmp(&error(j)));
-        let Some(worst) = worst else { return };
-        // Not `>`, which a NaN would pass.
-        let near = error(worst) <= bound;
-        assert!(
-            near,
-            "{name}[{worst}] is {} and should be {}: off by {:.1e} of the largest value {scale:.3e}, \
-             bound {bound:.0e}\n{case}",
-            ours[worst],
-            theirs[worst],
-            error(worst)
-        );
+        compare(name, ours, self.get(name), (bound, 1e-3), case);
     }
+}
+
+/// Panics where `ours` differs from `theirs` by more than `bound` of the largest value of the tensor,
+/// which counts as `floor` where it is smaller.
+pub fn compare(
+    name: &str,
+    ours: &[f64],
+    theirs: &[f64],
+    (bound, floor): (f64, f64),
+    case: &dyn Display,
+) {
+    assert_eq!(ours.len(), theirs.len(), "values of {name}, {case}");
+    let scale = theirs.iter().fold(floor, |max: f64, x| max.max(x.abs()));
+    let error = |i: usize| (ours[i] - theirs[i]).abs() / scale;
+    let worst = (0..ours.len()).max_by(|&i, &j| error(i).total_cmp(&error(j)));
+    let Some(worst) = worst else { return };
+    // Not `>`, which a NaN would pass.
+    let near = error(worst) <= bound;
+    assert!(
+        near,
+        "{name}[{worst}] is {} and should be {}: off by {:.1e} of the largest value {scale:.3e}, \
+         bound {bound:.0e}\n{case}",
+        ours[worst],
+        theirs[worst],
+        error(worst)
+    );
 }
