@@ -34,8 +34,8 @@ pub(super) struct Tiling {
 
 /// Numbers of planes for which there is a kernel.
 const PLANES: [usize; 7] = [1, 2, 3, 4, 5, 6, 8];
-/// Of `SourceTaps` in `conv.cuh`.
-const SOURCE_TAPS_BYTES: usize = 40;
+/// Of `SeenChunk` in `conv.cuh`.
+const SEEN_CHUNK_BYTES: usize = 96;
 const SMALL: usize = 128;
 const LARGE: usize = 512;
 /// Outputs of an image from which on a large tile is worth it.
@@ -85,10 +85,9 @@ impl Gathered<'_> {
         [0, 1].map(|axis| (tile[axis] - 1) * self.step[axis] + most(axis))
     }
 
-    /// Bytes of what a block keeps of each source and of the chunks that it sees.
+    /// Bytes of what a block keeps of the chunks that it sees.
     pub fn table_bytes(&self) -> usize {
-        let chunks = pairs(&self.sources).len();
-        (SOURCE_TAPS_BYTES * self.sources.len() + 4 * chunks).next_multiple_of(16)
+        SEEN_CHUNK_BYTES * pairs(&self.sources).len()
     }
 
     fn tiling(&self, large: bool, planes: usize) -> Tiling {
