@@ -9,17 +9,17 @@
 // grid:  phases_h phases_w tiles_w ceil(ceil(h / phases_h) / 2^tile_h_log2), n,
 //        ceil(planes / PLANES); tiles of the outputs of each phase, images, groups of planes
 // block: 256; each of 8 warps TILES tiles of 16 outputs by 8 PLANES channels
-// shared: max(table_bytes + 16 (3 * 2 halo_h halo_w + 3 widest 2 * 8 PLANES),
+// shared: max(table_bytes + 16 (3 * 2 halo_h halo_w + 3 ring_taps 2 * 8 PLANES),
 //        4 (8 + 1) 2 * 8 PLANES); what is kept of the chunks that are seen, then three buffers of
-//        a chunk's input, [3][2 planes][halo_h][halo_w] pixels, and three of a tap row's weights,
-//        [3][widest kw][2 planes][columns] pixels; the epilogue's sums reuse all of it
+//        a chunk's input, [3][2 planes][halo_h][halo_w] pixels, and three of a step's weights,
+//        [3][ring_taps][2 planes][columns] pixels; the epilogue's sums reuse all of it
 // needs: tiles of 128 TILES outputs; the sources of a chunk have equal kh and kw
 // bytes: sources once a group and tile with their halo, weights once a block, out once
 // flops: at most 2 (128 TILES) 16 (8 PLANES) chunk_taps blocks / (phases_h phases_w); chunk_taps
 //        are those of all chunks; chunks of which a tile sees nothing are passed over
 template <int PLANES, int TILES>
 DEVICE void conv_tiled(const ConvArgs& args) {
-    constexpr int N_WARPS = 8, COLUMNS = 8 * PLANES, RING = 3;
+    constexpr int N_WARPS = 8, COLUMNS = 8 * PLANES, RING = 3, STEP_TAPS = 6;
     const int thread = thread_idx(), lane = lane_idx(), warp = warp_idx();
     const int g = lane / 4, t = lane % 4;
     const int tile_h = 1 << args.tile_h_log2, tile_w = 1 << args.tile_w_log2;
@@ -66,6 +66,9 @@ DEVICE void conv_tiled(const ConvArgs& args) {
             taps(i, along_h, along_w);
             SeenChunk& chunk = seen[n_seen];
             chunk.taps_h = along_h.n, chunk.taps_w = along_w.n;
+            // Rows of about the same number in each of as few steps as there can be.
+            const int n_steps = ceil_div(along_h.n, max(STEP_TAPS / along_w.n, 1));
+            chunk.step_rows = ceil_div(along_h.n, n_steps);
             chunk.top = row0 * args.step_h - along_h.pad;
             chunk.left = column0 * args.step_w - along_w.pad;
             chunk.columns = (tile_w - 1) * args.step_w + along_w.n;
@@ -87,10 +90,7 @@ DEVICE void conv_tiled(const ConvArgs& args) {
         }
         n_seen++;
     }
-    // Of the largest filter: the room of a tap row in the ring.
-    int widest = 0;
-    for (int s = 0; s < args.n_sources; s++) widest = max(widest, args.sources[s].kw);
-    const int ring_bytes = widest * 2 * COLUMNS * 16;
+    const int ring_bytes = args.ring_taps * 2 * COLUMNS * 16;
     sync_block();
 
     auto load_input = [&](int number) {
@@ -114,15 +114,17 @@ DEVICE void conv_tiled(const ConvArgs& args) {
     auto load_weights = [&](int number, int row, int slot) {
         const SeenChunk& chunk = seen[number];
         const int to = weights_at + slot * ring_bytes, n_columns = (args.planes - first_plane) * 8;
-        const uint32_t n = chunk.taps_w * COLUMNS;
+        const uint32_t taps_w = chunk.taps_w, magic_w = 65536 / taps_w + 1;  // for tap / taps_w
+        const uint32_t n = min(chunk.step_rows, chunk.taps_h - row) * taps_w * COLUMNS;
         for (int half = 0; half < 2; half++) {
             const In<Pixel> weight = chunk.weight[half];
-            const int row_at = row * chunk.row_step[half], tap_step = chunk.tap_step[half];
-            const int end = chunk.h[half] > 0 ? n_columns : 0;
+            const int row_step = chunk.row_step[half], tap_step = chunk.tap_step[half];
+            const int row_at = row * row_step, end = chunk.h[half] > 0 ? n_columns : 0;
             ROLLED for (uint32_t i = thread; i < n; i += 32 * N_WARPS) {
-                int q = (int)(i / COLUMNS), column = (int)(i % COLUMNS);
-                copy_async(to + ((2 * q + half) * COLUMNS + column) * 16, weight,
-                           row_at + q * tap_step + column, column < end);
+                uint32_t tap = i / COLUMNS, column = i % COLUMNS, r = tap * magic_w >> 16;
+                uint32_t q = tap - r * taps_w;
+                copy_async(to + (int)((2 * tap + half) * COLUMNS + column) * 16, weight,
+                           row_at + (int)(r * row_step + q * tap_step + column), (int)column < end);
             }
         }
     };
@@ -142,14 +144,15 @@ DEVICE void conv_tiled(const ConvArgs& args) {
     // columns, of 2 and 3 those of the next.
     const int weight_row = (lane % 8 + lane / 8 % 2 * COLUMNS + lane / 16 * 8) * 16;
 
-    // Steps are tap rows of chunks that are seen. Two tap rows and two chunks are on their way at any
-    // time, so that what a step reads is never in the latest group of copies.
+    // Steps are some tap rows of a chunk that is seen. The weights of two steps and two chunks are on
+    // their way at any time, so that what a step reads is never in the latest group of copies.
     int chunk = 0, row = 0;
-    int ahead_chunk = 0, ahead_row = 0;  // of the next tap row to load
+    int ahead_chunk = 0, ahead_row = 0;  // of the next step to load
     auto load_ahead = [&](int slot) {
         if (ahead_chunk >= n_seen) return;
         load_weights(ahead_chunk, ahead_row, slot);
-        if (++ahead_row == seen[ahead_chunk].taps_h) {
+        ahead_row += seen[ahead_chunk].step_rows;
+        if (ahead_row >= seen[ahead_chunk].taps_h) {
             ahead_row = 0;
             ahead_chunk++;
         }
@@ -161,29 +164,37 @@ DEVICE void conv_tiled(const ConvArgs& args) {
     }
     for (int step = 0; chunk < n_seen; step++) {
         const int taps_h = seen[chunk].taps_h, taps_w = seen[chunk].taps_w;
+        const int step_rows = min(seen[chunk].step_rows, taps_h - row);
         wait_copies<1>();
         sync_block();
         load_ahead((step + 2) % RING);
         if (row == 0 && chunk + 2 < n_seen) load_input(chunk + 2);
         commit_copies();
 
-        const int input = inputs_at + chunk % RING * input_bytes + row * args.halo_w * 16;
+        int input = inputs_at + chunk % RING * input_bytes + row * args.halo_w * 16;
         const int weights = weights_at + step % RING * ring_bytes + weight_row;
-        for (int q = 0; q < taps_w; q++) {
+        const int n_taps = step_rows * taps_w, to_next_row = (args.halo_w - taps_w + 1) * 16;
+        int q = 0;  // of the row
+        // Two at a time, so that the second's operands are on their way beside the first's products.
+        UNROLL_TWICE for (int tap = 0; tap < n_taps; tap++) {
             uint32_t a[TILES][4];
-            UNROLL for (int m = 0; m < TILES; m++) load_matrices(a[m], input + input_row[m] + q * 16);
+            UNROLL for (int m = 0; m < TILES; m++) load_matrices(a[m], input + input_row[m]);
+            const bool last_of_row = ++q == taps_w;
+            input += last_of_row ? to_next_row : 16;
+            q = last_of_row ? 0 : q;
             UNROLL for (int n = 0; n < PLANES; n += 2) {
                 // The last of an odd number is loaded twice.
                 int last = n + 1 < PLANES ? 0 : lane / 16 * -128;
                 uint32_t b[4];
-                load_matrices(b, weights + q * 2 * COLUMNS * 16 + n * 128 + last);
+                load_matrices(b, weights + tap * 2 * COLUMNS * 16 + n * 128 + last);
                 UNROLL for (int m = 0; m < TILES; m++) {
                     multiply_add(sum[m][n], a[m], b[0], b[1]);
                     if (n + 1 < PLANES) multiply_add(sum[m][n + 1], a[m], b[2], b[3]);
                 }
             }
         }
-        if (++row == taps_h) {
+        row += step_rows;
+        if (row == taps_h) {
             row = 0;
             chunk++;
         }

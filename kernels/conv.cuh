@@ -43,10 +43,10 @@ struct ConvArgs {
     int tiles_w;
     int halo_h;  // of the source's part that a tile reads, at most
     int halo_w;
+    int ring_taps;    // of a step, at most
     int table_bytes;  // of the chunks that a tile sees, a multiple of 16
     int add;   // 1: add to what `out` holds
     int kind;  // what the epilogue does: 0 nothing else; 1 moments; 2 dz sums; 3 dz sums and ReLU
-    int reserved;
 };
 
 // The taps of one axis that reach the outputs of a phase. Output i of the phase reads the rows
@@ -81,10 +81,10 @@ struct SeenChunk {
     int tap_step[2];  // to the one beside
     int taps_h;       // of the phase
     int taps_w;
+    int step_rows;    // rows of taps of a step, at most
     int top;  // where the tile's part of the source begins
     int left;
     int pixels;   // of that part
     int columns;  // of that part
     uint32_t magic;  // i / columns = the upper half of i magic, for i and columns below 2^16
-    int reserved;
 };

@@ -15,6 +15,7 @@
         const __grid_constant__ Args args)
 #define UNROLL _Pragma("unroll")
 #define ROLLED _Pragma("unroll 1")
+#define UNROLL_TWICE _Pragma("unroll 2")
 #else
 #include "host/runner.h"
 #define DEVICE static inline
@@ -26,6 +27,7 @@
     static void name(const Args& args)
 #define UNROLL
 #define ROLLED
+#define UNROLL_TWICE
 #endif
 
 // ---- numbers ------------------------------------------------------------------------------------

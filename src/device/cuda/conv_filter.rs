@@ -116,8 +116,10 @@ struct Tiling {
 const MAX_PIXELS: usize = 512;
 /// Pixels of a tile from which on groups of warps are worth it.
 const GROUPS_FROM: usize = 256;
-/// Blocks to aim at: four for each multiprocessor of the largest GPUs.
-const BLOCKS: usize = 528;
+/// Multiprocessors of the largest GPUs.
+const PROCESSORS: usize = 132;
+/// What a block takes besides its images, as a number of them.
+const START: usize = 1;
 /// What a split reads is at least this many times the size of its part: the parts, written and read
 /// again, add at most half to what the pass moves. One split there is always.
 const PARTIALS: usize = 4;
@@ -132,7 +134,7 @@ impl Tiling {
             let filled = pairs.next_multiple_of(slots) * 4 <= pairs * 5;
             let pixels: usize = tiling.tile.iter().product();
             let blocks = tiling.blocks(conv) * tiling.splits(batch);
-            filled && pixels >= GROUPS_FROM && blocks >= BLOCKS / 2
+            filled && pixels >= GROUPS_FROM && blocks >= PROCESSORS
         };
         [4, 2]
             .into_iter()
@@ -184,9 +186,15 @@ impl Tiling {
         let read: usize = tensors.map(|shape| 2 * batch * image_len(shape)).sum();
         let partials = 4 * chunks * 16 * PLANE * all_planes * taps;
         let affordable = read / (PARTIALS * partials);
-        let wanted = BLOCKS.div_ceil(tiling.blocks(conv));
-        let splits = wanted.min(affordable).clamp(1, batch);
-        tiling.images = batch.div_ceil(splits).next_multiple_of(tile[0]);
+        let fewest = batch.div_ceil(affordable.clamp(1, batch));
+        let sizes = (fewest..=batch).map(|images| images.next_multiple_of(tile[0]));
+        // Blocks run in rounds, as many at a time as the multiprocessors hold.
+        let rounds = |images: usize| {
+            let blocks = tiling.blocks(conv) * batch.div_ceil(images);
+            blocks.div_ceil(PROCESSORS * kernel.blocks) * (images + START * tile[0])
+        };
+        // Of equal ones the largest: fewer parts to sum.
+        tiling.images = sizes.rev().min_by_key(|&images| rounds(images))?;
         Some(tiling)
     }
 

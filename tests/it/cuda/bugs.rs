@@ -82,8 +82,8 @@ const BUGS: &[Bug] = &[
     Bug {
         what: "a primitive of the warp that one lane runs once more",
         file: "conv.cu",
-        find: "for (int q = 0; q < taps_w; q++) {\n            uint32_t a",
-        replace: "for (int q = 0; q < taps_w + (lane == 0); q++) {\n            uint32_t a",
+        find: "for (int tap = 0; tap < n_taps; tap++) {\n            uint32_t a",
+        replace: "for (int tap = 0; tap < n_taps + (lane == 0); tap++) {\n            uint32_t a",
         op: "conv",
     },
     Bug {
