@@ -134,7 +134,7 @@ impl Tiling {
             let filled = pairs.next_multiple_of(slots) * 4 <= pairs * 5;
             let pixels: usize = tiling.tile.iter().product();
             let blocks = tiling.blocks(conv) * tiling.splits(batch);
-            filled && pixels >= GROUPS_FROM && blocks >= PROCESSORS
+            filled && pixels >= GROUPS_FROM && blocks >= PROCESSORS * 3 / 4
         };
         [4, 2]
             .into_iter()
