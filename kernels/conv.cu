@@ -9,17 +9,17 @@
 // grid:  phases_h phases_w tiles_w ceil(ceil(h / phases_h) / 2^tile_h_log2), n,
 //        ceil(planes / PLANES); tiles of the outputs of each phase, images, groups of planes
 // block: 256; each of 8 warps TILES tiles of 16 outputs by 8 PLANES channels
-// shared: max(table_bytes + 16 (3 * 2 halo_h halo_w + 3 widest 2 * 8 PLANES),
-//        4 (8 + 1) 2 * 8 PLANES); what is seen of sources and chunks, then three buffers of a
-//        chunk's input, [3][2 planes][halo_h][halo_w] pixels, and three of a tap row's weights,
-//        [3][widest kw][2 planes][columns] pixels; the epilogue's sums reuse all of it
+// shared: max(table_bytes + 16 (3 * 2 halo_h halo_w + 3 ring_taps 2 * 8 PLANES),
+//        4 (8 + 1) 2 * 8 PLANES); what is kept of the chunks that are seen, then three buffers of
+//        a chunk's input, [3][2 planes][halo_h][halo_w] pixels, and three of a step's weights,
+//        [3][ring_taps][2 planes][columns] pixels; the epilogue's sums reuse all of it
 // needs: tiles of 128 TILES outputs; the sources of a chunk have equal kh and kw
 // bytes: sources once a group and tile with their halo, weights once a block, out once
 // flops: at most 2 (128 TILES) 16 (8 PLANES) chunk_taps blocks / (phases_h phases_w); chunk_taps
 //        are those of all chunks; chunks of which a tile sees nothing are passed over
 template <int PLANES, int TILES>
 DEVICE void conv_tiled(const ConvArgs& args) {
-    constexpr int N_WARPS = 8, COLUMNS = 8 * PLANES, RING = 3;
+    constexpr int N_WARPS = 8, COLUMNS = 8 * PLANES, RING = 3, STEP_TAPS = 6;
     const int thread = thread_idx(), lane = lane_idx(), warp = warp_idx();
     const int g = lane / 4, t = lane % 4;
     const int tile_h = 1 << args.tile_h_log2, tile_w = 1 << args.tile_w_log2;
@@ -34,85 +34,97 @@ DEVICE void conv_tiled(const ConvArgs& args) {
     const int plane_bytes = args.halo_h * args.halo_w * 16, input_bytes = 2 * plane_bytes;
     const int inputs_at = args.table_bytes, weights_at = inputs_at + RING * input_bytes;
 
-    // The tables come first: the loop below has few warps to hide the latency of arithmetic with,
-    // so what it computes for a copy is kept short.
-    auto taps = shared<SourceTaps>(0, args.n_sources);
-    auto seen = shared<uint32_t>(args.n_sources * (int)sizeof(SourceTaps), args.n_chunks);
+    // What a copy needs is computed once a chunk: the loop below has few warps to hide the latency of
+    // arithmetic with.
+    auto seen = shared<SeenChunk>(0, args.n_chunks);
     auto is_seen = shared<uint32_t>(inputs_at, args.n_chunks);
-    for (int s = thread; s < args.n_sources; s += 32 * N_WARPS) {
-        const ConvSource& source = args.sources[s];
-        SourceTaps of = {taps_of(source.kh, args.phases_h, phase_h),
-                         taps_of(source.kw, args.phases_w, phase_w), 0, 0};
-        of.columns = (tile_w - 1) * args.step_w + of.w.n;
-        of.magic = 0xffffffffu / (uint32_t)of.columns + 1;
-        taps[s] = of;
-    }
-    sync_block();
+    auto taps = [&](int chunk, Taps& along_h, Taps& along_w) {
+        const ConvSource& source = args.sources[source_of(args.chunks[chunk], 0)];
+        along_h = taps_of(source.kh, args.phases_h, phase_h);
+        along_w = taps_of(source.kw, args.phases_w, phase_w);
+    };
     for (int i = thread; i < args.n_chunks; i += 32 * N_WARPS) {
-        const uint32_t c = args.chunks[i];
-        const SourceTaps of = taps[source_of(c, 0)];
-        int top = row0 * args.step_h - of.h.pad, left = column0 * args.step_w - of.w.pad;
+        Taps along_h, along_w;
+        taps(i, along_h, along_w);
+        int top = row0 * args.step_h - along_h.pad, left = column0 * args.step_w - along_w.pad;
         bool any = false;
         for (int half = 0; half < 2; half++) {
-            const int number = source_of(c, half);
+            const int number = source_of(args.chunks[i], half);
             if (number == 255) continue;
             const ConvSource& source = args.sources[number];
             any = any || (top < source.h && left < source.w);
         }
-        is_seen[i] = any && of.h.n > 0 && of.w.n > 0;
+        is_seen[i] = any && along_h.n > 0 && along_w.n > 0;
     }
     sync_block();
     int n_seen = 0;
     for (int i = 0; i < args.n_chunks; i++) {
         if (is_seen[i] == 0) continue;
-        if (i % (32 * N_WARPS) == thread) seen[n_seen] = args.chunks[i];
+        if (i % (32 * N_WARPS) == thread) {
+            const uint32_t c = args.chunks[i];
+            Taps along_h, along_w;
+            taps(i, along_h, along_w);
+            SeenChunk& chunk = seen[n_seen];
+            chunk.taps_h = along_h.n, chunk.taps_w = along_w.n;
+            // Rows of about the same number in each of as few steps as there can be.
+            const int n_steps = ceil_div(along_h.n, max(STEP_TAPS / along_w.n, 1));
+            chunk.step_rows = ceil_div(along_h.n, n_steps);
+            chunk.top = row0 * args.step_h - along_h.pad;
+            chunk.left = column0 * args.step_w - along_w.pad;
+            chunk.columns = (tile_w - 1) * args.step_w + along_w.n;
+            chunk.pixels = ((tile_h - 1) * args.step_h + along_h.n) * chunk.columns;
+            chunk.magic = 0xffffffffu / (uint32_t)chunk.columns + 1;
+            for (int half = 0; half < 2; half++) {
+                const bool there = source_of(c, half) != 255;
+                const ConvSource& source = args.sources[there ? source_of(c, half) : source_of(c, 0)];
+                const int64_t plane = (int64_t)image * source.image_planes + plane_of(c, half);
+                const int64_t row = (int64_t)plane_of(c, half) * source.kh + along_h.first;
+                chunk.h[half] = there ? source.h : 0, chunk.w[half] = source.w;
+                chunk.x[half] = {source.x.data + plane * source.h * source.w};
+                chunk.weight[half] = {source.weight.data +
+                                      (row * source.kw + along_w.first) * source.columns +
+                                      first_plane * 8};
+                chunk.row_step[half] = along_h.step * source.kw * source.columns;
+                chunk.tap_step[half] = along_w.step * source.columns;
+            }
+        }
         n_seen++;
     }
-    // Of the largest filter: the room of a tap row in the ring.
-    int widest = 0;
-    for (int s = 0; s < args.n_sources; s++) widest = max(widest, args.sources[s].kw);
-    const int ring_bytes = widest * 2 * COLUMNS * 16;
+    const int ring_bytes = args.ring_taps * 2 * COLUMNS * 16;
     sync_block();
 
-    auto load_input = [&](int chunk, int buffer) {
-        const uint32_t c = seen[chunk];
-        const SourceTaps of = taps[source_of(c, 0)];
-        const int pixels = ((tile_h - 1) * args.step_h + of.h.n) * of.columns;
-        const int top = row0 * args.step_h - of.h.pad, left = column0 * args.step_w - of.w.pad;
-        const bool second = source_of(c, 1) != 255;
-        const ConvSource& source0 = args.sources[source_of(c, 0)];
-        const ConvSource& source1 = args.sources[source_of(c, second)];
-        const int h0 = source0.h, w0 = source0.w, h1 = second ? source1.h : 0, w1 = source1.w;
-        const int64_t plane0 = ((int64_t)image * source0.image_planes + plane_of(c, 0)) * h0 * w0;
-        const int64_t plane1 =
-            ((int64_t)image * source1.image_planes + plane_of(c, second)) * source1.h * w1;
-        const int to = inputs_at + buffer * input_bytes;
+    auto load_input = [&](int number) {
+        const SeenChunk& chunk = seen[number];
+        const In<Pixel> x0 = chunk.x[0], x1 = chunk.x[1];
+        const uint32_t h0 = chunk.h[0], w0 = chunk.w[0], h1 = chunk.h[1], w1 = chunk.w[1];
+        const uint32_t top = chunk.top, left = chunk.left, columns = chunk.columns;
+        const uint32_t magic = chunk.magic;
+        const int pixels = chunk.pixels, halo_w = args.halo_w;
+        const int to = inputs_at + number % RING * input_bytes;
         // Copies that are unrolled would take registers from the sums.
         ROLLED for (int i = thread; i < pixels; i += 32 * N_WARPS) {
-            int r = (int)((uint64_t)(uint32_t)i * of.magic >> 32), q = i - r * of.columns;
-            int y = top + r, x = left + q, at = to + (r * args.halo_w + q) * 16;
-            bool in0 = (uint32_t)y < (uint32_t)h0 && (uint32_t)x < (uint32_t)w0;
-            bool in1 = (uint32_t)y < (uint32_t)h1 && (uint32_t)x < (uint32_t)w1;
-            copy_async(at, source0.x, plane0 + (y * w0 + x), in0);
-            copy_async(at + plane_bytes, source1.x, plane1 + (y * w1 + x), in1);
+            // What lies before the image is far behind its end as a number without a sign.
+            uint32_t r = (uint32_t)((uint64_t)(uint32_t)i * magic >> 32), q = i - r * columns;
+            uint32_t y = top + r, x = left + q;
+            int at = to + (int)(r * halo_w + q) * 16;
+            copy_async(at, x0, (int)(y * w0 + x), y < h0 && x < w0);
+            copy_async(at + plane_bytes, x1, (int)(y * w1 + x), y < h1 && x < w1);
         }
     };
-    auto load_weights = [&](int chunk, int row, int slot) {
-        const uint32_t c = seen[chunk];
-        const SourceTaps of = taps[source_of(c, 0)];
-        const int to = weights_at + slot * ring_bytes;
+    auto load_weights = [&](int number, int row, int slot) {
+        const SeenChunk& chunk = seen[number];
+        const int to = weights_at + slot * ring_bytes, n_columns = (args.planes - first_plane) * 8;
+        const uint32_t taps_w = chunk.taps_w, magic_w = 65536 / taps_w + 1;  // for tap / taps_w
+        const uint32_t n = min(chunk.step_rows, chunk.taps_h - row) * taps_w * COLUMNS;
         for (int half = 0; half < 2; half++) {
-            const int number = source_of(c, half);
-            const ConvSource& source = args.sources[number != 255 ? number : 0];
-            const int n_columns = number != 255 ? (args.planes - first_plane) * 8 : 0;
-            const int tap = (of.h.first + row * of.h.step) * source.kw + of.w.first;
-            const int64_t first = ((int64_t)plane_of(c, half) * source.kh * source.kw + tap) *
-                                      source.columns + first_plane * 8;
-            const int step = of.w.step * source.columns;
-            ROLLED for (int i = thread; i < of.w.n * COLUMNS; i += 32 * N_WARPS) {
-                int q = i / COLUMNS, column = i % COLUMNS;
-                copy_async(to + ((2 * q + half) * COLUMNS + column) * 16, source.weight,
-                           first + (q * step + column), column < n_columns);
+            const In<Pixel> weight = chunk.weight[half];
+            const int row_step = chunk.row_step[half], tap_step = chunk.tap_step[half];
+            const int row_at = row * row_step, end = chunk.h[half] > 0 ? n_columns : 0;
+            ROLLED for (uint32_t i = thread; i < n; i += 32 * N_WARPS) {
+                uint32_t tap = i / COLUMNS, column = i % COLUMNS, r = tap * magic_w >> 16;
+                uint32_t q = tap - r * taps_w;
+                copy_async(to + (int)((2 * tap + half) * COLUMNS + column) * 16, weight,
+                           row_at + (int)(r * row_step + q * tap_step + column), (int)column < end);
             }
         }
     };
@@ -132,48 +144,57 @@ DEVICE void conv_tiled(const ConvArgs& args) {
     // columns, of 2 and 3 those of the next.
     const int weight_row = (lane % 8 + lane / 8 % 2 * COLUMNS + lane / 16 * 8) * 16;
 
-    // Steps are tap rows of chunks that are seen. Two tap rows and two chunks are on their way at any
-    // time, so that what a step reads is never in the latest group of copies.
+    // Steps are some tap rows of a chunk that is seen. The weights of two steps and two chunks are on
+    // their way at any time, so that what a step reads is never in the latest group of copies.
     int chunk = 0, row = 0;
-    int ahead_chunk = 0, ahead_row = 0;  // of the next tap row to load
+    int ahead_chunk = 0, ahead_row = 0;  // of the next step to load
     auto load_ahead = [&](int slot) {
         if (ahead_chunk >= n_seen) return;
         load_weights(ahead_chunk, ahead_row, slot);
-        if (++ahead_row == taps[source_of(seen[ahead_chunk], 0)].h.n) {
+        ahead_row += seen[ahead_chunk].step_rows;
+        if (ahead_row >= seen[ahead_chunk].taps_h) {
             ahead_row = 0;
             ahead_chunk++;
         }
     };
     for (int i = 0; i < RING - 1; i++) {
-        if (i < n_seen) load_input(i, i);
+        if (i < n_seen) load_input(i);
         load_ahead(i);
         commit_copies();
     }
     for (int step = 0; chunk < n_seen; step++) {
-        const SourceTaps of = taps[source_of(seen[chunk], 0)];
+        const int taps_h = seen[chunk].taps_h, taps_w = seen[chunk].taps_w;
+        const int step_rows = min(seen[chunk].step_rows, taps_h - row);
         wait_copies<1>();
         sync_block();
         load_ahead((step + 2) % RING);
-        if (row == 0 && chunk + 2 < n_seen) load_input(chunk + 2, (chunk + 2) % RING);
+        if (row == 0 && chunk + 2 < n_seen) load_input(chunk + 2);
         commit_copies();
 
-        const int input = inputs_at + chunk % RING * input_bytes + row * args.halo_w * 16;
+        int input = inputs_at + chunk % RING * input_bytes + row * args.halo_w * 16;
         const int weights = weights_at + step % RING * ring_bytes + weight_row;
-        for (int q = 0; q < of.w.n; q++) {
+        const int n_taps = step_rows * taps_w, to_next_row = (args.halo_w - taps_w + 1) * 16;
+        int q = 0;  // of the row
+        // Two at a time, so that the second's operands are on their way beside the first's products.
+        UNROLL_TWICE for (int tap = 0; tap < n_taps; tap++) {
             uint32_t a[TILES][4];
-            UNROLL for (int m = 0; m < TILES; m++) load_matrices(a[m], input + input_row[m] + q * 16);
+            UNROLL for (int m = 0; m < TILES; m++) load_matrices(a[m], input + input_row[m]);
+            const bool last_of_row = ++q == taps_w;
+            input += last_of_row ? to_next_row : 16;
+            q = last_of_row ? 0 : q;
             UNROLL for (int n = 0; n < PLANES; n += 2) {
                 // The last of an odd number is loaded twice.
                 int last = n + 1 < PLANES ? 0 : lane / 16 * -128;
                 uint32_t b[4];
-                load_matrices(b, weights + q * 2 * COLUMNS * 16 + n * 128 + last);
+                load_matrices(b, weights + tap * 2 * COLUMNS * 16 + n * 128 + last);
                 UNROLL for (int m = 0; m < TILES; m++) {
                     multiply_add(sum[m][n], a[m], b[0], b[1]);
                     if (n + 1 < PLANES) multiply_add(sum[m][n + 1], a[m], b[2], b[3]);
                 }
             }
         }
-        if (++row == of.h.n) {
+        row += step_rows;
+        if (row == taps_h) {
             row = 0;
             chunk++;
         }

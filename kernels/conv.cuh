@@ -43,10 +43,10 @@ struct ConvArgs {
     int tiles_w;
     int halo_h;  // of the source's part that a tile reads, at most
     int halo_w;
-    int table_bytes;  // of the sources' taps and the chunks that a tile sees, a multiple of 16
+    int ring_taps;    // of a step, at most
+    int table_bytes;  // of the chunks that a tile sees, a multiple of 16
     int add;   // 1: add to what `out` holds
     int kind;  // what the epilogue does: 0 nothing else; 1 moments; 2 dz sums; 3 dz sums and ReLU
-    int reserved;
 };
 
 // The taps of one axis that reach the outputs of a phase. Output i of the phase reads the rows
@@ -67,14 +67,24 @@ DEVICE Taps taps_of(int k, int phases, int phase) {
     return {n, n - 1 - (phase + k / 2 - u) / phases, k - 1 - u - phases * (n - 1), phases};
 }
 
-// What a block keeps of each source.
-struct SourceTaps {
-    Taps h;
-    Taps w;
-    int columns;     // of a source that a tile reads
-    uint32_t magic;  // i / columns = the upper half of i magic, for i and columns below 2^16
-};
-
 // Source and plane of half 0 or 1 of a chunk; 255: there is none.
 DEVICE int source_of(uint32_t chunk, int half) { return (int)(chunk >> 16 * half & 255); }
 DEVICE int plane_of(uint32_t chunk, int half) { return (int)(chunk >> 16 * half >> 8 & 255); }
+
+// What a block keeps of a chunk that its tile sees.
+struct SeenChunk {
+    In<Pixel> x[2];       // the two planes of the block's image
+    In<Pixel> weight[2];  // from the block's first column and the phase's first tap
+    int h[2];             // of the sources; 0 where there is no second
+    int w[2];
+    int row_step[2];  // from a tap to the one below, in columns of `weight`
+    int tap_step[2];  // to the one beside
+    int taps_h;       // of the phase
+    int taps_w;
+    int step_rows;    // rows of taps of a step, at most
+    int top;  // where the tile's part of the source begins
+    int left;
+    int pixels;   // of that part
+    int columns;  // of that part
+    uint32_t magic;  // i / columns = the upper half of i magic, for i and columns below 2^16
+};

@@ -7,6 +7,7 @@ struct ConvFilterArgs {
     In<Pixel> dy;                     // [n][planes][h][w]
     Out<float> partials;              // [splits][chunks][kh kw][16][8 planes]
     int n_chunks;
+    int groups_log2;    // the warps are this many groups, each with slots of its own
     int buffer_chunks;  // chunks that a block reads, at most
     int n_images;
     int images;  // of a split
@@ -22,33 +23,48 @@ struct ConvFilterArgs {
     int tiles_w;
     int halo_h;  // rows of the source that a tile meets
     int halo_w;
+    int reserved;
+};
+
+// What a block keeps of each plane of x that it reads.
+struct FilterPlane {
+    In<Pixel> x;  // of the first image
+    int h;        // of the source; 0: there is no such plane
+    int w;
+    int image_stride;
+    int reserved;
 };
 
 // dw[f,c,u,v] = sum over n, i, j of dy[n,f,i,j] x[n,c,i s - kh/2 + u,j t - kw/2 + v], of the images
 // of a split. The products have 16 channels for rows, output channels for columns, and pixels to
 // sum over: both operands are transposed as they are loaded.
 //
-// grid:  ceil(n_chunks taps / SLOTS), ceil(n_images / images), ceil(planes / PLANES); groups of
-//        (chunk, tap), a slot each, of which those of a chunk follow each other; splits, groups of
-//        planes of dy
-// block: 256; each of 8 warps every eighth 16 pixels of a tile
-// shared: max(16 ceil(2^tile_n_log2 halo_h halo_w / 4) + 32 (2 buffer_chunks 2^tile_n_log2 halo_h
-//        halo_w + PLANES 2^(tile_n_log2 + tile_h_log2 + tile_w_log2)), 2048 SLOTS PLANES); a table of
-//        places; two buffers of [chunks][2][tile_n][halo_h][halo_w] pixels of x and [PLANES][tile] of
-//        dy; then the sums
-// needs: a tile has at least 16 pixels; all sources have the same kh and kw
+// grid:  ceil(n_chunks taps / (SLOTS 2^groups_log2)), ceil(n_images / images), ceil(planes / PLANES);
+//        groups of (chunk, tap), a slot each, of which those of a chunk follow each other; splits,
+//        groups of planes of dy
+// block: 256; the warps of each of 2^groups_log2 groups share 16 pixels of a tile after the other
+// shared: max(16 ceil(2^tile_n_log2 halo_h halo_w / 4) + 48 buffer_chunks + 32 (2 buffer_chunks
+//        2^tile_n_log2 halo_h halo_w + PLANES 2^(tile_n_log2 + tile_h_log2 + tile_w_log2)),
+//        2048 SLOTS PLANES); tables of places and of planes; two buffers of
+//        [chunks][2][tile_n][halo_h][halo_w] pixels of x and [PLANES][tile] of dy; then the sums
+// needs: a tile has at least 16 pixels; all sources have the same kh and kw; at most 4 groups
 // bytes: x once a group of slots, dy once a group of slots; partials
 // flops: at most 2 (ceil(n_images / images) ceil(images / 2^tile_n_log2) tiles_h tiles_w)
 //        2^(tile_n_log2 + tile_h_log2 + tile_w_log2) 16 (8 PLANES ceil(planes / PLANES))
-//        (SLOTS ceil(n_chunks taps / SLOTS)); the last split may have fewer images
+//        (SLOTS 2^groups_log2 ceil(n_chunks taps / (SLOTS 2^groups_log2))); the last split may have
+//        fewer images
 template <int PLANES, int SLOTS>
 DEVICE void conv_filter_tiled(const ConvFilterArgs& args) {
     constexpr int N_WARPS = 8, THREADS = 32 * N_WARPS, COLUMNS = 8 * PLANES;
     const int thread = thread_idx(), lane = lane_idx(), warp = warp_idx();
     const ConvSource& any = args.sources[0];
     const int taps = any.kh * any.kw, n_pairs = args.n_chunks * taps;
-    const int pair0 = (int)blockIdx.x * SLOTS, chunk0 = pair0 / taps;
-    const int n_chunks = min(ceil_div(pair0 + SLOTS, taps), args.n_chunks) - chunk0;
+    const int block_slots = SLOTS << args.groups_log2, block_pair0 = (int)blockIdx.x * block_slots;
+    const int chunk0 = block_pair0 / taps;
+    const int n_chunks = min(ceil_div(block_pair0 + block_slots, taps), args.n_chunks) - chunk0;
+    const int group_warps = N_WARPS >> args.groups_log2;
+    const int group = warp / group_warps, warp_of_group = warp % group_warps;
+    const int pair0 = block_pair0 + group * SLOTS;
     const int first_plane = (int)blockIdx.z * PLANES;
     const int tile_n = 1 << args.tile_n_log2;
     const int tile_h = 1 << args.tile_h_log2, tile_w = 1 << args.tile_w_log2;
@@ -57,17 +73,26 @@ DEVICE void conv_filter_tiled(const ConvFilterArgs& args) {
     const int halo = args.halo_h * args.halo_w, n_places = tile_n * halo;
     const int plane_bytes = n_places * 16, input_bytes = args.buffer_chunks * 2 * plane_bytes;
     const int buffer_bytes = input_bytes + PLANES * pixels * 16;
-    const int buffers_at = ceil_div(n_places, 4) * 16;
+    const int planes_at = ceil_div(n_places, 4) * 16;
+    const int buffers_at = planes_at + args.buffer_chunks * 2 * (int)sizeof(FilterPlane);
     const int image0 = (int)blockIdx.y * args.images;
     const int image_end = min(image0 + args.images, args.n_images);
     const int n_steps = ceil_div(image_end - image0, tile_n) * args.tiles_h * args.tiles_w;
 
-    // Image, row and column of each place of a tile's input, as 10, 11 and 11 bits: dividing anew
-    // for each copy takes longer than the products.
+    // What a copy needs is computed once: dividing anew for each takes longer than the products.
+    // Image, row and column of each place of a tile's input, as 10, 11 and 11 bits.
     auto places = shared<uint32_t>(0, n_places);
     for (int i = thread; i < n_places; i += THREADS) {
         int m = i / halo, r = i % halo / args.halo_w, q = i % args.halo_w;
         places[i] = (uint32_t)m << 22 | (uint32_t)r << 11 | (uint32_t)q;
+    }
+    auto x_planes = shared<FilterPlane>(planes_at, 2 * n_chunks);
+    for (int k = thread; k < 2 * n_chunks; k += THREADS) {
+        const uint32_t c = args.chunks[chunk0 + k / 2];
+        const bool there = source_of(c, k % 2) != 255;
+        const ConvSource& source = args.sources[there ? source_of(c, k % 2) : 0];
+        x_planes[k] = {{source.x.data + plane_of(c, k % 2) * source.h * source.w},
+                       there ? source.h : 0, source.w, source.image_planes * source.h * source.w, 0};
     }
     sync_block();
 
@@ -75,23 +100,20 @@ DEVICE void conv_filter_tiled(const ConvFilterArgs& args) {
     int image = image0, row0 = 0, column0 = 0;
     auto load = [&](int buffer) {
         const int to = buffers_at + buffer * buffer_bytes;
-        const int top = row0 * args.stride_h - any.kh / 2;
-        const int left = column0 * args.stride_w - any.kw / 2;
+        const uint32_t top = row0 * args.stride_h - any.kh / 2;
+        const uint32_t left = column0 * args.stride_w - any.kw / 2;
+        const uint32_t images = image_end - image;
         for (int k = 0; k < 2 * n_chunks; k++) {
-            const uint32_t c = args.chunks[chunk0 + k / 2];
-            const bool there = source_of(c, k % 2) != 255;
-            const ConvSource& source = args.sources[there ? source_of(c, k % 2) : 0];
-            const int h = there ? source.h : 0, w = source.w;
-            const int image_stride = source.image_planes * source.h * w;
-            const int64_t first = (int64_t)image * image_stride + plane_of(c, k % 2) * source.h * w;
-            for (int i = thread; i < n_places; i += THREADS) {
-                const uint32_t place = places[i];
-                int m = (int)(place >> 22), y = top + (int)(place >> 11 & 2047);
-                int x = left + (int)(place & 2047);
-                bool inside = (uint32_t)y < (uint32_t)h && (uint32_t)x < (uint32_t)w &&
-                              image + m < image_end;
-                copy_async(to + k * plane_bytes + i * 16, source.x,
-                           first + (m * image_stride + y * w + x), inside);
+            const FilterPlane plane = x_planes[k];
+            const uint32_t h = plane.h, w = plane.w, image_stride = plane.image_stride;
+            const In<Pixel> x_plane = {plane.x.data + (int64_t)image * plane.image_stride};
+            const int plane_to = to + k * plane_bytes;
+            ROLLED for (int i = thread; i < n_places; i += THREADS) {
+                // What lies before the image is far behind its end as a number without a sign.
+                const uint32_t place = places[i], m = place >> 22;
+                const uint32_t y = top + (place >> 11 & 2047), x = left + (place & 2047);
+                copy_async(plane_to + i * 16, x_plane, (int)(m * image_stride + y * w + x),
+                           y < h && x < w && m < images);
             }
         }
         const int64_t dy0 = ((int64_t)image * args.planes + first_plane) * args.h * args.w;
@@ -130,7 +152,7 @@ DEVICE void conv_filter_tiled(const ConvFilterArgs& args) {
         wait_copies<1>();
         sync_block();
         const int input = buffers_at + step % 2 * buffer_bytes, dy = input + input_bytes;
-        for (int p0 = warp * 16; p0 < pixels; p0 += N_WARPS * 16) {
+        for (int p0 = warp_of_group * 16; p0 < pixels; p0 += group_warps * 16) {
             uint32_t b[PLANES + PLANES % 2][2];
             UNROLL for (int n = 0; n < PLANES; n += 2) {
                 int plane = min(n + lane / 16, PLANES - 1);
@@ -154,28 +176,29 @@ DEVICE void conv_filter_tiled(const ConvFilterArgs& args) {
     }
     wait_copies<0>();
 
-    // The sums of the warps in pairs: those of the upper half to the lower, until one is left.
+    // The sums of a group's warps in pairs: those of the upper half to the lower, until one is left.
     constexpr int N_SUMS = SLOTS * PLANES * 4;  // of a lane
     auto sums = shared<float>(0, N_WARPS / 2 * N_SUMS * 32);  // [warp][slot][plane][4][lane]
-    for (int half = N_WARPS / 2; half > 0; half /= 2) {
+    for (int half = group_warps / 2; half > 0; half /= 2) {
+        const int at = (group * half + warp_of_group % half) * N_SUMS * 32 + lane;
         sync_block();
-        if (warp >= half && warp < 2 * half)
+        if (warp_of_group >= half && warp_of_group < 2 * half)
             UNROLL for (int i = 0; i < N_SUMS; i++)
-                sums[((warp - half) * N_SUMS + i) * 32 + lane] = sum[i / (4 * PLANES)][i / 4 % PLANES][i % 4];
+                sums[at + i * 32] = sum[i / (4 * PLANES)][i / 4 % PLANES][i % 4];
         sync_block();
-        if (warp < half)
+        if (warp_of_group < half)
             UNROLL for (int i = 0; i < N_SUMS; i++)
-                sum[i / (4 * PLANES)][i / 4 % PLANES][i % 4] += sums[(warp * N_SUMS + i) * 32 + lane];
+                sum[i / (4 * PLANES)][i / 4 % PLANES][i % 4] += sums[at + i * 32];
     }
     sync_block();
-    if (warp == 0)
+    if (warp_of_group == 0)
         UNROLL for (int i = 0; i < N_SUMS; i++)
-            sums[i * 32 + lane] = sum[i / (4 * PLANES)][i / 4 % PLANES][i % 4];
+            sums[(group * N_SUMS + i) * 32 + lane] = sum[i / (4 * PLANES)][i / 4 % PLANES][i % 4];
     sync_block();
     const int width = 8 * args.planes;
-    for (int i = thread; i < SLOTS * 16 * COLUMNS; i += THREADS) {
+    for (int i = thread; i < block_slots * 16 * COLUMNS; i += THREADS) {
         const int k = i / (16 * COLUMNS), channel = i / COLUMNS % 16, c = i % COLUMNS;
-        const int pair = pair0 + k, column = first_plane * 8 + c;
+        const int pair = block_pair0 + k, column = first_plane * 8 + c;
         if (pair >= n_pairs || column >= width) continue;
         const int of = (k * PLANES + c / 8) * 4 + channel / 8 * 2 + c % 2;
         const float total = sums[of * 32 + channel % 8 * 4 + c % 8 / 2];

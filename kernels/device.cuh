@@ -15,6 +15,7 @@
         const __grid_constant__ Args args)
 #define UNROLL _Pragma("unroll")
 #define ROLLED _Pragma("unroll 1")
+#define UNROLL_TWICE _Pragma("unroll 2")
 #else
 #include "host/runner.h"
 #define DEVICE static inline
@@ -26,6 +27,7 @@
     static void name(const Args& args)
 #define UNROLL
 #define ROLLED
+#define UNROLL_TWICE
 #endif
 
 // ---- numbers ------------------------------------------------------------------------------------
@@ -193,7 +195,7 @@ DEVICE void copy_async(int to, const In<Pixel>& from, int64_t i, bool valid) {
     uint32_t address = (uint32_t)__cvta_generic_to_shared(shared_memory) + (uint32_t)to;
     int n = valid ? 16 : 0;
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address),
-                 "l"(from.data + (valid ? i : 0)), "r"(n)
+                 "l"(from.data + i), "r"(n)
                  : "memory");
 #else
     host::copy_async((uint32_t)to, from.data + i, valid);

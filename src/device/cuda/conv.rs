@@ -49,10 +49,10 @@ structs! {
         tiles_w: i32,
         halo_h: i32,
         halo_w: i32,
+        ring_taps: i32,
         table_bytes: i32,
         add: i32,
         kind: i32,
-        reserved: i32,
     }
 
     /// Of `conv_pack`.
@@ -237,6 +237,7 @@ impl Launches<'_> {
         let halo = gathered.halo(tiling.tile);
         args.halo_h = halo[0] as i32;
         args.halo_w = halo[1] as i32;
+        args.ring_taps = gathered.ring_taps() as i32;
         args.table_bytes = gathered.table_bytes() as i32;
         debug_assert_eq!(n_tiles, rows.div_ceil(tile_h) * columns.div_ceil(tile_w));
         let groups = shape.planes().div_ceil(tiling.planes);

@@ -16,6 +16,7 @@ structs! {
         dy: In<Pixel>,
         partials: Out<f32>,
         n_chunks: i32,
+        groups_log2: i32,
         buffer_chunks: i32,
         n_images: i32,
         images: i32,
@@ -31,6 +32,7 @@ structs! {
         tiles_w: i32,
         halo_h: i32,
         halo_w: i32,
+        reserved: i32,
     }
 
     /// Of `conv_filter_sum`.
@@ -69,12 +71,15 @@ structs! {
     }
 }
 
+/// Of `FilterPlane` in `conv_filter.cu`.
+const PLANE_BYTES: usize = 24;
+
 /// One of the `conv_filter_tiled`.
 struct Kernel {
     name: &'static str,
     /// Planes of dy of a block.
     planes: usize,
-    /// Pairs of a chunk and a tap of a block.
+    /// Pairs of a chunk and a tap of a group of warps.
     slots: usize,
     /// Blocks that share a multiprocessor.
     blocks: usize,
@@ -94,6 +99,8 @@ const KERNELS: [Kernel; 7] = [
 /// How `conv_filter_tiled` is run; a function of the shapes and of the device's shared memory.
 struct Tiling {
     kernel: &'static Kernel,
+    /// Groups of warps, each with slots of its own.
+    groups: usize,
     /// Images, rows and columns of a tile of dy, powers of two.
     tile: [usize; 3],
     halo: [usize; 2],
@@ -107,14 +114,36 @@ struct Tiling {
 
 /// Pixels of the largest tile: four times 16 for each of 8 warps.
 const MAX_PIXELS: usize = 512;
-/// Blocks to aim at: four for each multiprocessor of the largest GPUs.
-const BLOCKS: usize = 528;
+/// Pixels of a tile from which on groups of warps are worth it.
+const GROUPS_FROM: usize = 256;
+/// Multiprocessors of the largest GPUs.
+const PROCESSORS: usize = 132;
+/// What a block takes besides its images, as a number of them.
+const START: usize = 1;
 /// What a split reads is at least this many times the size of its part: the parts, written and read
 /// again, add at most half to what the pass moves. One split there is always.
 const PARTIALS: usize = 4;
 
 impl Tiling {
     fn new(conv: &Conv, batch: usize, shared_limit: usize) -> Option<Tiling> {
+        // With more groups a block reads less for each product, if it has enough slots to fill.
+        let of = |groups| Tiling::of_groups(conv, batch, shared_limit, groups);
+        let good = |tiling: &Tiling| {
+            let slots = tiling.groups * tiling.kernel.slots;
+            let pairs = tiling.chunks * conv.filter[0] * conv.filter[1];
+            let filled = pairs.next_multiple_of(slots) * 4 <= pairs * 5;
+            let pixels: usize = tiling.tile.iter().product();
+            let blocks = tiling.blocks(conv) * tiling.splits(batch);
+            filled && pixels >= GROUPS_FROM && blocks >= PROCESSORS * 3 / 4
+        };
+        [4, 2]
+            .into_iter()
+            .filter_map(of)
+            .find(good)
+            .or_else(|| of(1))
+    }
+
+    fn of_groups(conv: &Conv, batch: usize, shared_limit: usize, groups: usize) -> Option<Tiling> {
         let n_planes: usize = conv.sources.iter().map(|s| s.shape.planes()).sum();
         if conv.sources.len() > MAX_SOURCES || n_planes > 2 * MAX_CHUNKS {
             return None;
@@ -124,17 +153,18 @@ impl Tiling {
         let kernel = KERNELS.iter().find(|kernel| kernel.planes >= planes)?;
         let taps = conv.filter[0] * conv.filter[1];
         let chunks = n_planes.div_ceil(2);
-        let groups = (chunks * taps).div_ceil(kernel.slots);
-        let of_group = |group| chunks_of_group(group, kernel.slots, taps, chunks);
-        let buffer_chunks = (0..groups).map(of_group).max()?;
+        let slots = groups * kernel.slots;
+        let of_block = |block| chunks_of_block(block, slots, taps, chunks);
+        let buffer_chunks = (0..(chunks * taps).div_ceil(slots)).map(of_block).max()?;
         let fitting = |room: usize| {
             let sizes = (4..=MAX_PIXELS.ilog2()).rev().map(|log2| 1 << log2);
             let tilings = sizes.map(|pixels| {
                 let tile = tile_of(pixels, conv);
                 let halo = [0, 1].map(|i| (tile[i + 1] - 1) * conv.stride[i] + conv.filter[i]);
                 let places = tile[0] * halo[0] * halo[1];
+                let tables = 16 * places.div_ceil(4) + 2 * PLANE_BYTES * buffer_chunks;
                 let input = 2 * buffer_chunks * places;
-                let pipeline = 16 * (places.div_ceil(4) + 2 * (input + kernel.planes * pixels));
+                let pipeline = tables + 32 * (input + kernel.planes * pixels);
                 let sums = 2048 * kernel.slots * kernel.planes;
                 (tile, halo, pipeline.max(sums))
             });
@@ -142,21 +172,44 @@ impl Tiling {
         };
         let alone = fitting(shared_limit);
         let (tile, halo, shared_bytes) = fitting(shared_limit / kernel.blocks).or(alone)?;
-        let blocks = groups * all_planes.div_ceil(kernel.planes);
-        let tensors = conv.sources.iter().map(|s| &s.shape).chain([&conv.output]);
-        let read: usize = tensors.map(|shape| 2 * batch * image_len(shape)).sum();
-        let partials = 4 * chunks * 16 * PLANE * all_planes * taps;
-        let affordable = read / (PARTIALS * partials);
-        let splits = BLOCKS.div_ceil(blocks).min(affordable).clamp(1, batch);
-        Some(Tiling {
+        let mut tiling = Tiling {
             kernel,
+            groups,
             tile,
             halo,
             chunks,
             buffer_chunks,
-            images: batch.div_ceil(splits).next_multiple_of(tile[0]),
+            images: batch,
             shared_bytes,
-        })
+        };
+        let tensors = conv.sources.iter().map(|s| &s.shape).chain([&conv.output]);
+        let read: usize = tensors.map(|shape| 2 * batch * image_len(shape)).sum();
+        let partials = 4 * chunks * 16 * PLANE * all_planes * taps;
+        let affordable = read / (PARTIALS * partials);
+        let fewest = batch.div_ceil(affordable.clamp(1, batch));
+        let sizes = (fewest..=batch).map(|images| images.next_multiple_of(tile[0]));
+        // Blocks run in rounds, as many at a time as the multiprocessors hold.
+        let rounds = |images: usize| {
+            let blocks = tiling.blocks(conv) * batch.div_ceil(images);
+            blocks.div_ceil(PROCESSORS * kernel.blocks) * (images + START * tile[0])
+        };
+        // Of equal ones the largest: fewer parts to sum.
+        tiling.images = sizes.rev().min_by_key(|&images| rounds(images))?;
+        Some(tiling)
+    }
+
+    /// Blocks of a split along x and z.
+    fn grid(&self, conv: &Conv) -> [usize; 2] {
+        let pairs = self.chunks * conv.filter[0] * conv.filter[1];
+        let slots = self.groups * self.kernel.slots;
+        [
+            pairs.div_ceil(slots),
+            conv.output.planes().div_ceil(self.kernel.planes),
+        ]
+    }
+
+    fn blocks(&self, conv: &Conv) -> usize {
+        self.grid(conv).iter().product()
     }
 
     fn splits(&self, batch: usize) -> usize {
@@ -171,9 +224,9 @@ fn tile_of(pixels: usize, conv: &Conv) -> [usize; 3] {
     [pixels / (tile_h * tile_w), tile_h, tile_w]
 }
 
-/// Chunks that a group of slots begins to end in.
-fn chunks_of_group(group: usize, slots: usize, taps: usize, chunks: usize) -> usize {
-    ((group + 1) * slots).div_ceil(taps).min(chunks) - group * slots / taps
+/// Chunks of which a block of so many slots has taps.
+fn chunks_of_block(block: usize, slots: usize, taps: usize, chunks: usize) -> usize {
+    ((block + 1) * slots).div_ceil(taps).min(chunks) - block * slots / taps
 }
 
 /// Bytes of the parts of the gradient to a convolution's filters.
@@ -211,6 +264,7 @@ impl Launches<'_> {
         args.dy = self.input(conv.y);
         args.partials = self.output(plan.scratch);
         args.n_chunks = chunks.len() as i32;
+        args.groups_log2 = tiling.groups.ilog2() as i32;
         args.buffer_chunks = tiling.buffer_chunks as i32;
         args.n_images = self.batch() as i32;
         args.images = tiling.images as i32;
@@ -226,11 +280,8 @@ impl Launches<'_> {
         [args.halo_h, args.halo_w] = tiling.halo.map(|halo| halo as i32);
         let splits = tiling.splits(self.batch());
         let kernel = tiling.kernel;
-        let grid = [
-            (chunks.len() * taps).div_ceil(kernel.slots),
-            splits,
-            conv.output.planes().div_ceil(kernel.planes),
-        ];
+        let [x, z] = tiling.grid(conv);
+        let grid = [x, splits, z];
         self.push_shared(kernel.name, grid, 256, tiling.shared_bytes, &args);
         let weights = conv.output.c() * conv.input.c() * taps;
         let args = ConvFilterSumArgs {

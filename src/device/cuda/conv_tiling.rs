@@ -34,8 +34,10 @@ pub(super) struct Tiling {
 
 /// Numbers of planes for which there is a kernel.
 const PLANES: [usize; 7] = [1, 2, 3, 4, 5, 6, 8];
-/// Of `SourceTaps` in `conv.cuh`.
-const SOURCE_TAPS_BYTES: usize = 40;
+/// Taps that a step of `conv.cu` takes together.
+const STEP_TAPS: i32 = 6;
+/// Of `SeenChunk` in `conv.cuh`.
+const SEEN_CHUNK_BYTES: usize = 96;
 const SMALL: usize = 128;
 const LARGE: usize = 512;
 /// Outputs of an image from which on a large tile is worth it.
@@ -85,17 +87,21 @@ impl Gathered<'_> {
         [0, 1].map(|axis| (tile[axis] - 1) * self.step[axis] + most(axis))
     }
 
-    /// Bytes of what a block keeps of each source and of the chunks that it sees.
+    /// Bytes of what a block keeps of the chunks that it sees.
     pub fn table_bytes(&self) -> usize {
-        let chunks = pairs(&self.sources).len();
-        (SOURCE_TAPS_BYTES * self.sources.len() + 4 * chunks).next_multiple_of(16)
+        SEEN_CHUNK_BYTES * pairs(&self.sources).len()
+    }
+
+    /// Taps of a step at most: some rows, but one where a row has more.
+    pub fn ring_taps(&self) -> usize {
+        let of = |s: &ConvSource| (s.kh * s.kw).min(s.kw.max(STEP_TAPS)) as usize;
+        self.sources.iter().map(of).max().unwrap_or(1)
     }
 
     fn tiling(&self, large: bool, planes: usize) -> Tiling {
         let tile = tile_of(if large { LARGE } else { SMALL }, self.size()[1]);
         let [h, w] = self.halo(tile);
-        let kw = self.sources.iter().map(|s| s.kw as usize).max();
-        let ring = 3 * kw.unwrap_or(1) * 2 * PLANE * planes;
+        let ring = 3 * self.ring_taps() * 2 * PLANE * planes;
         let pipeline = self.table_bytes() + 16 * (3 * 2 * h * w + ring);
         let sums = 4 * (8 + 1) * 2 * PLANE * planes;
         Tiling {

@@ -54,8 +54,8 @@ const BUGS: &[Bug] = &[
     Bug {
         what: "input that is loaded where the step reads",
         file: "conv.cu",
-        find: "(chunk + 2) % RING",
-        replace: "chunk % RING",
+        find: "number % RING * input_bytes",
+        replace: "(number + 1) % RING * input_bytes",
         op: "conv",
     },
     Bug {
@@ -82,8 +82,8 @@ const BUGS: &[Bug] = &[
     Bug {
         what: "a primitive of the warp that one lane runs once more",
         file: "conv.cu",
-        find: "for (int q = 0; q < of.w.n; q++) {\n            uint32_t a",
-        replace: "for (int q = 0; q < of.w.n + (lane == 0); q++) {\n            uint32_t a",
+        find: "for (int tap = 0; tap < n_taps; tap++) {\n            uint32_t a",
+        replace: "for (int tap = 0; tap < n_taps + (lane == 0); tap++) {\n            uint32_t a",
         op: "conv",
     },
     Bug {
