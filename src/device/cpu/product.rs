@@ -196,13 +196,13 @@ impl Tile {
             let (mut panel, mut left) = (self.panel, self.left);
             for _ in 0..self.k {
                 let mut right = [zero; V];
-                for v in 0..V {
-                    right[v] = S::load(panel.add(v * S::LANES));
+                for (v, right) in right.iter_mut().enumerate() {
+                    *right = S::load(panel.add(v * S::LANES));
                 }
-                for r in 0..R {
+                for (r, sums) in sums.iter_mut().enumerate() {
                     let x = *left.add(r * self.row_step);
-                    for v in 0..V {
-                        sums[r][v] = right[v].mul_add_scaled(x, sums[r][v]);
+                    for (sum, right) in sums.iter_mut().zip(right) {
+                        *sum = right.mul_add_scaled(x, *sum);
                     }
                 }
                 panel = panel.add(PANEL);
