@@ -8,6 +8,7 @@ use crate::shape;
 use crate::space::{ConvArchitecture, LayerOp};
 
 pub mod cost;
+pub mod language;
 pub mod memory;
 pub mod params;
 pub mod plan;

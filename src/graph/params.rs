@@ -56,7 +56,9 @@ pub struct LayerParams {
     pub running: Option<usize>,
 }
 
-/// All parameters of a child in the order of the layers, the classifier last.
+/// All parameters of a child in the order of a weights file: of a network those of the layers, the
+/// classifier last. A language model's are in [`language`](super::language), with no place in `layers`
+/// and no classifier.
 #[derive(Clone, Debug, Default)]
 pub struct Params {
     /// What the optimiser changes.
@@ -168,7 +170,7 @@ pub struct Weights {
 }
 
 /// Appends a tensor after the last one and returns its position.
-fn push(list: &mut Vec<Param>, name: String, shape: Vec<usize>, init: Init) -> usize {
+pub(super) fn push(list: &mut Vec<Param>, name: String, shape: Vec<usize>, init: Init) -> usize {
     let offset = list.last().map_or(0, |p| p.range().end);
     list.push(Param {
         name,

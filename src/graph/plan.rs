@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::language::{LanguageModel, Spans};
 use super::memory::{self, Request};
 use super::params::Params;
 use super::recurrent::{Decoder, Stack};
@@ -10,6 +11,7 @@ use super::{Graph, Shape};
 use crate::shape::PLANE;
 
 mod build;
+mod language;
 mod touched;
 
 pub use touched::touched;
@@ -43,6 +45,8 @@ pub struct Options {
     pub reuse: bool,
     /// Whether the plan only evaluates: no list to train, and no memory for gradients and momentum.
     pub evaluate_only: bool,
+    /// Whether training keeps a momentum.
+    pub momentum: bool,
 }
 
 impl Options {
@@ -53,6 +57,7 @@ impl Options {
             guard: 0,
             reuse: true,
             evaluate_only: false,
+            momentum: true,
         }
     }
 }
@@ -92,6 +97,18 @@ impl Plan {
     /// Plans the training and the evaluation of `graph`.
     pub fn new(graph: &Graph, params: &Params, storage: &dyn Storage, options: Options) -> Plan {
         build::build(graph, params, storage, options)
+    }
+
+    /// Plans the training and the evaluation of a language model over windows of `steps` words of
+    /// `options.batch` rows. There is no momentum.
+    pub fn of_language(
+        model: &LanguageModel,
+        (params, spans): (&Params, &Spans),
+        storage: &dyn Storage,
+        options: Options,
+        steps: usize,
+    ) -> Plan {
+        language::build(model, spans, params.n_trained(), storage, options, steps)
     }
 
     /// The buffer of an id.
@@ -168,7 +185,8 @@ impl<'a> Builder<'a> {
         builder.plan.weights = builder.keep("weights", Content::Values(n_trained));
         let n_updated = if options.evaluate_only { 0 } else { n_trained };
         builder.plan.gradients = builder.keep("gradients", Content::Values(n_updated));
-        builder.plan.momentum = builder.keep("momentum", Content::Values(n_updated));
+        let n_kept = if options.momentum { n_updated } else { 0 };
+        builder.plan.momentum = builder.keep("momentum", Content::Values(n_kept));
         builder.plan.running = builder.keep("running statistics", Content::Values(n_running));
         builder
     }
