@@ -329,8 +329,11 @@ impl Group {
     }
 }
 
+/// Quantities by name, each with the values of all cells of a group.
+type Answer = BTreeMap<String, Vec<f64>>;
+
 /// Every group with the oracle's answer.
-static ANSWERS: LazyLock<Vec<(Group, BTreeMap<String, Vec<f64>>)>> = LazyLock::new(|| {
+static ANSWERS: LazyLock<Vec<(Group, Answer)>> = LazyLock::new(|| {
     let kinds = GROUPS
         .iter()
         .flat_map(|&(base, n, cells)| (0..n).map(move |_| (base, cells)));
