@@ -6,17 +6,19 @@ import json
 import os
 import pathlib
 import platform
+import statistics
 import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def parser(description):
-    """The flags that every script takes."""
+def parser(description, data="CIFAR-10, binary layout"):
+    """The flags that every script takes; no --data where the script has its own."""
     flags = argparse.ArgumentParser(description=description)
     flags.add_argument("--engine", default=ROOT / "target/release/nas-engine", type=pathlib.Path)
-    flags.add_argument("--data", required=True, type=pathlib.Path, help="CIFAR-10, binary layout")
+    if data:
+        flags.add_argument("--data", required=True, type=pathlib.Path, help=data)
     flags.add_argument("--out", type=pathlib.Path, help="folder for the raw numbers as CSV")
     flags.add_argument("--device", default="cpu", help="cpu, or cuda: of both sides")
     return flags
@@ -65,6 +67,12 @@ def print_setting(torch):
         print(f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}, ", end="")
     print(f"{cpu_name()}, {os.cpu_count()} cores, PyTorch {torch.__version__} ", end="")
     print(f"({torch.backends.cpu.get_cpu_capability()})\n")
+
+
+def spread(values, digits):
+    """Median, smallest and largest."""
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def print_table(header, rows):

@@ -11,7 +11,6 @@ PyTorch one step, the engine one epoch. A GPU is for speed_gpu.py.
 """
 
 import os
-import statistics
 import sys
 import time
 
@@ -95,12 +94,6 @@ def measure(flags, path, batch, n_steps):
     return rounds
 
 
-def spread(values, digits):
-    """Median, smallest and largest."""
-    low, middle, high = min(values), statistics.median(values), max(values)
-    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-
-
 def main():
     parser = engine.parser(__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=9)
@@ -120,13 +113,13 @@ def main():
             raw += [(path.stem, batch, number, *key, speed) for key, speed in speeds.items()]
         for threads in flags.threads:
             of = lambda side: [speeds[side, threads] for speeds in rounds]
-            ratio = lambda other: spread([a / b for a, b in zip(of("engine"), other)], 2)
+            ratio = lambda other: engine.spread([a / b for a, b in zip(of("engine"), other)], 2)
             better = [max(pair) for pair in zip(*map(of, LAYOUTS))]
-            speeds = [spread(of(side), 0) for side in ("engine", *LAYOUTS)]
+            speeds = [engine.spread(of(side), 0) for side in ("engine", *LAYOUTS)]
             ratios = [ratio(other) for other in (better, *map(of, LAYOUTS))]
             rows.append((path.stem, str(batch), str(threads), *speeds, *ratios))
         if {1, 2} <= set(flags.threads):
-            gain = lambda side: spread([s[side, 2] / s[side, 1] for s in rounds], 2)
+            gain = lambda side: engine.spread([s[side, 2] / s[side, 1] for s in rounds], 2)
             scaling.append((path.stem, *map(gain, ("engine", *LAYOUTS))))
     engine.print_setting(torch)
     print(f"Median (smallest to largest) of {flags.rounds} rounds.\n")

@@ -6,8 +6,8 @@ mod cuda;
 mod data; // split, views and bad files
 mod examples; // the shipped architectures state their size
 mod gradients; // backward = finite differences, over device::cases
-mod journal;
-mod language; // damaged journals; resume equals never having stopped
+mod journal; // damaged journals; resume equals never having stopped
+mod language; // whole language models: gradients, memory, learning
 mod layering; // dependency order, file lengths
 mod ops; // cpu = reference, guard bands, repeat = same bits, over device::cases
 mod oracle; // random architectures against JAX

@@ -329,11 +329,11 @@ impl Group {
     }
 }
 
-/// Tensors by name.
-type Tensors = BTreeMap<String, Vec<f64>>;
+/// Quantities by name, each with the values of all cells of a group.
+type Answer = BTreeMap<String, Vec<f64>>;
 
 /// Every group with the oracle's answer.
-static ANSWERS: LazyLock<Vec<(Group, Tensors)>> = LazyLock::new(|| {
+static ANSWERS: LazyLock<Vec<(Group, Answer)>> = LazyLock::new(|| {
     let kinds = GROUPS
         .iter()
         .flat_map(|&(base, n, cells)| (0..n).map(move |_| (base, cells)));
