@@ -6,8 +6,7 @@ use super::recurrent::{Dropout, Program};
 use super::step::Span;
 use crate::space::CellArchitecture;
 
-/// Initial values are uniform in plus or minus this.
-// paper P8.5
+/// Initial values are uniform in plus or minus this (Zaremba et al. 2014).
 const INITIAL: f64 = 0.05;
 /// Hidden units of a layer at most: beyond it a matrix has more values than can be addressed.
 pub const MAX_HIDDEN: usize = 1 << 14;

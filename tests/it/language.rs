@@ -265,6 +265,10 @@ fn training_lowers_the_loss() {
             .map(|&x| x.into())
             .collect();
         let mut losses = vec![];
+        let control = Control {
+            learning_rate: 0.1,
+            ..CONTROL
+        };
         for _ in 0..150 {
             let results = run(
                 &mut *session,
@@ -272,14 +276,16 @@ fn training_lowers_the_loss() {
                 &weights,
                 &starts,
                 List::Train,
-                CONTROL,
+                control,
             );
             weights = session.read(plan.weights).expect("it reads");
-            losses.push(results.loss_sums.iter().sum::<f64>() / (2 * ROWS * STEPS) as f64);
+            // Of the first window, before its update.
+            losses.push(results.loss_sums[0] / (ROWS * STEPS) as f64);
         }
         let (first, last) = (losses[0], losses[149]);
         // Drawn at random, a word costs ln 11.
         assert!((first - (VOCABULARY as f64).ln()).abs() < 0.1, "{first}");
-        assert!(last < 0.6 * first, "{cell:?}: {first} to {last}");
+        // By how often it comes alone, 1.77: the words are squares modulo 11.
+        assert!(last < 2.0, "{cell:?}: {first} to {last}");
     }
 }
