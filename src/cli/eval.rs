@@ -1,22 +1,23 @@
-//! `nas-engine eval`: saved weights on the validation or the test images.
+//! `nas-engine eval`: saved weights on the validation or the test data.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::failure::Failure;
+use super::failure::{Failure, Kind};
 use super::flags::{self, ConfigFlags, DataFlags, DeviceFlags, Settings};
 use super::machine;
 use super::output::Output;
-use crate::config::DEFAULT_PRESET;
-use crate::data::Split;
+use crate::config::{self, Config};
+use crate::data::corpus::Level;
 use crate::device;
-use crate::graph::{Graph, Params};
-use crate::space::Architecture;
 use crate::text;
 use crate::train::checkpoint::WeightsFile;
-use crate::train::{self, EvaluationJob, TrainError};
+use crate::train::metadata::{Facts, Metadata};
+use crate::train::{
+    Course, Evaluation, Held, LanguageConfig, NetworkConfig, Place, TextScore, TrainConfig,
+};
 
 /// Images of a batch; any number gives the same result.
 const BATCH: usize = 128;
@@ -29,7 +30,7 @@ pub struct Flags {
     weights: PathBuf,
     #[command(flatten)]
     data: DataFlags,
-    /// The images to evaluate on
+    /// The data to evaluate on
     #[arg(long, default_value = "validation")]
     split: SplitName,
     #[command(flatten)]
@@ -38,10 +39,10 @@ pub struct Flags {
     config: ConfigFlags,
 }
 
-/// Which images.
+/// Which data.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum SplitName {
-    /// Held out of the training images.
+    /// Held out of training.
     Validation,
     /// Never trained on.
     Test,
@@ -49,61 +50,164 @@ enum SplitName {
 
 /// Runs the command.
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
-    let mut settings = Settings::default();
-    settings.data(&flags.data)?;
-    settings.device(&flags.device);
-    let config = settings.resolve(&flags.config, DEFAULT_PRESET)?;
     let file = WeightsFile::read(&flags.weights)?;
     let metadata = file.metadata()?;
-    let architecture = match &metadata.architecture {
-        Architecture::Conv(network) => network,
-        Architecture::Cell(_) => return Err(Failure::no_cells_yet("evaluate", &flags.weights)),
-    };
-    let dataset = flags::open_data(&config.data, output)?;
-    if metadata.data_sha256 != dataset.sha256() {
-        tracing::warn!(
-            "{} was trained on other data (sha256 {}) than this (sha256 {})",
-            flags.weights.display(),
-            metadata.data_sha256,
-            dataset.sha256()
-        );
-    }
-    let graph = Graph::new(architecture, dataset.classes().len());
-    let weights = file.weights(&Params::new(&graph.map_err(TrainError::from)?))?;
-    let (name, records) = match flags.split {
-        SplitName::Test => ("test", train::test_records(&dataset)),
-        SplitName::Validation => {
-            let split = Split::new(dataset.n_train(), metadata.split_seed, metadata.shuffle);
-            ("validation", split.validation)
-        }
-    };
+    let config = resolve(flags, &file, &metadata)?;
+    let course = flags::open_course(&config, output)?;
+    check_data(&flags.weights, &metadata, &course)?;
+    let child = course.child(&metadata.architecture)?;
+    let weights = file.weights(child.params())?;
     let (device, why) = device::open_first(
-        &config.device.name,
+        flags::device_name(&config),
         config.device.threads,
         config.device.convolution,
     )?;
     output.device(&device.describe(), why.as_deref());
-    let evaluation = train::evaluate(&EvaluationJob {
+    let (name, held) = match flags.split {
+        SplitName::Validation => ("validation", Held::Validation),
+        SplitName::Test => ("test", Held::Test),
+    };
+    let place = Place {
         device: &*device,
-        dataset: &dataset,
-        architecture,
-        weights: &weights,
-        augment: metadata.augment,
-        records: &records,
-        batch: BATCH,
         memory_limit: device.memory_bytes().or_else(machine::memory_bytes),
-    })?;
+    };
+    let evaluation = child.evaluate(held, &weights, &place)?;
     let mut json = json!({"split": name});
     let fields = json!(evaluation);
     for (key, value) in fields.as_object().into_iter().flatten() {
         json[key] = value.clone();
     }
-    let words = format!(
-        "{name} accuracy  {:.4} ({} of {})\n{name} loss      {:.4}\n",
-        evaluation.accuracy,
-        text::count(evaluation.correct),
-        text::count(evaluation.total),
-        evaluation.loss,
+    output.result(&json, &words(name, &evaluation))
+}
+
+/// The settings of the device and of the data, and those of training that the file decides.
+fn resolve(flags: &Flags, file: &WeightsFile, metadata: &Metadata) -> Result<Config, Failure> {
+    let mut settings = Settings::default();
+    settings.data(&flags.data)?;
+    settings.device(&flags.device);
+    let preset = config::default_preset(metadata.architecture.kind());
+    let mut config = settings.resolve(&flags.config, preset)?;
+    match (&mut config.train, &metadata.facts) {
+        (
+            TrainConfig::Network(train),
+            Facts::Images {
+                split_seed,
+                shuffle,
+                augment,
+                ..
+            },
+        ) => {
+            *train = NetworkConfig {
+                batch: BATCH,
+                split_seed: *split_seed,
+                shuffle: *shuffle,
+                augment: *augment,
+                ..train.clone()
+            }
+        }
+        (TrainConfig::Language(train), Facts::Text { level, limit, .. }) => {
+            let given = flags.data.level.as_deref();
+            if given.is_some_and(|given| given != level.to_string()) {
+                return Err(other_text(&flags.weights, "--level", &level.to_string()));
+            }
+            config.data.level = Some(*level);
+            let given = flags.data.vocabulary.map(|n| usize::try_from(n).ok());
+            if given.is_some_and(|given| given != *limit) {
+                let limit = limit.map_or("no limit".to_owned(), |limit| limit.to_string());
+                return Err(other_text(&flags.weights, "--vocabulary", &limit));
+            }
+            config.data.vocabulary = *limit;
+            let sizes = file.language_sizes()?;
+            *train = LanguageConfig {
+                hidden: Some(sizes.hidden),
+                parameters: None,
+                layers: sizes.layers,
+                tied: sizes.tied,
+                dropout: 0.0,
+                ..train.clone()
+            };
+        }
+        _ => {
+            let message = format!(
+                "{} is for the other kind of architectures than {}; leave --config out",
+                flags
+                    .config
+                    .config
+                    .as_deref()
+                    .unwrap_or(Path::new(""))
+                    .display(),
+                flags.weights.display()
+            );
+            return Err(Failure::new(Kind::Usage, message));
+        }
+    }
+    Ok(config)
+}
+
+fn other_text(weights: &Path, flag: &str, theirs: &str) -> Failure {
+    let message = format!(
+        "{flag}: {} was trained with {theirs}; leave it out",
+        weights.display()
     );
-    output.result(&json, &words)
+    Failure::new(Kind::Usage, message)
+}
+
+/// Warns of data that the weights were not trained on; refuses a text of other words.
+fn check_data(weights: &Path, metadata: &Metadata, course: &Course) -> Result<(), Failure> {
+    let found = course.data_sha256();
+    if let (
+        Course::Text(corpus, _),
+        Facts::Text {
+            vocabulary_sha256, ..
+        },
+    ) = (course, &metadata.facts)
+        && *vocabulary_sha256 != corpus.vocabulary().sha256()
+    {
+        let unit = match corpus.level() {
+            Level::Word => "words",
+            Level::Char => "characters",
+        };
+        let message = format!(
+            "{} was trained on a text of other {unit} (vocabulary sha256 {vocabulary_sha256}) than \
+             {} (sha256 {}); give the text that it was trained on with --data",
+            weights.display(),
+            corpus.name(),
+            corpus.vocabulary().sha256()
+        );
+        return Err(Failure::new(Kind::Data, message));
+    }
+    if metadata.data_sha256 != found {
+        tracing::warn!(
+            "{} was trained on other data (sha256 {}) than this (sha256 {found})",
+            weights.display(),
+            metadata.data_sha256,
+        );
+    }
+    Ok(())
+}
+
+fn words(name: &str, evaluation: &Evaluation) -> String {
+    match evaluation {
+        Evaluation::Images(score) => format!(
+            "{name} accuracy  {:.4} ({} of {})\n{name} loss      {:.4}\n",
+            score.accuracy,
+            text::count(score.correct),
+            text::count(score.total),
+            score.loss,
+        ),
+        Evaluation::Text(TextScore {
+            tokens,
+            loss,
+            perplexity,
+            bits_per_character,
+        }) => {
+            let bits = bits_per_character.map_or(String::new(), |bits| {
+                format!("{name} bits a character  {bits:.4}\n")
+            });
+            format!(
+                "{name} perplexity  {perplexity:.2} ({} tokens)\n{name} loss        {loss:.4}\n{bits}",
+                text::count(*tokens),
+            )
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! How a command fails: a kind, which decides the exit code, and a message.
 
 use std::error::Error;
-use std::path::Path;
 
 use crate::config::ConfigError;
 use crate::data::DataError;
@@ -81,15 +80,6 @@ impl Failure {
         }
     }
 
-    /// A recurrent cell where there must be a convolutional network, until cells can be trained.
-    pub fn no_cells_yet(what: &str, file: &Path) -> Failure {
-        let message = format!(
-            "{}: this version cannot {what} recurrent cells yet; give a convolutional network",
-            file.display()
-        );
-        Failure::new(Kind::Architecture, message)
-    }
-
     /// A failure whose message is that of an error and of what caused it.
     pub fn from_error(kind: Kind, error: &dyn Error) -> Failure {
         let mut message = error.to_string();
@@ -158,9 +148,12 @@ impl From<TrainError> for Failure {
     fn from(error: TrainError) -> Failure {
         match error {
             TrainError::Device(error) => error.into(),
+            TrainError::Corpus(error) => error.into(),
             TrainError::Graph(error) => Failure::from_error(Kind::Architecture, &error),
+            TrainError::Language(error) => Failure::from_error(Kind::Config, &error),
             TrainError::SmallSplit { .. }
             | TrainError::NoValidation { .. }
+            | TrainError::OtherKind(..)
             | TrainError::TooLarge { .. } => Failure::from_error(Kind::Usage, &error),
             TrainError::Stopped => Failure::from_error(Kind::Stopped, &error),
         }

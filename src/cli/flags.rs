@@ -15,6 +15,7 @@ use crate::data::corpus::{Corpus, Level};
 use crate::data::{self, Dataset};
 use crate::device;
 use crate::space::{Architecture, ConvArchitecture};
+use crate::train::{Course, TrainConfig};
 use crate::whole_file;
 
 /// What runs the work. Whole numbers are read signed, so that a negative one is refused by name.
@@ -118,6 +119,28 @@ impl Settings {
     }
 }
 
+/// Opens the data that children of these settings are trained on, and says on standard error which
+/// they are.
+pub fn open_course(config: &Config, output: &Output) -> Result<Course, Failure> {
+    Ok(match &config.train {
+        TrainConfig::Network(train) => {
+            Course::Images(open_data(&config.data, output)?, train.clone())
+        }
+        TrainConfig::Language(train) => {
+            Course::Text(open_corpus(&config.data, output)?, train.clone())
+        }
+    })
+}
+
+/// The device that is asked for; `auto` for language models is the processor, as no GPU has kernels
+/// for them yet.
+pub fn device_name(config: &Config) -> &str {
+    match (&config.train, &config.device.name[..]) {
+        (TrainConfig::Language(_), "auto") => "cpu",
+        (_, name) => name,
+    }
+}
+
 /// Opens the images and says on standard error which they are.
 pub fn open_data(config: &DataConfig, output: &Output) -> Result<Arc<Dataset>, Failure> {
     let for_text = [
@@ -169,13 +192,12 @@ fn note_data(config: &DataConfig, words: &str, output: &Output) {
     output.note(&format!("data: {words}{hint}"));
 }
 
-/// Refuses flags that go with the other kind of data.
-fn refuse(flags: &[(&str, bool)], theirs: &str, this: &str) -> Result<(), Failure> {
+/// Refuses flags that go with the other kind of data or of architecture.
+pub fn refuse(flags: &[(&str, bool)], theirs: &str, this: &str) -> Result<(), Failure> {
     match flags.iter().find(|(_, given)| *given) {
         None => Ok(()),
         Some((flag, _)) => {
-            let message =
-                format!("{flag} goes with {theirs}, and the data are {this}; leave it out");
+            let message = format!("{flag} goes with {theirs}, not with {this}; leave it out");
             Err(Failure::new(Kind::Usage, message))
         }
     }

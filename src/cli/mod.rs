@@ -13,6 +13,7 @@ mod machine;
 mod output;
 mod progress;
 mod roofline;
+mod sample;
 mod search;
 mod status;
 mod train;
@@ -68,6 +69,8 @@ enum Command {
     Train(train::Flags),
     /// Evaluate saved weights
     Eval(eval::Flags),
+    /// Write text with a trained cell
+    Sample(sample::Flags),
     /// Show the layers, parameters and memory of an architecture
     Inspect(inspect::Flags),
     /// Show the least time of training an architecture on a GPU, pass by pass
@@ -113,6 +116,7 @@ fn execute(command: Command, matches: &ArgMatches, output: &Output) -> Result<()
         Command::Search(flags) => search::run(&flags, &typed(matches), output),
         Command::Train(flags) => train::run(&flags, output),
         Command::Eval(flags) => eval::run(&flags, output),
+        Command::Sample(flags) => sample::run(&flags, output),
         Command::Inspect(flags) => inspect::run(&flags, output),
         Command::Roofline(flags) => roofline::run(&flags, output),
         Command::Data(command) => data::run(&command, output),

@@ -13,7 +13,6 @@ use crate::search::Event;
 use crate::search::entry::Child;
 use crate::search::history::History;
 use crate::text;
-use crate::train::metrics;
 
 /// The bar and the time left; below them rewards and the children under way.
 const TEMPLATE: &str = "{bar:40} {pos}/{len}{prefix}\n{wide_msg}";
@@ -29,9 +28,17 @@ pub struct Progress {
     before: u64,
     n_ended: u64,
     rewards: (u64, f64),
-    best: Option<(f64, u64)>,
+    best: Option<Best>,
     /// Epochs done by each child under way.
     under_way: BTreeMap<u64, usize>,
+}
+
+/// The best child so far.
+struct Best {
+    reward: f64,
+    /// Its accuracy or perplexity.
+    score: f64,
+    sample: u64,
 }
 
 impl Progress {
@@ -50,7 +57,7 @@ impl Progress {
             output: *output,
             bar,
             total,
-            epochs: config.train.epochs,
+            epochs: config.train.epochs(),
             began: Instant::now(),
             before: history.children.len() as u64,
             n_ended: 0,
@@ -109,9 +116,15 @@ impl Progress {
         if let Some(reward) = child.reward {
             self.rewards = (self.rewards.0 + 1, self.rewards.1 + reward);
         }
-        let accuracy = metrics::best_of_last(&child.accuracies).unwrap_or(0.0);
-        if child.reward.is_some_and(|r| r > 0.0) && self.best.is_none_or(|(b, _)| accuracy > b) {
-            self.best = Some((accuracy, child.sample));
+        let reward = child.reward.filter(|&reward| reward > 0.0);
+        if let (Some(reward), Some(score)) = (reward, child.scores.counted())
+            && self.best.as_ref().is_none_or(|best| reward > best.reward)
+        {
+            self.best = Some(Best {
+                reward,
+                score,
+                sample: child.sample,
+            });
         }
     }
 
@@ -131,13 +144,14 @@ impl Progress {
         ));
     }
 
-    /// Mean reward and best accuracy so far.
+    /// Mean reward, and the best accuracy or perplexity, so far.
     fn so_far(&self) -> String {
         let (n, sum) = self.rewards;
         let mean = (n > 0).then(|| sum / n as f64);
         let best = self
             .best
-            .map(|(accuracy, sample)| format!("{accuracy:.4} (sample {sample})"));
+            .as_ref()
+            .map(|best| format!("{:.4} (sample {})", best.score, best.sample));
         format!(
             "mean reward {}, best {}",
             text::share(mean),

@@ -20,7 +20,6 @@ use super::output::Output;
 use super::progress::Progress;
 use crate::config::{self, Config, StrategyKind};
 use crate::controller::Controller;
-use crate::data::Dataset;
 use crate::device::{self, Device, Devices};
 use crate::search::best_weights::BestWeights;
 use crate::search::entry::{Entry, Run, RunTiming};
@@ -28,7 +27,7 @@ use crate::search::history::History;
 use crate::search::local::{self, Local};
 use crate::search::{End, Search, Strategy, now};
 use crate::space::{PRESETS, Space, SpaceKind};
-use crate::train;
+use crate::train::Course;
 use run_directory::RunDirectory;
 
 /// Name of the folder of the best children's weights within a run's directory.
@@ -100,12 +99,7 @@ fn begin(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let preset = config::default_preset(kind.unwrap_or(SpaceKind::Conv));
     let mut config = settings.resolve(&flags.config, preset)?;
     check_kind(&config, kind)?;
-    if config.space.kind() == SpaceKind::Cell && flags.dry_run {
-        return dry_run::cells(&config, output);
-    }
-    check_trainable(&config)?;
-    let dataset = flags::open_data(&config.data, output)?;
-    train::split(&dataset, &config.train)?;
+    let course = open_course(&config, output)?;
     // Opened before anything is written: a run that cannot begin leaves no directory.
     let devices = open_devices(&config, output)?;
     if config.device.memory_bytes.is_none() {
@@ -113,11 +107,11 @@ fn begin(flags: &Flags, output: &Output) -> Result<(), Failure> {
         config.device.memory_bytes = bytes.map(local::share);
     }
     if flags.dry_run {
-        return dry_run::run(&config, &dataset, &*devices.first(Some(1))?, output);
+        return dry_run::run(&config, &course, &*devices.first(Some(1))?, output);
     }
     let directory = RunDirectory::create(flags.out.clone(), &config)?;
     output.note(&format!("run: {}", directory.path.display()));
-    go_on(&config, &dataset, devices, directory, flags, output)
+    go_on(&config, course, devices, directory, flags, output)
 }
 
 /// That the preset is of the kind that `--space` names.
@@ -137,16 +131,18 @@ fn check_kind(config: &Config, kind: Option<SpaceKind>) -> Result<(), Failure> {
     }
 }
 
-/// That this version can train what the search would find.
-fn check_trainable(config: &Config) -> Result<(), Failure> {
-    match config.space.kind() {
-        SpaceKind::Conv => Ok(()),
-        SpaceKind::Cell => {
-            let message = "this version cannot train recurrent cells yet; --dry-run shows what it \
-                           would search, --space conv searches convolutional networks";
-            Err(Failure::new(Kind::Usage, message))
-        }
+/// Opens the data, and checks that they and the settings are enough for a child.
+fn open_course(config: &Config, output: &Output) -> Result<Course, Failure> {
+    let course = flags::open_course(config, output)?;
+    course.check()?;
+    // The sizes of a language model are the same for every cell of a space: that of the first says
+    // whether the budget of parameters is enough.
+    if let Course::Text(..) = course {
+        let space = space(config)?;
+        let cell = space.decode(&space.random(config.search.seed, 0));
+        course.child(&cell.map_err(|error| Failure::from_error(Kind::Run, &error))?)?;
     }
+    Ok(course)
 }
 
 /// A run that was stopped.
@@ -185,18 +181,16 @@ fn resume(
         );
         return Err(Failure::new(Kind::Usage, message));
     }
-    check_trainable(&config)?;
-    let dataset = flags::open_data(&config.data, output)?;
-    train::split(&dataset, &config.train)?;
-    directory.check_same(&config, &dataset)?;
+    let course = open_course(&config, output)?;
+    directory.check_same(&config, &course)?;
     let devices = open_devices(&config, output)?;
     directory.write_config(&config)?;
-    go_on(&config, &dataset, devices, directory, flags, output)
+    go_on(&config, course, devices, directory, flags, output)
 }
 
 /// Opens what the children are trained on, and says what it is.
 fn open_devices(config: &Config, output: &Output) -> Result<Devices, Failure> {
-    let (devices, why) = device::open_all(&config.device.name, config.device.convolution)?;
+    let (devices, why) = device::open_all(flags::device_name(config), config.device.convolution)?;
     let words = devices.describe(flags::threads(config))?;
     output.device(&words, why.as_deref());
     let models = devices.models()?;
@@ -212,7 +206,7 @@ fn open_devices(config: &Config, output: &Output) -> Result<Devices, Failure> {
 /// Runs a search from where its history ends.
 fn go_on(
     config: &Config,
-    dataset: &Arc<Dataset>,
+    course: Course,
     devices: Devices,
     directory: RunDirectory,
     flags: &Flags,
@@ -224,8 +218,9 @@ fn go_on(
         mut history,
     } = directory;
     let device = devices.first(Some(1))?;
-    let mut evaluator = evaluator(config, dataset, devices, &path, &history)?;
-    let run = session(config, dataset, evaluator.describe());
+    let data_sha256 = course.data_sha256();
+    let mut evaluator = evaluator(config, course, devices, &path, &history)?;
+    let run = session(config, data_sha256, evaluator.describe());
     if let Some(before) = history.runs.last()
         && before.timing.device != run.timing.device
     {
@@ -267,11 +262,11 @@ fn go_on(
 }
 
 /// What the journal says of a session that begins now.
-fn session(config: &Config, dataset: &Dataset, device: String) -> Run {
+fn session(config: &Config, data_sha256: String, device: String) -> Run {
     Run {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         config_sha256: config.sha256(),
-        data_sha256: dataset.sha256(),
+        data_sha256,
         samples: config.search.samples,
         timing: RunTiming {
             at: now(),
@@ -295,7 +290,7 @@ fn strategy<'d>(config: &Config, space: &Space, device: &'d dyn Device) -> Strat
 
 fn evaluator(
     config: &Config,
-    dataset: &Arc<Dataset>,
+    course: Course,
     devices: Devices,
     run: &Path,
     history: &History,
@@ -304,8 +299,7 @@ fn evaluator(
     let best_weights = BestWeights::open(folder, history)
         .map_err(|error| run_directory::cannot_write(&run.join(WEIGHTS_FOLDER), &error))?;
     Ok(Local::new(local::Settings {
-        dataset: Arc::clone(dataset),
-        train: config.train.clone(),
+        course,
         seed: config.search.seed,
         devices,
         threads: flags::threads(config),

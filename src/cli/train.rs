@@ -13,15 +13,12 @@ use super::output::Output;
 use crate::config::Config;
 use crate::data::Augment;
 use crate::device;
+use crate::graph::Params;
 use crate::graph::params::Weights;
-use crate::graph::{Graph, Params};
-use crate::space::Architecture;
+use crate::space::SpaceKind;
 use crate::text;
-use crate::train::checkpoint::{self, Metadata, WeightsFile};
-use crate::train::{self, EpochReport, Job, Outcome};
-
-/// The preset whose training settings are used without a file: the paper's.
-const PRESET: &str = "v1";
+use crate::train::checkpoint::{self, WeightsFile};
+use crate::train::{self, Child, EpochReport, Job, Outcome, Pace, Place, Score};
 
 /// Flags of `train`.
 #[derive(Args)]
@@ -31,10 +28,10 @@ pub struct Flags {
     arch: PathBuf,
     #[command(flatten)]
     data: DataFlags,
-    /// Passes over the training images
+    /// Passes over the training data
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
     epochs: Option<i64>,
-    /// Images of a batch
+    /// Images of a batch, or rows of text
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
     batch: Option<i64>,
     /// Initial learning rate, also in place of the architecture's own
@@ -46,7 +43,13 @@ pub struct Flags {
     /// Take the images in the order of the files, the last tenth for validation
     #[arg(long)]
     no_shuffle: bool,
-    /// Evaluate the test images too, once, after the last epoch
+    /// Hidden units of a layer, of a cell; by default as many as 20 million parameters allow
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    hidden: Option<i64>,
+    /// Probability that a value is dropped while a cell is trained; 0 turns it off
+    #[arg(long, allow_negative_numbers = true, value_name = "X")]
+    dropout: Option<f64>,
+    /// Evaluate the test data too, once, after the last epoch
     #[arg(long)]
     test: bool,
     /// Add the loss of every step to the JSON object
@@ -68,44 +71,39 @@ pub struct Flags {
 
 /// Runs the command.
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
-    let config = resolve(flags)?;
-    let architecture = match flags::read_architecture(&flags.arch)? {
-        Architecture::Conv(network) => network,
-        Architecture::Cell(_) => return Err(Failure::no_cells_yet("train", &flags.arch)),
-    };
+    let architecture = flags::read_architecture(&flags.arch)?;
+    let config = resolve(flags, architecture.kind())?;
     if let Some(path) = &flags.save {
         flags::check_writable("--save", path)?;
     }
-    let dataset = flags::open_data(&config.data, output)?;
-    let n_classes = dataset.classes().len();
-    let params =
-        Params::new(&Graph::new(&architecture, n_classes).map_err(train::TrainError::from)?);
+    let course = flags::open_course(&config, output)?;
+    let child = course.child(&architecture)?;
     let init = flags
         .init
         .as_deref()
-        .map(|path| read_weights(path, &params))
+        .map(|path| read_weights(path, child.params()))
         .transpose()?;
     let (device, why) = device::open_first(
-        &config.device.name,
+        flags::device_name(&config),
         config.device.threads,
         config.device.convolution,
     )?;
     output.device(&device.describe(), why.as_deref());
     let watch = MemoryWatch::start();
     let job = Job {
-        device: &*device,
-        dataset: &dataset,
-        architecture: &architecture,
-        config: &config.train,
+        child: &*child,
+        place: Place {
+            device: &*device,
+            memory_limit: device.memory_bytes().or_else(machine::memory_bytes),
+        },
         learning_rate: flags.learning_rate,
         seed: config.search.seed,
         init: init.as_ref(),
         test: flags.test,
-        memory_limit: device.memory_bytes().or_else(machine::memory_bytes),
         stop: None,
     };
     let outcome = train::train(&job, &mut |epoch| {
-        output.note(&line(epoch, config.train.epochs))
+        output.note(&line(epoch, config.train.epochs()))
     })?;
     let peak = watch.peak();
     if outcome.diverged {
@@ -117,14 +115,32 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         return Err(Failure::new(Kind::Run, message));
     }
     if let Some(path) = &flags.save {
-        let metadata = Metadata::new(&job, &outcome);
-        checkpoint::save(path, &params, &outcome.weights, &metadata)?;
+        let metadata = outcome.metadata(&job);
+        checkpoint::save(path, child.params(), &outcome.weights, &metadata)?;
     }
-    show(flags, &outcome, peak, output)
+    show(flags, &*child, &outcome, peak, output)
 }
 
-/// The settings: flags over a file over the paper's.
-fn resolve(flags: &Flags) -> Result<Config, Failure> {
+/// The settings: flags over a file over the paper's, for a kind of architecture.
+fn resolve(flags: &Flags, kind: SpaceKind) -> Result<Config, Failure> {
+    let for_networks = [
+        ("--augment", flags.augment.is_some()),
+        ("--no-shuffle", flags.no_shuffle),
+    ];
+    let for_cells = [
+        ("--hidden", flags.hidden.is_some()),
+        ("--dropout", flags.dropout.is_some()),
+    ];
+    let preset = match kind {
+        SpaceKind::Conv => {
+            flags::refuse(&for_cells, "recurrent cells", "a convolutional network")?;
+            "v1"
+        }
+        SpaceKind::Cell => {
+            flags::refuse(&for_networks, "convolutional networks", "a recurrent cell")?;
+            "ptb"
+        }
+    };
     let mut settings = Settings::default();
     settings.set("train.epochs", "--epochs", flags.epochs);
     settings.set("train.batch", "--batch", flags.batch);
@@ -139,69 +155,105 @@ fn resolve(flags: &Flags) -> Result<Config, Failure> {
         "--no-shuffle",
         flags.no_shuffle.then_some(false),
     );
+    settings.set("train.hidden", "--hidden", flags.hidden);
+    settings.set("train.dropout", "--dropout", flags.dropout);
     settings.data(&flags.data)?;
     settings.device(&flags.device);
     settings.seed(&flags.seed);
-    settings.resolve(&flags.config, PRESET)
+    let config = settings.resolve(&flags.config, preset)?;
+    if config.space.kind() != kind {
+        let message = format!(
+            "{} is one of --space {}, and the settings are for --space {}; give a --config that \
+             is for the same",
+            flags.arch.display(),
+            kind.name(),
+            config.space.kind().name()
+        );
+        return Err(Failure::new(Kind::Usage, message));
+    }
+    Ok(config)
 }
 
 fn read_weights(path: &Path, params: &Params) -> Result<Weights, Failure> {
     Ok(WeightsFile::read(path)?.weights(params)?)
 }
 
-fn validation_accuracy(outcome: &Outcome) -> Option<f64> {
-    outcome.epochs.last().map(|epoch| epoch.validation_accuracy)
-}
-
 fn line(epoch: &EpochReport, epochs: usize) -> String {
+    let score = match epoch.score {
+        Score::Accuracy {
+            validation_accuracy,
+        } => format!("accuracy {validation_accuracy:.4}"),
+        Score::Perplexity {
+            train_perplexity,
+            validation_perplexity,
+            validation_bits_per_character,
+        } => {
+            let bits = validation_bits_per_character
+                .map(|bits| format!(", {bits:.3} bits a character"))
+                .unwrap_or_default();
+            format!("perplexity {train_perplexity:.2}, validation {validation_perplexity:.2}{bits}")
+        }
+    };
+    let pace = match epoch.pace {
+        Pace::ImagesPerSecond(pace) => format!("{pace:.0} images/s"),
+        Pace::WordsPerSecond(pace) => format!("{pace:.0} words/s"),
+    };
     format!(
-        "epoch {}/{epochs}: loss {:.4}, validation loss {:.4}, accuracy {:.4}, learning rate {}, \
-         {} at {:.0} images/s",
+        "epoch {}/{epochs}: loss {:.4}, validation loss {:.4}, {score}, learning rate {}, {} at {pace}",
         epoch.epoch,
         epoch.train_loss,
         epoch.validation_loss,
-        epoch.validation_accuracy,
         epoch.learning_rate,
         text::duration(epoch.seconds),
-        epoch.images_per_second,
     )
 }
 
 fn show(
     flags: &Flags,
+    child: &dyn Child,
     outcome: &Outcome,
     peak: Option<u64>,
     output: &Output,
 ) -> Result<(), Failure> {
-    let mut json = json!({
-        "parameters": outcome.parameters,
-        "epochs": outcome.epochs,
-        "validation_accuracy": validation_accuracy(outcome),
-        "test_accuracy": outcome.test_accuracy,
-        "peak_memory_bytes": peak,
-        "planned_memory_bytes": outcome.planned_memory_bytes,
-    });
+    let validation = outcome.epochs.last().map(|epoch| epoch.score.value());
+    let test = outcome.test.map(|test| test.value());
+    let mut json = json!({"parameters": child.parameters(), "epochs": outcome.epochs});
+    let mut words = format!(
+        "parameters             {}\n",
+        text::count(child.parameters())
+    );
+    let (what, shown): (_, fn(Option<f64>) -> String) = match child.hidden() {
+        None => ("accuracy", text::share),
+        Some(hidden) => {
+            json["hidden"] = json!(hidden);
+            words += &format!("hidden units           {hidden}\n");
+            ("perplexity", |x| {
+                x.map_or("-".into(), |x| format!("{x:.2}"))
+            })
+        }
+    };
+    json[format!("validation_{what}")] = json!(validation);
+    json[format!("test_{what}")] = json!(test);
+    json["peak_memory_bytes"] = json!(peak);
+    json["planned_memory_bytes"] = json!(outcome.planned_memory_bytes);
     if flags.log_steps {
         json["step_losses"] = json!(outcome.step_losses);
     }
-    let mut words = format!(
-        "parameters           {}\nvalidation accuracy  {}\n",
-        text::count(outcome.parameters),
-        text::share(validation_accuracy(outcome)),
-    );
-    if outcome.test_accuracy.is_some() {
-        words += &format!(
-            "test accuracy        {}\n",
-            text::share(outcome.test_accuracy)
-        );
+    let mut row = |name: String, value: String| words += &format!("{name:22} {value}\n");
+    row(format!("validation {what}"), shown(validation));
+    if test.is_some() {
+        row(format!("test {what}"), shown(test));
     }
-    words += &format!(
-        "memory               {} planned, {} at the peak of the process\n",
-        text::bytes(outcome.planned_memory_bytes),
-        peak.map_or("unknown".into(), text::bytes),
+    row(
+        "memory".into(),
+        format!(
+            "{} planned, {} at the peak of the process",
+            text::bytes(outcome.planned_memory_bytes),
+            peak.map_or("unknown".into(), text::bytes),
+        ),
     );
     if let Some(path) = &flags.save {
-        words += &format!("weights              {}\n", path.display());
+        row("weights".into(), path.display().to_string());
     }
     output.result(&json, &words)
 }

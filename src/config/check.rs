@@ -7,12 +7,18 @@ use super::Config;
 use crate::controller::ControllerError;
 use crate::data::MIN_LIMIT;
 use crate::device::{DeviceError, Request, names};
+use crate::graph::language::{MAX_HIDDEN, MAX_LAYERS};
 use crate::space::{Space, SpaceError};
+use crate::train::{LanguageConfig, NetworkConfig, TrainConfig};
 
 /// A setting and the rule that it breaks.
 type Broken = (String, String);
 
-/// Images of a batch: more would pass the numbers that index a tensor.
+/// Steps of a window of text.
+pub const STEPS: RangeInclusive<usize> = 1..=1024;
+/// Parameters of a language model at most: what TOML can hold.
+pub const PARAMETERS: RangeInclusive<u64> = 1..=i64::MAX as u64;
+/// Images of a batch, or rows of text: more would pass the numbers that index a tensor.
 pub const BATCH: RangeInclusive<usize> = 1..=16_384;
 /// Epochs of a child.
 pub const EPOCHS: RangeInclusive<usize> = 1..=1_000_000;
@@ -73,27 +79,10 @@ impl Config {
                 return broken("device.name", rule);
             }
         }
-        within("train.epochs", train.epochs, EPOCHS)?;
-        within("train.batch", train.batch, BATCH)?;
-        within("train.split_seed", train.split_seed, SEED)?;
-        number(
-            "train.learning_rate",
-            train.learning_rate,
-            |x| x > 0.0,
-            "above 0",
-        )?;
-        number(
-            "train.momentum",
-            train.momentum,
-            |x| (0.0..1.0).contains(&x),
-            "from 0 to below 1",
-        )?;
-        number(
-            "train.weight_decay",
-            train.weight_decay,
-            |x| x >= 0.0,
-            "of 0 or more",
-        )?;
+        match train {
+            TrainConfig::Network(train) => check_network(train)?,
+            TrainConfig::Language(train) => check_language(train)?,
+        }
         if let Err(ControllerError { key, value, rule }) = controller.check() {
             return broken(
                 &format!("controller.{key}"),
@@ -106,6 +95,73 @@ impl Config {
             Ok(_) => Ok(()),
         }
     }
+}
+
+fn check_network(train: &NetworkConfig) -> Result<(), Broken> {
+    within("train.epochs", train.epochs, EPOCHS)?;
+    within("train.batch", train.batch, BATCH)?;
+    within("train.split_seed", train.split_seed, SEED)?;
+    above_0("train.learning_rate", train.learning_rate)?;
+    number(
+        "train.momentum",
+        train.momentum,
+        |x| (0.0..1.0).contains(&x),
+        "from 0 to below 1",
+    )?;
+    number(
+        "train.weight_decay",
+        train.weight_decay,
+        |x| x >= 0.0,
+        "of 0 or more",
+    )?;
+    Ok(())
+}
+
+fn check_language(train: &LanguageConfig) -> Result<(), Broken> {
+    within("train.epochs", train.epochs, EPOCHS)?;
+    within("train.batch", train.batch, BATCH)?;
+    above_0("train.learning_rate", train.learning_rate)?;
+    within(
+        "train.constant_epochs",
+        train.constant_epochs,
+        0..=*EPOCHS.end(),
+    )?;
+    above_0("train.decay", train.decay)?;
+    above_0("train.max_norm", train.max_norm)?;
+    above_0("train.initial", train.initial)?;
+    within("train.steps", train.steps, STEPS)?;
+    within("train.layers", train.layers, 1..=MAX_LAYERS)?;
+    within("train.hidden", train.hidden.unwrap_or(1), 1..=MAX_HIDDEN)?;
+    within(
+        "train.parameters",
+        train.parameters.unwrap_or(1),
+        PARAMETERS,
+    )?;
+    match (train.hidden, train.parameters) {
+        (Some(_), Some(_)) => {
+            return broken(
+                "train.parameters",
+                "stands beside `train.hidden`; give one of them".to_owned(),
+            );
+        }
+        (None, None) => {
+            return broken(
+                "train.hidden",
+                "is missing; give it, or `train.parameters`".to_owned(),
+            );
+        }
+        _ => {}
+    }
+    number(
+        "train.dropout",
+        train.dropout,
+        |x| (0.0..1.0).contains(&x),
+        "from 0, which drops nothing, to below 1",
+    )
+}
+
+fn above_0(key: &str, x: f64) -> Result<(), Broken> {
+    number(key, x, |x| x > 0.0, "above 0")
 }
 
 fn broken(key: &str, rule: String) -> Result<(), Broken> {

@@ -15,9 +15,10 @@ use crate::controller::ControllerConfig;
 use crate::data::Augment;
 use crate::data::corpus::Level;
 use crate::device::Convolution;
+use crate::graph::language;
 use crate::space::{SpaceConfig, SpaceKind};
 use crate::text;
-use crate::train::TrainConfig;
+use crate::train::{LanguageConfig, NetworkConfig, TrainConfig};
 
 pub use check::BATCH;
 pub use read::{ConfigError, Setting};
@@ -36,10 +37,11 @@ pub fn default_preset(kind: SpaceKind) -> &'static str {
     }
 }
 
-/// All settings of a run. A file is read as settings of one kind of space, `S`, which its preset names.
+/// All settings of a run. A file is read as settings of one kind of space, `S`, and of its children,
+/// `T`; its preset names the kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config<S = SpaceConfig> {
+pub struct Config<S = SpaceConfig, T = TrainConfig> {
     /// How many architectures, from where.
     pub search: SearchConfig,
     /// What children are trained on.
@@ -47,7 +49,7 @@ pub struct Config<S = SpaceConfig> {
     /// What trains them.
     pub device: DeviceConfig,
     /// How a child is trained.
-    pub train: TrainConfig,
+    pub train: T,
     /// How the controller learns.
     pub controller: ControllerConfig,
     /// Which architectures there are.
@@ -120,7 +122,7 @@ impl Config {
     /// The settings of a preset: the paper's `v1`, `v2`, `v3` and `ptb`, or the small `sample` and
     /// `cell-sample`.
     pub fn preset(name: &str) -> Option<Config> {
-        let paper = TrainConfig {
+        let paper = NetworkConfig {
             // paper P6.5
             epochs: 50,
             batch: 128,
@@ -132,27 +134,50 @@ impl Config {
             shuffle: true,
             split_seed: 0,
         };
-        let sample = TrainConfig {
+        let sample = NetworkConfig {
             epochs: 3,
             batch: 32,
             ..paper.clone()
         };
-        let cell = TrainConfig {
+        // Zaremba et al. 2014, section 4.1, medium.
+        let cell = LanguageConfig {
+            // paper P8.6
             epochs: 35,
             batch: 20,
             learning_rate: 1.0,
-            momentum: 0.0,
-            weight_decay: 0.0,
-            ..paper.clone()
+            constant_epochs: 6,
+            decay: 1.2,
+            max_norm: 5.0,
+            steps: 35,
+            layers: 2,
+            hidden: None,
+            parameters: Some(20_000_000),
+            tied: false,
+            dropout: 0.5,
+            variational: false,
+            initial: language::INITIAL,
+        };
+        // Short windows, large weights and a short gradient: many cells learn in a few seconds.
+        let small_cell = LanguageConfig {
+            epochs: 3,
+            learning_rate: 0.5,
+            max_norm: 1.0,
+            steps: 10,
+            hidden: Some(32),
+            parameters: None,
+            dropout: 0.0,
+            initial: 0.4,
+            ..cell.clone()
         };
         let (samples, children_per_update, train) = match name {
-            "sample" => (48, 8, sample),
+            "sample" => (48, 8, sample.into()),
             // An update takes 10 gradients of one child each: for Adam the same as their mean.
-            "ptb" => (15_000, 10, cell),
-            "cell-sample" => (48, 8, TrainConfig { epochs: 1, ..cell }),
+            "ptb" => (15_000, 10, cell.into()),
+            "cell-sample" => (48, 8, small_cell.into()),
             // paper P5.3, P5.5
-            _ => (12_800, 8, paper),
+            _ => (12_800, 8, paper.into()),
         };
+        let vocabulary = (name == "cell-sample").then_some(1000);
         Some(Config {
             search: SearchConfig {
                 preset: name.to_owned(),
@@ -161,7 +186,10 @@ impl Config {
                 children_per_update,
                 seed: 0,
             },
-            data: DataConfig::default(),
+            data: DataConfig {
+                vocabulary,
+                ..DataConfig::default()
+            },
             device: DeviceConfig {
                 name: "auto".to_owned(),
                 convolution: Convolution::Auto,

@@ -11,6 +11,10 @@ use toml::{Spanned, Table, Value};
 use super::Config;
 use crate::space::{CellSpaceConfig, ConvSpaceConfig, PRESETS, SpaceConfig, SpaceKind};
 use crate::text;
+use crate::train::{LanguageConfig, NetworkConfig, TrainConfig};
+
+/// Settings of which one takes the place of the other: the section, and the two.
+const EITHER: (&str, [&str; 2]) = ("train", ["hidden", "parameters"]);
 
 /// A setting from the command line or the environment.
 #[derive(Clone, Debug)]
@@ -88,20 +92,17 @@ impl Config {
         lay_over(&mut table, given);
         for Setting { key, value, .. } in settings {
             let (section, name) = key.split_once('.').expect("a key has a section and a name");
-            let section = table
-                .entry(section)
-                .or_insert_with(|| Value::Table(Table::new()));
-            if let Value::Table(section) = section {
-                section.insert(name.to_owned(), value.clone());
-            }
+            let setting = Table::from_iter([(name.to_owned(), value.clone())]);
+            let given = [(section.to_owned(), Value::Table(setting))];
+            lay_over(&mut table, Table::from_iter(given));
         }
         let read = match kind {
             SpaceKind::Conv => table
                 .try_into()
-                .map(Config::<ConvSpaceConfig>::of_any_space),
+                .map(Config::<ConvSpaceConfig, NetworkConfig>::of_any_kind),
             SpaceKind::Cell => table
                 .try_into()
-                .map(Config::<CellSpaceConfig>::of_any_space),
+                .map(Config::<CellSpaceConfig, LanguageConfig>::of_any_kind),
         };
         let config = read.map_err(|error| {
             let (key, what) = explain(&error);
@@ -114,13 +115,13 @@ impl Config {
     }
 }
 
-impl<S: Into<SpaceConfig>> Config<S> {
-    fn of_any_space(self) -> Config {
+impl<S: Into<SpaceConfig>, T: Into<TrainConfig>> Config<S, T> {
+    fn of_any_kind(self) -> Config {
         Config {
             search: self.search,
             data: self.data,
             device: self.device,
-            train: self.train,
+            train: self.train.into(),
             controller: self.controller,
             space: self.space.into(),
         }
@@ -192,11 +193,19 @@ fn place(key: &str, file: Option<&File>, settings: &[Setting]) -> String {
     }
 }
 
-/// Lays the settings of a file over those of a preset, section by section.
+/// Lays settings over others, section by section.
 fn lay_over(table: &mut Table, given: Table) {
     for (name, value) in given {
         match (table.get_mut(&name), value) {
-            (Some(Value::Table(section)), Value::Table(given)) => section.extend(given),
+            (Some(Value::Table(section)), Value::Table(given)) => {
+                let (of, [a, b]) = EITHER;
+                for (one, other) in [(a, b), (b, a)] {
+                    if name == of && given.contains_key(one) {
+                        section.remove(other);
+                    }
+                }
+                section.extend(given);
+            }
             (_, value) => {
                 table.insert(name, value);
             }

@@ -1,5 +1,7 @@
 //! A text as rows that are read side by side, a window of steps at a time.
 
+use super::corpus::{Corpus, CorpusError, Part};
+
 /// Follows the last token of a row: no token has this number.
 pub const END: u32 = u32::MAX;
 
@@ -37,6 +39,32 @@ impl Windows {
         Some(Rows { first, rows, len })
     }
 
+    /// As [`Windows::add`], of a part of a corpus, whose rows must have `steps` tokens to predict.
+    ///
+    /// # Errors
+    /// Where the part is too short for that, or too long to be numbered.
+    pub fn add_part(
+        &mut self,
+        corpus: &Corpus,
+        part: Part,
+        rows: usize,
+        steps: usize,
+    ) -> Result<Rows, CorpusError> {
+        let tokens = corpus.tokens(part);
+        let path = corpus.file(part).to_path_buf();
+        if tokens.len() / rows <= steps {
+            return Err(CorpusError::ShorterThanBatch {
+                path,
+                part: part.name(),
+                tokens: tokens.len(),
+                rows,
+                steps,
+            });
+        }
+        let rows = self.add(tokens, rows);
+        rows.ok_or(CorpusError::TooLong { path })
+    }
+
     /// All rows, each followed by [`END`].
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
@@ -44,6 +72,11 @@ impl Windows {
 }
 
 impl Rows {
+    /// Rows that are read side by side.
+    pub fn n_rows(&self) -> usize {
+        self.rows
+    }
+
     /// Tokens that are predicted: all but the first of each row.
     pub fn n_predictions(&self) -> usize {
         self.rows * (self.len - 1)

@@ -6,8 +6,8 @@ use super::recurrent::{Dropout, Program};
 use super::step::Span;
 use crate::space::CellArchitecture;
 
-/// Initial values are uniform in plus or minus this (Zaremba et al. 2014).
-const INITIAL: f64 = 0.05;
+/// Initial weights of the medium models of Zaremba et al. (2014): uniform in plus or minus this.
+pub const INITIAL: f64 = 0.05;
 /// Hidden units of a layer at most: beyond it a matrix has more values than can be addressed.
 pub const MAX_HIDDEN: usize = 1 << 14;
 /// Layers at most.
@@ -26,6 +26,8 @@ pub struct Settings {
     pub tied: bool,
     /// On what layers read and on what the last one gives.
     pub dropout: Dropout,
+    /// Initial weights are uniform in plus or minus this.
+    pub initial: f64,
 }
 
 /// Why a language model cannot be built.
@@ -167,6 +169,7 @@ impl LanguageModel {
             hidden,
             vocabulary,
             tied,
+            initial,
             ..
         } = self.settings;
         let leaves = self.program.leaves;
@@ -179,7 +182,7 @@ impl LanguageModel {
                 len: param.len(),
             }
         };
-        let uniform = Init::Uniform(INITIAL);
+        let uniform = Init::Uniform(initial);
         let embedding = add("embedding.weight".into(), vec![vocabulary, hidden], uniform);
         let layers = (1..=layers).map(|number| {
             let matrix = vec![leaves, hidden, hidden];
@@ -234,6 +237,7 @@ mod tests {
             rate: 0.5,
             variational: false,
         },
+        initial: INITIAL,
     };
 
     fn published() -> CellArchitecture {

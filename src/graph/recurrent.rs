@@ -130,6 +130,52 @@ impl Program {
     }
 }
 
+/// What one hidden unit's cell reads at a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Unit<'a> {
+    /// `W x` (and the bias), a value a leaf.
+    pub input: &'a [f64],
+    /// `U h_(t-1)`, a value a leaf.
+    pub hidden: &'a [f64],
+    /// `c_(t-1)`.
+    pub state: f64,
+}
+
+impl Unit<'_> {
+    /// An operand, as far as instructions have given their `values`.
+    pub fn operand(&self, operand: Operand, values: &[f64]) -> f64 {
+        match operand {
+            Operand::Input(leaf) => self.input[leaf],
+            Operand::Hidden(leaf) => self.hidden[leaf],
+            Operand::Value(instruction) => values[instruction],
+            Operand::State => self.state,
+        }
+    }
+
+    /// z and value of every instruction: what a program means.
+    pub fn run(&self, program: &Program) -> (Vec<f64>, Vec<f64>) {
+        let (mut zs, mut values) = (vec![], vec![]);
+        for instruction in &program.instructions {
+            let left = self.operand(instruction.left, &values);
+            let right = self.operand(instruction.right, &values);
+            let z = match instruction.combination {
+                Combination::Add => left + right,
+                Combination::ElemMult => left * right,
+                Combination::Max => left.max(right),
+            };
+            zs.push(z);
+            values.push(match instruction.activation {
+                Activation::Identity => z,
+                Activation::Tanh => z.tanh(),
+                Activation::Sigmoid => 1.0 / (1.0 + (-z).exp()),
+                Activation::Relu => z.max(0.0),
+                Activation::Sin => z.sin(),
+            });
+        }
+        (zs, values)
+    }
+}
+
 /// One recurrent layer of a stack.
 #[derive(Clone, Debug)]
 pub struct Recurrent {

@@ -16,7 +16,7 @@ use crate::search::evaluator::Status;
 use crate::search::history::History;
 use crate::space::Architecture;
 use crate::text;
-use crate::train::metrics;
+use crate::train::Scores;
 use table::{Align, aligned};
 
 /// Architectures in the table of the best.
@@ -52,12 +52,42 @@ pub struct Best {
     pub sample: u64,
     /// What was trained.
     pub architecture: Value,
-    /// Best validation accuracy of the last five epochs.
-    pub accuracy: f64,
+    /// What its reward is made of.
+    #[serde(flatten)]
+    pub score: Score,
     /// What the controller was paid.
     pub reward: f64,
     /// Trainable parameters.
     pub parameters: Option<u64>,
+}
+
+/// What the reward of an architecture is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Score {
+    /// Best validation accuracy of the last five epochs.
+    Accuracy(f64),
+    /// Validation perplexity of the last epoch.
+    Perplexity(f64),
+}
+
+impl Score {
+    /// Of a child; 0 without epochs.
+    fn of(scores: &Scores) -> Score {
+        let counted = scores.counted().unwrap_or(0.0);
+        match scores {
+            Scores::Accuracies(_) => Score::Accuracy(counted),
+            Scores::Perplexities(_) => Score::Perplexity(counted),
+        }
+    }
+
+    /// Its name, and the value in as many digits as mean something.
+    fn shown(self) -> (&'static str, String) {
+        match self {
+            Score::Accuracy(accuracy) => ("accuracy", format!("{accuracy:.4}")),
+            Score::Perplexity(perplexity) => ("perplexity", format!("{perplexity:.2}")),
+        }
+    }
 }
 
 impl Summary {
@@ -72,7 +102,9 @@ impl Summary {
         }
         Summary {
             samples: children.len() as u64,
-            trained: count(|child| !child.accuracies.is_empty() && child.duplicate_of.is_none()),
+            trained: count(|child| {
+                !child.scores.values().is_empty() && child.duplicate_of.is_none()
+            }),
             repeats: count(|child| child.duplicate_of.is_some()),
             best: best(&children),
             mean_reward: mean_reward(children.iter().copied()),
@@ -87,21 +119,25 @@ impl Summary {
 
     /// The best architectures in a line each.
     pub fn best_table(&self) -> String {
+        let (score, what) = match self.best.first().map(|best| best.score.shown().0) {
+            Some("perplexity") => ("perplexity", "architecture: nodes, leaves first"),
+            _ => (
+                "accuracy",
+                "architecture: height x width x filters /stride (inputs)",
+            ),
+        };
         let header = [
             ("sample", Align::Right),
-            ("accuracy", Align::Right),
+            (score, Align::Right),
             ("reward", Align::Right),
             ("parameters", Align::Right),
-            (
-                "architecture: height x width x filters /stride (inputs)",
-                Align::Left,
-            ),
+            (what, Align::Left),
         ];
         let rows = self.best.iter().take(ROWS).map(|best| {
             let json = best.architecture.to_string();
             vec![
                 best.sample.to_string(),
-                format!("{:.4}", best.accuracy),
+                best.score.shown().1,
                 format!("{:.4}", best.reward),
                 best.parameters.map_or("-".to_owned(), text::count),
                 Architecture::from_json(&json).map_or(json, |parsed| notation::line(&parsed)),
@@ -127,7 +163,7 @@ fn best(children: &[&Child]) -> Vec<Best> {
         .map(|child| Best {
             sample: child.sample,
             architecture: child.architecture.clone(),
-            accuracy: metrics::best_of_last(&child.accuracies).unwrap_or(0.0),
+            score: Score::of(&child.scores),
             reward: child.reward.unwrap_or(0.0),
             parameters: child.parameters,
         })

@@ -11,7 +11,8 @@ use crate::graph::Params;
 use crate::graph::params::Weights;
 use crate::search::evaluator::Status;
 use crate::search::history::History;
-use crate::train::checkpoint::{self, Metadata};
+use crate::train::checkpoint;
+use crate::train::metadata::Metadata;
 
 /// Children whose weights are kept.
 const KEPT: usize = 3;

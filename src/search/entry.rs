@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::search::evaluator::Status;
 use crate::space::Token;
+use crate::train::Scores;
 
 /// One line of the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,8 +62,9 @@ pub struct Child {
     pub architecture: Value,
     /// How it ended.
     pub status: Status,
-    /// Validation accuracy after each epoch.
-    pub accuracies: Vec<f64>,
+    /// What it achieved after each epoch: `accuracies`, or `perplexities` of a cell.
+    #[serde(flatten)]
+    pub scores: Scores,
     /// What the controller is paid; nothing where a machine was at fault.
     pub reward: Option<f64>,
     /// The sample that was trained, where this one repeats it.
@@ -111,4 +113,7 @@ pub struct Timing {
     /// Training images a second in the child's last epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images_per_second: Option<f64>,
+    /// Words a second, where it is a cell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words_per_second: Option<f64>,
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::rng::{Purpose, Rng};
 use crate::search::entry::Timing;
 use crate::space::Architecture;
+use crate::train::Scores;
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -72,8 +73,8 @@ pub struct Outcome {
     pub sample: u64,
     /// How it ended.
     pub status: Status,
-    /// Validation accuracy after each epoch.
-    pub accuracies: Vec<f64>,
+    /// What it achieved after each epoch.
+    pub scores: Scores,
     /// Trainable parameters, where known.
     pub parameters: Option<u64>,
     /// Why it failed.
@@ -141,7 +142,7 @@ impl<F: FnMut(&Job) -> (Status, Vec<f64>)> Evaluator for Stub<F> {
         Some(News::Ended(Outcome {
             sample: job.sample,
             status,
-            accuracies,
+            scores: Scores::Accuracies(accuracies),
             parameters: None,
             message: (status != Status::Ok).then(|| format!("the stub says {}", status.word())),
             timing: Timing::default(),

@@ -15,26 +15,20 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::data::Dataset;
 use crate::device::{Device, DeviceError, Devices};
-use crate::graph::{Costs, Graph, Options, Params, Plan};
 use crate::search::best_weights::BestWeights;
 use crate::search::entry::Timing;
 use crate::search::evaluator::{Evaluator, Job, News, Outcome, Status};
 use crate::search::pool::{Place, Pool, Share};
-use crate::space::{Architecture, ConvArchitecture};
-use crate::train::checkpoint::Metadata;
-use crate::train::{self, TrainConfig, TrainError};
+use crate::train::{self, Child, Course, Pace, Place as TrainingPlace, Scores, TrainError};
 
 /// GPUs that one child may lose: after the second, the child is at fault and not the device.
 const MOST_LOST: usize = 2;
 
 /// How the children of a search are trained.
 pub struct Settings {
-    /// What they are trained on.
-    pub dataset: Arc<Dataset>,
-    /// Epochs, batch and so on.
-    pub train: TrainConfig,
+    /// What they are trained on, and how.
+    pub course: Course,
     /// The same for all children, so that `train` with this seed repeats any child of the search.
     pub seed: u64,
     /// What trains them.
@@ -77,9 +71,7 @@ pub struct Local {
 /// A child that fits.
 struct Planned {
     job: Job,
-    network: ConvArchitecture,
-    graph: Graph,
-    parameters: u64,
+    child: Box<dyn Child>,
     /// GPUs that were lost while they trained it.
     n_lost: usize,
 }
@@ -128,43 +120,38 @@ impl Local {
 
     /// Plans a child: that it fits, or how it ends without training.
     fn plan(&self, job: Job) -> Result<Planned, Box<Outcome>> {
-        let settings = &self.settings;
-        let n_classes = settings.dataset.classes().len();
-        let network = match &job.architecture {
-            Architecture::Conv(network) => network.clone(),
-            Architecture::Cell(_) => {
-                let message = "this version cannot train recurrent cells yet".to_owned();
-                return Err(Box::new(failed(&job, Status::Crash, message)));
-            }
-        };
-        let graph = Graph::new(&network, n_classes)
-            .map_err(|error| Box::new(failed(&job, Status::Invalid, error.to_string())))?;
-        let memory = settings.plan_bytes(&graph, &*self.planner);
-        let parameters = Costs::new(&graph).parameters();
+        let child = self
+            .settings
+            .course
+            .child(&job.architecture)
+            .map_err(|error| Box::new(self.failed(&job, status(&error), error.to_string())))?;
+        let memory = child.plan(&*self.planner).arena_bytes as u64;
         if memory > self.limit {
             let message = format!(
                 "training takes {memory} bytes, more than the {} allowed",
                 self.limit
             );
             return Err(Box::new(Outcome {
-                parameters: Some(parameters),
-                ..failed(&job, Status::TooLarge, message)
+                parameters: Some(child.parameters()),
+                ..self.failed(&job, Status::TooLarge, message)
             }));
         }
         Ok(Planned {
             job,
-            network,
-            graph,
-            parameters,
+            child,
             n_lost: 0,
         })
+    }
+
+    fn failed(&self, job: &Job, status: Status, message: String) -> Outcome {
+        self.settings.failed(job, status, message)
     }
 
     /// Starts waiting children, in order, while there is a place for the next.
     // paper P7.2
     fn start(&mut self) {
         while let Some(next) = self.waiting.pop_front() {
-            let bytes = |device: &dyn Device| self.settings.plan_bytes(&next.graph, device);
+            let bytes = |device: &dyn Device| next.child.plan(device).arena_bytes as u64;
             match self.pool.place(self.waiting.len() + 1, bytes) {
                 Ok(Some(place)) => self.spawn(next, place),
                 Ok(None) => {
@@ -172,7 +159,7 @@ impl Local {
                     return;
                 }
                 Err(error) => {
-                    let outcome = failed(&next.job, Status::Crash, error.to_string());
+                    let outcome = self.failed(&next.job, Status::Crash, error.to_string());
                     self.tell(outcome, None);
                 }
             }
@@ -196,7 +183,11 @@ impl Local {
                 "{n_lost} GPUs were lost while they trained it; {}",
                 self.lost
             );
-            return Some(News::Ended(failed(&planned.job, Status::Poison, message)));
+            return Some(News::Ended(self.failed(
+                &planned.job,
+                Status::Poison,
+                message,
+            )));
         }
         self.waiting.push_front(Planned { n_lost, ..planned });
         None
@@ -211,7 +202,7 @@ impl Local {
         let child = move || {
             let train = || settings.train(&planned, &*device, share.threads, &abandoned, &sender);
             let end = catch_unwind(AssertUnwindSafe(train)).unwrap_or_else(|panic| {
-                ChildEnd::Outcome(failed(&planned.job, Status::Crash, words(&*panic)))
+                ChildEnd::Outcome(settings.failed(&planned.job, Status::Crash, words(&*panic)))
             });
             let _ = match end {
                 ChildEnd::Outcome(outcome) => {
@@ -223,11 +214,8 @@ impl Local {
         };
         let name = format!("child {}", job.sample);
         if let Err(error) = thread::Builder::new().name(name).spawn(child) {
-            let outcome = failed(
-                &job,
-                Status::Crash,
-                format!("cannot start a thread: {error}"),
-            );
+            let message = format!("cannot start a thread: {error}");
+            let outcome = self.failed(&job, Status::Crash, message);
             self.tell(outcome, Some(share));
         }
     }
@@ -244,12 +232,6 @@ enum ChildEnd {
 }
 
 impl Settings {
-    /// What training a child on a device takes.
-    fn plan_bytes(&self, graph: &Graph, device: &dyn Device) -> u64 {
-        let options = Options::new(self.train.batch);
-        Plan::new(graph, &Params::new(graph), device, options).arena_bytes as u64
-    }
-
     /// Trains a child.
     fn train(
         &self,
@@ -266,27 +248,27 @@ impl Settings {
             let _ = news.send(Message::News(News::Epoch { sample, epoch }, None));
         };
         tell(0);
-        let child = train::Job {
-            device,
-            dataset: &self.dataset,
-            architecture: &planned.network,
-            config: &self.train,
+        let child = &*planned.child;
+        let training = train::Job {
+            child,
+            place: TrainingPlace {
+                device,
+                memory_limit: None,
+            },
             learning_rate: None,
             seed: self.seed,
             init: None,
             // paper P9.4
             test: false,
-            memory_limit: None,
             stop: Some(abandoned),
         };
-        let outcome = match train::train(&child, &mut |epoch| tell(epoch.epoch)) {
+        let outcome = match train::train(&training, &mut |epoch| tell(epoch.epoch)) {
             Ok(trained) => {
-                let outcome = ended(planned, &trained);
+                let outcome = self.ended(planned, &trained);
                 if let (Some(best), Status::Ok) = (&self.best_weights, outcome.status) {
-                    let reward = train::reward(&outcome.accuracies);
-                    let metadata = Metadata::new(&child, &trained);
-                    let params = Params::new(&planned.graph);
-                    best.offer(sample, reward, &params, &trained.weights, &metadata);
+                    let reward = outcome.scores.reward();
+                    let metadata = trained.metadata(&training);
+                    best.offer(sample, reward, child.params(), &trained.weights, &metadata);
                 }
                 outcome
             }
@@ -294,7 +276,7 @@ impl Settings {
             Err(TrainError::Device(error @ DeviceError::Lost { .. })) => {
                 return ChildEnd::Lost(error.to_string());
             }
-            Err(error) => failed(&planned.job, status(&error), error.to_string()),
+            Err(error) => self.failed(&planned.job, status(&error), error.to_string()),
         };
         let timing = Timing {
             seconds: began.elapsed().as_secs_f64(),
@@ -303,6 +285,46 @@ impl Settings {
             ..outcome.timing
         };
         ChildEnd::Outcome(Outcome { timing, ..outcome })
+    }
+
+    /// The outcome of a child that was trained until its end, good or bad.
+    fn ended(&self, planned: &Planned, trained: &train::Outcome) -> Outcome {
+        let epochs = &trained.epochs;
+        let mut scores = Scores::none(self.course.kind());
+        epochs
+            .iter()
+            .for_each(|epoch| scores.push(epoch.score.value()));
+        let not_finite = || format!("not finite in epoch {}", epochs.len() + 1);
+        let mut timing = Timing::default();
+        match epochs.last().map(|epoch| epoch.pace) {
+            Some(Pace::ImagesPerSecond(pace)) => timing.images_per_second = Some(pace),
+            Some(Pace::WordsPerSecond(pace)) => timing.words_per_second = Some(pace),
+            None => {}
+        }
+        Outcome {
+            sample: planned.job.sample,
+            status: if trained.diverged {
+                Status::Diverged
+            } else {
+                Status::Ok
+            },
+            scores,
+            parameters: Some(planned.child.parameters()),
+            message: trained.diverged.then(not_finite),
+            timing,
+        }
+    }
+
+    /// The outcome of a child that was not trained to the end.
+    fn failed(&self, job: &Job, status: Status, message: String) -> Outcome {
+        Outcome {
+            sample: job.sample,
+            status,
+            scores: Scores::none(self.course.kind()),
+            parameters: None,
+            message: Some(message),
+            timing: Timing::default(),
+        }
     }
 }
 
@@ -345,52 +367,18 @@ impl Drop for Local {
     }
 }
 
-/// The outcome of a child that was trained until its end, good or bad.
-fn ended(planned: &Planned, trained: &train::Outcome) -> Outcome {
-    let epochs = &trained.epochs;
-    let not_finite = || format!("not finite in epoch {}", epochs.len() + 1);
-    Outcome {
-        sample: planned.job.sample,
-        status: if trained.diverged {
-            Status::Diverged
-        } else {
-            Status::Ok
-        },
-        accuracies: epochs
-            .iter()
-            .map(|epoch| epoch.validation_accuracy)
-            .collect(),
-        parameters: Some(planned.parameters),
-        message: trained.diverged.then(not_finite),
-        timing: Timing {
-            images_per_second: epochs.last().map(|epoch| epoch.images_per_second),
-            ..Timing::default()
-        },
-    }
-}
-
 /// How a child ended whose training failed.
 fn status(error: &TrainError) -> Status {
     match error {
         TrainError::Device(DeviceError::OutOfMemory { .. }) => Status::OutOfMemory,
         TrainError::TooLarge { .. } => Status::TooLarge,
-        TrainError::Graph(_) => Status::Invalid,
+        TrainError::Graph(_) | TrainError::Language(_) => Status::Invalid,
         TrainError::Device(_)
+        | TrainError::Corpus(_)
+        | TrainError::OtherKind(..)
         | TrainError::SmallSplit { .. }
         | TrainError::NoValidation { .. }
         | TrainError::Stopped => Status::Crash,
-    }
-}
-
-/// The outcome of a child that was not trained to the end.
-fn failed(job: &Job, status: Status, message: String) -> Outcome {
-    Outcome {
-        sample: job.sample,
-        status,
-        accuracies: Vec::new(),
-        parameters: None,
-        message: Some(message),
-        timing: Timing::default(),
     }
 }
 

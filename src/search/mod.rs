@@ -23,7 +23,7 @@ use crate::search::evaluator::{Evaluator, Job, News, Outcome, Status};
 use crate::search::history::History;
 use crate::search::journal::{Journal, JournalError};
 use crate::space::{Architecture, Space, SpaceError, Token};
-use crate::train;
+use crate::train::Scores;
 
 /// How long the loop waits for news before it looks at the stop flag again.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -359,9 +359,9 @@ impl Search<'_> {
 }
 
 /// What the controller is paid for a child; nothing where a machine was at fault.
-pub fn reward(status: Status, accuracies: &[f64]) -> Option<f64> {
+pub fn reward(status: Status, scores: &Scores) -> Option<f64> {
     match status {
-        Status::Ok => Some(train::reward(accuracies)),
+        Status::Ok => Some(scores.reward()),
         _ if status.is_verdict() => Some(0.0),
         _ => None,
     }
@@ -374,9 +374,9 @@ fn ended(proposal: &Proposal, outcome: Outcome) -> Child {
         batch: proposal.batch,
         tokens: proposal.tokens.clone(),
         architecture: value(&proposal.canonical),
-        reward: reward(outcome.status, &outcome.accuracies),
+        reward: reward(outcome.status, &outcome.scores),
         status: outcome.status,
-        accuracies: outcome.accuracies,
+        scores: outcome.scores,
         duplicate_of: None,
         parameters: outcome.parameters,
         message: outcome.message,

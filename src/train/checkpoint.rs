@@ -8,53 +8,10 @@ use std::path::{Path, PathBuf};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
 
-use crate::data::Augment;
+use super::metadata::{Entries, Metadata};
 use crate::graph::Params;
 use crate::graph::params::{Param, Weights};
-use crate::space::Architecture;
-use crate::train::{Job, Outcome};
 use crate::whole_file;
-
-/// What a weights file says of itself.
-#[derive(Clone, Debug)]
-pub struct Metadata {
-    /// The child.
-    pub architecture: Architecture,
-    /// Seed it was trained with.
-    pub seed: u64,
-    /// Seed of the split between training and validation.
-    pub split_seed: u64,
-    /// Whether the split was drawn; else validation is the last records. `true` where not said.
-    pub shuffle: bool,
-    /// Views it was trained on.
-    pub augment: Augment,
-    /// Names of the classes.
-    pub classes: Vec<String>,
-    /// Digest of the data set.
-    pub data_sha256: String,
-    /// Epochs trained.
-    pub epochs: usize,
-    /// After the last of them.
-    pub validation_accuracy: f64,
-}
-
-impl Metadata {
-    /// What there is to say of the weights that a training ended with.
-    pub fn new(job: &Job, outcome: &Outcome) -> Metadata {
-        let last = outcome.epochs.last();
-        Metadata {
-            architecture: job.architecture.clone().into(),
-            seed: job.seed,
-            split_seed: job.config.split_seed,
-            shuffle: job.config.shuffle,
-            augment: job.config.augment,
-            classes: job.dataset.classes().to_vec(),
-            data_sha256: job.dataset.sha256(),
-            epochs: outcome.epochs.len(),
-            validation_accuracy: last.map_or(0.0, |epoch| epoch.validation_accuracy),
-        }
-    }
-}
 
 /// Why a weights file cannot be used or written.
 #[derive(Debug, thiserror::Error)]
@@ -145,7 +102,7 @@ fn layout<'a>(params: &'a Params, metadata: &Metadata) -> (String, Vec<(&'a Para
         .chain(params.running.iter().map(|p| (p, true)))
         .collect();
     let mut header = Map::new();
-    header.insert("__metadata__".to_string(), metadata_json(metadata));
+    header.insert("__metadata__".to_string(), metadata.to_json());
     let mut offset = 0;
     for (param, _) in &tensors {
         let end = offset + 4 * param.len();
@@ -161,19 +118,17 @@ fn layout<'a>(params: &'a Params, metadata: &Metadata) -> (String, Vec<(&'a Para
     (text, tensors)
 }
 
-fn metadata_json(m: &Metadata) -> Value {
-    json!({
-        "format": "nas-engine",
-        "architecture": m.architecture.to_json(),
-        "seed": m.seed.to_string(),
-        "split_seed": m.split_seed.to_string(),
-        "shuffle": m.shuffle.to_string(),
-        "augment": m.augment.to_string(),
-        "classes": json!(m.classes).to_string(),
-        "data_sha256": m.data_sha256,
-        "epochs": m.epochs.to_string(),
-        "validation_accuracy": m.validation_accuracy.to_string(),
-    })
+/// The sizes of a language model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LanguageSizes {
+    /// Words of the vocabulary.
+    pub vocabulary: usize,
+    /// Hidden units of a layer.
+    pub hidden: usize,
+    /// Recurrent layers.
+    pub layers: usize,
+    /// Whether the decoder's matrix is the embedding.
+    pub tied: bool,
 }
 
 /// A weights file in memory, its format checked.
@@ -212,25 +167,35 @@ impl WeightsFile {
     /// # Errors
     /// Where a key is missing or cannot be understood.
     pub fn metadata(&self) -> Result<Metadata, WeightsError> {
-        let architecture = Architecture::from_json(self.get("architecture")?)
-            .map_err(|e| self.bad("architecture", e.to_string()))?;
-        let classes: Vec<String> = serde_json::from_str(self.get("classes")?)
-            .map_err(|e| self.bad("classes", e.to_string()))?;
-        let shuffle = self
-            .metadata
-            .get("shuffle")
-            .is_none_or(|text| text != "false");
-        Ok(Metadata {
-            architecture,
-            seed: self.parse("seed")?,
-            split_seed: self.parse("split_seed")?,
-            shuffle,
-            augment: self.parse("augment")?,
-            classes,
-            data_sha256: self.get("data_sha256")?.to_string(),
-            epochs: self.parse("epochs")?,
-            validation_accuracy: self.parse("validation_accuracy")?,
+        Metadata::read(&Entries {
+            path: &self.path,
+            entries: &self.metadata,
         })
+    }
+
+    /// The sizes of a language model, as its tensors have them.
+    ///
+    /// # Errors
+    /// Where it has no embedding.
+    pub fn language_sizes(&self) -> Result<LanguageSizes, WeightsError> {
+        let file = self.tensors();
+        let missing = || self.misfit("tensor `embedding.weight` is missing".to_owned());
+        let embedding = file.tensor("embedding.weight").map_err(|_| missing())?;
+        let &[vocabulary, hidden] = embedding.shape() else {
+            return Err(self.misfit("tensor `embedding.weight` is no matrix".to_owned()));
+        };
+        let has = |name: &str| file.tensor(name).is_ok();
+        let layers = (1..).take_while(|layer| has(&format!("layers.{layer}.input.weight")));
+        Ok(LanguageSizes {
+            vocabulary,
+            hidden,
+            layers: layers.count(),
+            tied: !has("decoder.weight"),
+        })
+    }
+
+    fn tensors(&self) -> SafeTensors<'_> {
+        SafeTensors::deserialize(&self.bytes).expect("checked when it was read")
     }
 
     /// The tensors as the weights of a child.
@@ -238,7 +203,7 @@ impl WeightsFile {
     /// # Errors
     /// Where a tensor is missing, of another shape or type, or not one of the child's.
     pub fn weights(&self, params: &Params) -> Result<Weights, WeightsError> {
-        let file = SafeTensors::deserialize(&self.bytes).expect("checked when it was read");
+        let file = self.tensors();
         let mut left: BTreeMap<String, _> = file.tensors().into_iter().collect();
         let mut take = |list: &[Param]| -> Result<Vec<f32>, WeightsError> {
             // As long as the file at most: its architecture may be of any size.
@@ -271,25 +236,6 @@ impl WeightsFile {
                 Err(self.misfit(format!("tensor `{name}` belongs to none of its layers")))
             }
             None => Ok(weights),
-        }
-    }
-
-    fn get(&self, key: &'static str) -> Result<&str, WeightsError> {
-        let value = self.metadata.get(key).map(String::as_str);
-        value.ok_or_else(|| self.bad(key, "is missing".to_string()))
-    }
-
-    fn parse<T: std::str::FromStr>(&self, key: &'static str) -> Result<T, WeightsError> {
-        let text = self.get(key)?;
-        text.parse()
-            .map_err(|_| self.bad(key, format!("cannot be `{text}`")))
-    }
-
-    fn bad(&self, key: &'static str, reason: String) -> WeightsError {
-        WeightsError::Metadata {
-            path: self.path.clone(),
-            key,
-            reason,
         }
     }
 

@@ -1,18 +1,71 @@
-//! What a search makes of a child's accuracies.
+//! What a search makes of what a child achieved.
 
-/// Last epochs that the reward looks at.
+use serde::{Deserialize, Serialize};
+
+use crate::space::SpaceKind;
+
+/// Last epochs that the reward of a network looks at.
 pub const REWARD_EPOCHS: usize = 5;
 
-/// The best of the accuracies of the last five epochs, or of those there are; `None` without any.
-pub fn best_of_last(accuracies: &[f64]) -> Option<f64> {
-    let last = &accuracies[accuracies.len().saturating_sub(REWARD_EPOCHS)..];
-    last.iter().copied().reduce(f64::max)
+/// The reward of a cell is this over the square of its perplexity (the paper, section 4.2).
+// paper P8.7
+const CELL_REWARD: f64 = 80.0;
+
+/// What a child achieved on the validation data after each epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scores {
+    /// Of a network: shares that are right.
+    Accuracies(Vec<f64>),
+    /// Of a cell: perplexities.
+    Perplexities(Vec<f64>),
 }
 
-/// The reward of a child: the cube of [`best_of_last`] (the paper, section 4.1); 0 without epochs.
-// paper P6.8
-pub fn reward(accuracies: &[f64]) -> f64 {
-    best_of_last(accuracies).unwrap_or(0.0).powi(3)
+impl Scores {
+    /// No epochs yet.
+    pub fn none(kind: SpaceKind) -> Scores {
+        match kind {
+            SpaceKind::Conv => Scores::Accuracies(vec![]),
+            SpaceKind::Cell => Scores::Perplexities(vec![]),
+        }
+    }
+
+    /// A value an epoch.
+    pub fn values(&self) -> &[f64] {
+        match self {
+            Scores::Accuracies(values) | Scores::Perplexities(values) => values,
+        }
+    }
+
+    /// One more epoch.
+    pub fn push(&mut self, value: f64) {
+        match self {
+            Scores::Accuracies(values) | Scores::Perplexities(values) => values.push(value),
+        }
+    }
+
+    /// What the reward is made of: the best accuracy of the last five epochs, or of those there are,
+    /// or the perplexity of the last one; nothing without epochs.
+    // paper P6.8, P8.7
+    pub fn counted(&self) -> Option<f64> {
+        match self {
+            Scores::Accuracies(values) => {
+                let last = &values[values.len().saturating_sub(REWARD_EPOCHS)..];
+                last.iter().copied().reduce(f64::max)
+            }
+            Scores::Perplexities(values) => values.last().copied(),
+        }
+    }
+
+    /// The reward of a child that was trained to the end: the cube of the accuracy (the paper,
+    /// section 4.1), or 80 over the square of the perplexity (section 4.2); 0 without epochs.
+    pub fn reward(&self) -> f64 {
+        match (self, self.counted()) {
+            (_, None) => 0.0,
+            (Scores::Accuracies(_), Some(accuracy)) => accuracy.powi(3),
+            (Scores::Perplexities(_), Some(perplexity)) => CELL_REWARD / perplexity.powi(2),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -21,9 +74,20 @@ mod tests {
 
     // paper P6.8
     #[test]
-    fn only_the_last_five_count() {
+    fn only_the_last_five_accuracies_count() {
+        let reward = |values: &[f64]| Scores::Accuracies(values.to_vec()).reward();
         assert_eq!(reward(&[0.9, 0.1, 0.2, 0.5, 0.3, 0.4]), 0.125);
         assert_eq!(reward(&[0.5, 0.25]), 0.125);
+        assert_eq!(reward(&[]), 0.0);
+    }
+
+    // paper P8.7
+    #[test]
+    fn the_last_perplexity_counts() {
+        let reward = |values: &[f64]| Scores::Perplexities(values.to_vec()).reward();
+        assert_eq!(reward(&[1.0, 40.0]), 80.0 / 1600.0);
+        // The square overflows, and the reward is what it tends to.
+        assert_eq!(reward(&[1e300]), 0.0);
         assert_eq!(reward(&[]), 0.0);
     }
 }

@@ -4,6 +4,7 @@ mod bad_files;
 mod bad_input;
 mod cell;
 mod data;
+mod language;
 mod resume;
 mod roofline;
 mod search;

@@ -4,7 +4,7 @@ use nas_engine::data::windows::Windows;
 use nas_engine::device::cpu::Cpu;
 use nas_engine::device::reference::Reference;
 use nas_engine::device::{Control, Convolution, Device, Input, List, Results, Session, Source};
-use nas_engine::graph::language::{LanguageModel, Settings};
+use nas_engine::graph::language::{INITIAL, LanguageModel, Settings};
 use nas_engine::graph::recurrent::Dropout;
 use nas_engine::graph::{Options, Params, Plan};
 use nas_engine::rng::{Purpose, Rng};
@@ -45,6 +45,7 @@ fn settings(hidden: usize, tied: bool, rate: f64) -> Settings {
             rate,
             variational: false,
         },
+        initial: INITIAL,
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use nas_engine::config::Config;
 use nas_engine::space::ConvSpaceConfig;
+use nas_engine::train::TrainConfig;
 
 use crate::layering::{Source, sources};
 
@@ -214,7 +215,9 @@ fn the_presets_have_the_papers_numbers() {
         assert_eq!((controller.hidden, controller.learning_rate), (35, 0.0006));
         let search = &config.search;
         assert_eq!((search.children_per_update, search.samples), (8, 12_800));
-        let train = &config.train;
+        let TrainConfig::Network(train) = &config.train else {
+            panic!("networks");
+        };
         assert_eq!((train.epochs, train.learning_rate), (50, 0.1));
         assert_eq!((train.momentum, train.weight_decay), (0.9, 1e-4));
     }

@@ -211,7 +211,8 @@ fn rewards_follow_the_best_of_the_last_five_epochs() {
     for child in children(folder.path()) {
         let expected = match child.status {
             Status::Ok => {
-                let best = child.accuracies[child.accuracies.len() - 5];
+                let accuracies = child.scores.values();
+                let best = accuracies[accuracies.len() - 5];
                 Some(best * best * best)
             }
             Status::Diverged | Status::TooLarge | Status::Invalid => Some(0.0),
@@ -302,8 +303,8 @@ fn a_repeat_is_answered_from_the_record_of_the_first() {
         if let Some(original) = original {
             n_repeats += 1;
             assert_eq!(
-                (child.status, &child.accuracies, child.reward),
-                (original.status, &original.accuracies, original.reward)
+                (child.status, &child.scores, child.reward),
+                (original.status, &original.scores, original.reward)
             );
         } else if child.status.is_verdict() {
             first.insert(key, child.sample);

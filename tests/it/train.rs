@@ -1,13 +1,18 @@
 //! Training: overfits a tiny set, devices agree, results do not depend on threads.
 
+use std::sync::Arc;
+
 use nas_engine::data::{Augment, Dataset};
 use nas_engine::device::cpu::Cpu;
 use nas_engine::device::reference::Reference;
 use nas_engine::device::{Convolution, Device};
 use nas_engine::graph::{Graph, Params};
 use nas_engine::space::ConvArchitecture;
-use nas_engine::train::checkpoint::{self, Metadata, WeightsFile};
-use nas_engine::train::{self, EvaluationJob, Job, Outcome, TrainConfig, TrainError};
+use nas_engine::train::checkpoint::{self, WeightsFile};
+use nas_engine::train::metadata::{Facts, Metadata};
+use nas_engine::train::{
+    self, Child, Evaluation, Held, Job, Network, NetworkConfig, Outcome, Place, TrainError,
+};
 
 /// Skips of unequal sizes, a stride, a pool of a concat, and two unread layers.
 const CHILD: &str = r#"{"space":"conv","layers":[
@@ -18,8 +23,8 @@ const CHILD: &str = r#"{"space":"conv","layers":[
     {"filter":[1,1],"filters":8,"inputs":[1,4]},
     {"type":"avg_pool","pool":[3,3],"stride":[2,2],"inputs":[3]}]}"#;
 
-pub fn config(epochs: usize) -> TrainConfig {
-    TrainConfig {
+pub fn config(epochs: usize) -> NetworkConfig {
+    NetworkConfig {
         epochs,
         batch: 8,
         learning_rate: 0.05,
@@ -31,21 +36,26 @@ pub fn config(epochs: usize) -> TrainConfig {
     }
 }
 
-pub fn run(device: &dyn Device, dataset: &Dataset, config: &TrainConfig) -> Outcome {
+pub fn run(device: &dyn Device, dataset: &Arc<Dataset>, config: &NetworkConfig) -> Outcome {
     let architecture = ConvArchitecture::from_json(CHILD).unwrap();
-    let job = Job {
-        device,
-        dataset,
-        architecture: &architecture,
-        config,
+    let child = Network::new(dataset, config, &architecture).unwrap();
+    train::train(&job(&child, device, 3, true), &mut |_| {}).unwrap()
+}
+
+/// A child to train, with no limits.
+pub fn job<'a>(child: &'a dyn Child, device: &'a dyn Device, seed: u64, test: bool) -> Job<'a> {
+    Job {
+        child,
+        place: Place {
+            device,
+            memory_limit: None,
+        },
         learning_rate: None,
-        seed: 3,
+        seed,
         init: None,
-        test: true,
-        memory_limit: None,
+        test,
         stop: None,
-    };
-    train::train(&job, &mut |_| {}).unwrap()
+    }
 }
 
 fn cpu(threads: usize, convolution: Convolution) -> Cpu {
@@ -54,7 +64,7 @@ fn cpu(threads: usize, convolution: Convolution) -> Cpu {
 
 #[test]
 fn overfits_a_tiny_set() {
-    let dataset = Dataset::synthetic(48, 16, 4, 1);
+    let dataset = Arc::new(Dataset::synthetic(48, 16, 4, 1));
     let outcome = run(&cpu(1, Convolution::Auto), &dataset, &config(30));
     let (first, last) = (&outcome.epochs[0], outcome.epochs.last().unwrap());
     assert!(
@@ -62,7 +72,7 @@ fn overfits_a_tiny_set() {
         "{first:?} {last:?}"
     );
     assert!(
-        last.validation_accuracy == 1.0 && outcome.test_accuracy > Some(0.9),
+        last.score.value() == 1.0 && outcome.test.unwrap().value() > 0.9,
         "{outcome:?}"
     );
 }
@@ -71,7 +81,7 @@ fn overfits_a_tiny_set() {
 /// rounding then grows as training goes on.
 #[test]
 fn devices_agree() {
-    let dataset = Dataset::synthetic(50, 10, 4, 2);
+    let dataset = Arc::new(Dataset::synthetic(50, 10, 4, 2));
     let config = config(2);
     let reference = run(&Reference, &dataset, &config);
     assert_eq!(reference.step_losses.len(), 10);
@@ -95,7 +105,7 @@ fn devices_agree() {
 
 #[test]
 fn same_bits_for_any_number_of_threads() {
-    let dataset = Dataset::synthetic(50, 10, 4, 2);
+    let dataset = Arc::new(Dataset::synthetic(50, 10, 4, 2));
     for convolution in [Convolution::Auto, Convolution::Direct] {
         let one = run(&cpu(1, convolution), &dataset, &config(2));
         for threads in [2, 3] {
@@ -111,13 +121,13 @@ fn same_bits_for_any_number_of_threads() {
 
 #[test]
 fn a_child_that_diverges_is_an_outcome() {
-    let dataset = Dataset::synthetic(50, 10, 4, 2);
+    let dataset = Arc::new(Dataset::synthetic(50, 10, 4, 2));
     for device in [&Reference as &dyn Device, &cpu(1, Convolution::Auto)] {
         let mut config = config(3);
         config.learning_rate = 1e30;
         let outcome = run(device, &dataset, &config);
         assert!(outcome.diverged && outcome.epochs.len() < 3, "{outcome:?}");
-        assert_eq!(outcome.test_accuracy, None);
+        assert_eq!(outcome.test, None);
     }
 }
 
@@ -125,20 +135,10 @@ fn a_child_that_diverges_is_an_outcome() {
 fn a_data_set_too_small_to_train_or_to_validate_is_refused() {
     let architecture = ConvArchitecture::from_json(CHILD).unwrap();
     let error = |n_records, batch| {
-        let dataset = Dataset::synthetic(n_records, 10, 4, 2);
-        let config = TrainConfig { batch, ..config(1) };
-        let job = Job {
-            device: &Reference,
-            dataset: &dataset,
-            architecture: &architecture,
-            config: &config,
-            learning_rate: None,
-            seed: 0,
-            init: None,
-            test: false,
-            memory_limit: None,
-            stop: None,
-        };
+        let dataset = Arc::new(Dataset::synthetic(n_records, 10, 4, 2));
+        let config = NetworkConfig { batch, ..config(1) };
+        let child = Network::new(&dataset, &config, &architecture).unwrap();
+        let job = job(&child, &Reference, 0, false);
         train::train(&job, &mut |_| {}).unwrap_err()
     };
     let small = error(20, 19); // 18 of the 20 are trained on
@@ -156,7 +156,7 @@ fn a_data_set_too_small_to_train_or_to_validate_is_refused() {
 /// Saved weights, read back, give the same evaluation, and the same file every time.
 #[test]
 fn weights_survive_a_file() {
-    let dataset = Dataset::synthetic(50, 20, 4, 2);
+    let dataset = Arc::new(Dataset::synthetic(50, 20, 4, 2));
     let device = cpu(1, Convolution::Auto);
     let outcome = run(&device, &dataset, &config(2));
     let architecture = ConvArchitecture::from_json(CHILD).unwrap();
@@ -164,13 +164,15 @@ fn weights_survive_a_file() {
     let metadata = Metadata {
         architecture: architecture.clone().into(),
         seed: 3,
-        split_seed: 0,
-        shuffle: true,
-        augment: Augment::None,
-        classes: dataset.classes().to_vec(),
         data_sha256: dataset.sha256(),
         epochs: 2,
-        validation_accuracy: outcome.epochs[1].validation_accuracy,
+        facts: Facts::Images {
+            split_seed: 0,
+            shuffle: true,
+            augment: Augment::None,
+            classes: dataset.classes().to_vec(),
+            validation_accuracy: outcome.epochs[1].score.value(),
+        },
     };
     let folder = tempfile::tempdir().unwrap();
     let path = |name| folder.path().join(name);
@@ -198,23 +200,24 @@ fn weights_survive_a_file() {
     let huge = ConvArchitecture::from_json(&huge).unwrap();
     let huge = Params::new(&Graph::new(&huge, 4).unwrap());
     assert!(file.weights(&huge).is_err());
-    let test = train::test_records(&dataset);
-    let mut job = EvaluationJob {
-        device: &device,
-        dataset: &dataset,
-        architecture: &architecture,
-        weights: &weights,
-        augment: found.augment,
-        records: &test,
+    let batch_of_7 = NetworkConfig {
         batch: 7,
+        ..config(2)
+    };
+    let child = Network::new(&dataset, &batch_of_7, &architecture).unwrap();
+    let mut place = Place {
+        device: &device,
         memory_limit: None,
     };
-    let evaluation = train::evaluate(&job).unwrap();
-    assert_eq!(Some(evaluation.accuracy), outcome.test_accuracy);
-    assert_eq!(evaluation.total, 20);
+    let evaluation = child.evaluate(Held::Test, &weights, &place).unwrap();
+    let Evaluation::Images(score) = evaluation else {
+        panic!("{evaluation:?}");
+    };
+    assert_eq!(outcome.test.map(|test| test.value()), Some(score.accuracy));
+    assert_eq!(score.total, 20);
 
-    job.memory_limit = Some(1000);
-    let error = train::evaluate(&job).unwrap_err();
+    place.memory_limit = Some(1000);
+    let error = child.evaluate(Held::Test, &weights, &place).unwrap_err();
     assert!(
         matches!(error, TrainError::TooLarge { limit: 1000, .. }),
         "{error}"

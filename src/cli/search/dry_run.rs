@@ -8,12 +8,14 @@ use crate::cli::output::Output;
 use crate::config::{Config, StrategyKind};
 use crate::controller::Controller;
 use crate::data::Dataset;
+use crate::data::corpus::{Corpus, Part};
 use crate::device::Device;
 use crate::graph::{Costs, Graph, Options, Params, Plan};
 use crate::report::notation;
 use crate::rng::{Purpose, Rng};
 use crate::space::{Architecture, Space, Token};
 use crate::text;
+use crate::train::{Course, NetworkConfig};
 
 /// Architectures that are drawn to see what the space holds.
 const DRAWS: u64 = 200;
@@ -33,22 +35,33 @@ struct Range {
 /// Shows what the search would be.
 pub fn run(
     config: &Config,
+    course: &Course,
+    device: &dyn Device,
+    output: &Output,
+) -> Result<(), Failure> {
+    match course {
+        Course::Images(dataset, train) => networks(config, dataset, train, device, output),
+        Course::Text(corpus, _) => cells(config, course, corpus, device, output),
+    }
+}
+
+fn networks(
+    config: &Config,
     dataset: &Dataset,
+    train: &NetworkConfig,
     device: &dyn Device,
     output: &Output,
 ) -> Result<(), Failure> {
     let space =
         Space::new(&config.space).map_err(|error| Failure::from_error(Kind::Config, &error))?;
-    let drawn = draw(config, &space, dataset, device)?;
+    let drawn = draw(config, &space, dataset, train, device)?;
     let parameters = range(drawn.iter().map(|child| child.parameters));
     let memory = range(drawn.iter().map(|child| child.memory));
     let multiply_adds = range(drawn.iter().map(|child| child.multiply_adds));
-    let threads = flags::threads(config);
     let n_images = dataset.n_train() as f64;
     // Forward and backward are three times forward; a tenth of the images is validated on.
-    let child = 2.8 * n_images * config.train.epochs as f64 * multiply_adds.mean;
-    let seconds =
-        config.search.samples as f64 * child / (MULTIPLY_ADDS_PER_SECOND * threads as f64);
+    let child = 2.8 * n_images * train.epochs as f64 * multiply_adds.mean;
+    let (threads, seconds) = estimate(config, child);
     let (first, last) = (
         space.depth(0),
         space.depth(config.search.samples.saturating_sub(1)),
@@ -85,7 +98,7 @@ pub fn run(
         count(parameters.mean),
         text::bytes(memory.least),
         text::bytes(memory.most),
-        config.train.batch,
+        train.batch,
         text::count(multiply_adds.least),
         text::count(multiply_adds.most),
         count(multiply_adds.mean),
@@ -99,9 +112,14 @@ pub fn run(
 /// Cells that are shown of what a search begins with.
 const SHOWN: u64 = 3;
 
-/// Shows what a search for cells would be: the settings, the size of the space, and some cells as it
-/// would begin with.
-pub fn cells(config: &Config, output: &Output) -> Result<(), Failure> {
+/// Shows some cells besides, as the search would begin with. All children are of one size.
+fn cells(
+    config: &Config,
+    course: &Course,
+    corpus: &Corpus,
+    device: &dyn Device,
+    output: &Output,
+) -> Result<(), Failure> {
     let space =
         Space::new(&config.space).map_err(|error| Failure::from_error(Kind::Config, &error))?;
     let seed = config.search.seed;
@@ -119,12 +137,27 @@ pub fn cells(config: &Config, output: &Output) -> Result<(), Failure> {
         tokens.iter().map(|tokens| space.decode(tokens)).collect();
     let cells = cells.map_err(|error| Failure::from_error(Kind::Run, &error))?;
     let n_tokens = space.decisions().most_steps();
+    let child = course.child(&cells[0])?;
+    let memory = child.plan(device).arena_bytes as u64;
+    // Each weight once a word; a word's own vector is looked up.
+    let embedding = child.params().trained[0].len() as u64;
+    let multiply_adds = child.parameters() - embedding;
+    let words = corpus.tokens(Part::Train).len() as f64;
+    // Forward and backward are three times forward.
+    let validation = corpus.tokens(Part::Validation).len() as f64;
+    let passes = (3.0 * words + validation) * child.epochs() as f64;
+    let (threads, seconds) = estimate(config, passes * multiply_adds as f64);
     let json = json!({
         "config": config,
         "policy": config.search.strategy == StrategyKind::Policy,
         "log10_architectures": {"first": space.log10_size(1), "last": space.log10_size(1)},
         "tokens": n_tokens,
         "first_samples": cells,
+        "hidden": child.hidden(),
+        "parameters": child.parameters(),
+        "training_memory_bytes": memory,
+        "multiply_adds": multiply_adds,
+        "estimated_seconds": seconds,
     });
     let shown: String = cells
         .iter()
@@ -132,11 +165,32 @@ pub fn cells(config: &Config, output: &Output) -> Result<(), Failure> {
         .collect();
     let words = format!(
         "{}\n# {n_tokens} tokens a cell, 10^{:.1} cells; the first samples:\n{shown}\
-         # Nothing was run; this version cannot train cells yet.\n",
+         # every child:\n\
+         #   hidden units     {}\n\
+         #   parameters       {}\n\
+         #   training memory  {}\n\
+         #   multiply-adds    {} a word\n\
+         # about {} for {} samples on {threads} threads, at an estimated {:.0} billion\n\
+         # multiply-adds a second and thread.\n\
+         # Nothing was run; leave out --dry-run to begin.\n",
         config.to_toml(),
         space.log10_size(1),
+        child.hidden().unwrap_or(0),
+        text::count(child.parameters()),
+        text::bytes(memory),
+        text::count(multiply_adds),
+        text::duration(seconds),
+        config.search.samples,
+        MULTIPLY_ADDS_PER_SECOND / 1e9,
     );
     output.result(&json, &words)
+}
+
+/// Threads, and the seconds that they take for children of so many multiply-adds each.
+fn estimate(config: &Config, multiply_adds: f64) -> (usize, f64) {
+    let threads = flags::threads(config);
+    let pace = MULTIPLY_ADDS_PER_SECOND * threads as f64;
+    (threads, config.search.samples as f64 * multiply_adds / pace)
 }
 
 /// What a child takes.
@@ -151,6 +205,7 @@ fn draw(
     config: &Config,
     space: &Space,
     dataset: &Dataset,
+    train: &NetworkConfig,
     device: &dyn Device,
 ) -> Result<Vec<Drawn>, Failure> {
     let last = config.search.samples.saturating_sub(1);
@@ -168,7 +223,7 @@ fn draw(
         let Ok(graph) = Graph::new(&network, dataset.classes().len()) else {
             continue;
         };
-        let options = Options::new(config.train.batch);
+        let options = Options::new(train.batch);
         let costs = Costs::new(&graph);
         drawn.push(Drawn {
             parameters: costs.parameters(),

@@ -64,7 +64,7 @@ fn words(config: &Config, directory: &Path, summary: &Summary) -> String {
              {} --arch {} \\\n    --epochs {} --test --save {}\n",
             file(config::FILE_NAME),
             file(BEST_FILE_NAME),
-            config.train.epochs * 10,
+            config.train.epochs() * 10,
             file("best.safetensors"),
         );
     }

@@ -8,11 +8,11 @@ use super::finish::BEST_FILE_NAME;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::output::Output;
 use crate::config::{self, Config, DEFAULT_PRESET, Setting};
-use crate::data::Dataset;
 use crate::search::entry::Entry;
 use crate::search::history::History;
 use crate::search::journal::{self, Journal, JournalError, Line};
 use crate::search::now;
+use crate::train::Course;
 use crate::whole_file;
 
 /// A run's directory, with the right to write to it.
@@ -126,7 +126,7 @@ impl RunDirectory {
     }
 
     /// Checks that settings and data are those that the run began with.
-    pub fn check_same(&self, config: &Config, dataset: &Dataset) -> Result<(), Failure> {
+    pub fn check_same(&self, config: &Config, course: &Course) -> Result<(), Failure> {
         let Some(begun) = self.history.runs.first() else {
             return Ok(());
         };
@@ -138,12 +138,12 @@ impl RunDirectory {
             );
             return Err(Failure::new(Kind::Config, message));
         }
-        if begun.data_sha256 != dataset.sha256() {
+        if begun.data_sha256 != course.data_sha256() {
             let message = format!(
                 "{} is not the data that this run began with (sha256 {}, then {}); put the same \
                  files there, or start a new run",
-                dataset.describe(),
-                dataset.sha256(),
+                course.describe_data(),
+                course.data_sha256(),
                 begun.data_sha256
             );
             return Err(Failure::new(Kind::Data, message));

@@ -42,6 +42,7 @@ pub(super) fn open(
     let corpus = Corpus {
         source: source.clone(),
         level,
+        limit: most,
         vocabulary,
         parts,
         n_lines: std::array::from_fn(|i| match texts.len() {

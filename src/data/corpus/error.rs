@@ -91,6 +91,12 @@ pub enum CorpusError {
         /// Steps of a window.
         steps: usize,
     },
+    /// More tokens than can be numbered.
+    #[error("{}: a text of more than 4,294,967,295 tokens; give a shorter one", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+    },
     /// The files to import are not there.
     #[error(
         "no ptb.train.txt in {}, nor in the folders below it where it is kept; give the folder that \

@@ -10,7 +10,6 @@ mod known;
 mod layout;
 mod sample;
 mod vocabulary;
-mod windows;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -22,8 +21,7 @@ pub use import::{Imported, import_ptb};
 pub use known::{FileFacts, Known, KnownBy};
 pub use layout::Layout;
 pub(super) use layout::holds_text;
-pub use vocabulary::Vocabulary;
-pub use windows::Windows;
+pub use vocabulary::{END_OF_LINE, Vocabulary, words};
 
 use super::mmap;
 use crate::text;
@@ -91,6 +89,7 @@ impl Part {
 pub struct Corpus {
     source: Source,
     level: Level,
+    limit: Option<usize>,
     vocabulary: Vocabulary,
     /// Little-endian `u32`, checked to be of the vocabulary.
     parts: [Mmap; 3],
@@ -165,7 +164,7 @@ impl Corpus {
     }
 
     /// The file that a part lies in.
-    fn file(&self, part: Part) -> &Path {
+    pub(super) fn file(&self, part: Part) -> &Path {
         let files = self.files();
         files.get(part as usize).unwrap_or(&files[0])
     }
@@ -178,6 +177,11 @@ impl Corpus {
     /// What tokens are.
     pub fn level(&self) -> Level {
         self.level
+    }
+
+    /// Most words that were to be told apart, where that was limited.
+    pub fn limit(&self) -> Option<usize> {
+        self.limit
     }
 
     /// The words, by token.

@@ -50,7 +50,7 @@ impl Vocabulary {
     }
 
     /// Of words in order; nothing where one stands twice or `<unk>` is missing.
-    pub(super) fn of(words: Vec<String>) -> Option<Vocabulary> {
+    pub fn of(words: Vec<String>) -> Option<Vocabulary> {
         let numbers: HashMap<String, u32> = words.iter().cloned().zip(0..).collect();
         let unknown = *numbers.get(UNKNOWN)?;
         (numbers.len() == words.len()).then_some(Vocabulary {
@@ -97,7 +97,7 @@ impl Vocabulary {
 }
 
 /// The words of a text in order, [`END_OF_LINE`] for each newline.
-pub(super) fn words(text: &str, level: Level) -> Box<dyn Iterator<Item = &str> + '_> {
+pub fn words(text: &str, level: Level) -> Box<dyn Iterator<Item = &str> + '_> {
     let lines = text.split_inclusive('\n');
     match level {
         Level::Word => Box::new(lines.flat_map(|line| {

@@ -5,18 +5,9 @@ use super::dropout::dropped;
 use super::tensor::Memory;
 use crate::device::Moment;
 use crate::graph::plan::Plan;
-use crate::graph::recurrent::{Instruction, Operand, Program, Recurrent, Stack};
+use crate::graph::recurrent::{Instruction, Operand, Program, Recurrent, Stack, Unit};
 use crate::graph::step::BufferId;
 use crate::space::cell::{Activation, Combination};
-
-/// What one hidden unit's cell reads at a step.
-struct Unit<'a> {
-    /// `W x` (and the bias) and `U h_(t-1)`, a value a leaf.
-    input: &'a [f64],
-    hidden: &'a [f64],
-    /// `c_(t-1)`.
-    state: f64,
-}
 
 /// What goes back from a unit: gradients to the same.
 struct Gradient {
@@ -25,42 +16,10 @@ struct Gradient {
     state: f64,
 }
 
-impl Unit<'_> {
-    fn operand(&self, operand: Operand, values: &[f64]) -> f64 {
-        match operand {
-            Operand::Input(leaf) => self.input[leaf],
-            Operand::Hidden(leaf) => self.hidden[leaf],
-            Operand::Value(instruction) => values[instruction],
-            Operand::State => self.state,
-        }
-    }
-
-    /// z and value of every instruction.
-    fn run(&self, program: &Program) -> (Vec<f64>, Vec<f64>) {
-        let (mut zs, mut values) = (vec![], vec![]);
-        for instruction in &program.instructions {
-            let left = self.operand(instruction.left, &values);
-            let right = self.operand(instruction.right, &values);
-            let z = match instruction.combination {
-                Combination::Add => left + right,
-                Combination::ElemMult => left * right,
-                Combination::Max => left.max(right),
-            };
-            zs.push(z);
-            values.push(match instruction.activation {
-                Activation::Identity => z,
-                Activation::Tanh => z.tanh(),
-                Activation::Sigmoid => 1.0 / (1.0 + (-z).exp()),
-                Activation::Relu => z.max(0.0),
-                Activation::Sin => z.sin(),
-            });
-        }
-        (zs, values)
-    }
-
-    /// From the gradients to `h_t` and `c_t`.
-    fn gradient(&self, program: &Program, dh: f64, dc: f64) -> Gradient {
-        let (zs, values) = self.run(program);
+impl Gradient {
+    /// Of a unit, from the gradients to its `h_t` and `c_t`.
+    fn of(unit: &Unit, program: &Program, dh: f64, dc: f64) -> Gradient {
+        let (zs, values) = unit.run(program);
         let mut dvalues = vec![0.0; values.len()];
         let mut gradient = Gradient {
             input: vec![0.0; program.leaves],
@@ -73,7 +32,7 @@ impl Unit<'_> {
             if i == program.state {
                 dz += dc;
             }
-            let (dleft, dright) = self.shares(instruction, &values, dz);
+            let (dleft, dright) = shares(unit, instruction, &values, dz);
             for (operand, share) in [(instruction.left, dleft), (instruction.right, dright)] {
                 match operand {
                     Operand::Input(leaf) => gradient.input[leaf] += share,
@@ -85,17 +44,17 @@ impl Unit<'_> {
         }
         gradient
     }
+}
 
-    /// What the operands get of the gradient to z. Of two equal ones the first is the larger.
-    fn shares(&self, instruction: &Instruction, values: &[f64], dz: f64) -> (f64, f64) {
-        let left = self.operand(instruction.left, values);
-        let right = self.operand(instruction.right, values);
-        match instruction.combination {
-            Combination::Add => (dz, dz),
-            Combination::ElemMult => (dz * right, dz * left),
-            Combination::Max if left >= right => (dz, 0.0),
-            Combination::Max => (0.0, dz),
-        }
+/// What the operands get of the gradient to z. Of two equal ones the first is the larger.
+fn shares(unit: &Unit, instruction: &Instruction, values: &[f64], dz: f64) -> (f64, f64) {
+    let left = unit.operand(instruction.left, values);
+    let right = unit.operand(instruction.right, values);
+    match instruction.combination {
+        Combination::Add => (dz, dz),
+        Combination::ElemMult => (dz * right, dz * left),
+        Combination::Max if left >= right => (dz, 0.0),
+        Combination::Max => (0.0, dz),
     }
 }
 
@@ -225,7 +184,7 @@ fn layer_bwd(plan: &Plan, stack: &Stack, layer: &Recurrent, memory: &mut Memory)
                 };
                 let at = row * hidden + j;
                 let dh = memory[layer.dh].values[place * hidden + j] + dh_next[at];
-                let gradient = unit.gradient(&stack.program, dh, dc_next[at]);
+                let gradient = Gradient::of(&unit, &stack.program, dh, dc_next[at]);
                 for l in 0..leaves {
                     dinput[l * hidden + j] = gradient.input[l];
                     dhidden[l * hidden + j] = gradient.hidden[l];

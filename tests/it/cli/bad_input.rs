@@ -255,8 +255,6 @@ fn flags() {
     ];
     usage(&device, &["--save", "/dev/zero", "device"]);
     usage(&["search", "--space", "cel"], &["--space", "cell"]);
-    usage(&["search", "--space", "cell"], &["yet", "--space conv"]);
-    usage(&["search", "--preset", "ptb"], &["yet"]);
     usage(
         &["search", "--space", "cell", "--preset", "v1"],
         &["--space cell", "`v1`", "--preset ptb or cell-sample"],

@@ -10,7 +10,7 @@ use nas_engine::device::cuda::driver::{
 };
 use nas_engine::device::{Device, DeviceError};
 use nas_engine::space::ConvArchitecture;
-use nas_engine::train::{self, Job, Outcome, TrainError};
+use nas_engine::train::{self, Network, Outcome, TrainError};
 
 use super::host::{Host, MODES, PROFILES, kernels};
 
@@ -214,19 +214,9 @@ fn train_on(device: &dyn Device) -> Result<Outcome, TrainError> {
     let layer = r#"{"filter":[1,1],"filters":8,"stride":[4,4],"inputs":[0]}"#;
     let json = format!(r#"{{"space":"conv","layers":[{layer}]}}"#);
     let architecture = ConvArchitecture::from_json(&json).expect("an architecture");
-    let dataset = Dataset::synthetic(30, 10, 4, 2);
-    let job = Job {
-        device,
-        dataset: &dataset,
-        architecture: &architecture,
-        config: &crate::train::config(2),
-        learning_rate: None,
-        seed: 3,
-        init: None,
-        test: false,
-        memory_limit: None,
-        stop: None,
-    };
+    let dataset = Arc::new(Dataset::synthetic(30, 10, 4, 2));
+    let child = Network::new(&dataset, &crate::train::config(2), &architecture)?;
+    let job = crate::train::job(&child, device, 3, false);
     train::train(&job, &mut |_| {})
 }
 

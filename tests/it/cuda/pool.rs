@@ -52,7 +52,7 @@ fn accuracies(outcomes: &[Outcome]) -> Vec<&[f64]> {
     assert!(outcomes.iter().all(ok), "{outcomes:?}");
     outcomes
         .iter()
-        .map(|outcome| &outcome.accuracies[..])
+        .map(|outcome| outcome.scores.values())
         .collect()
 }
 

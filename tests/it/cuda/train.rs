@@ -1,6 +1,8 @@
 //! A whole child trained by the kernels: losses as on the cpu device. Here by the host runner; on a
 //! GPU by `gpu.rs`.
 
+use std::sync::Arc;
+
 use nas_engine::data::Dataset;
 use nas_engine::device::Convolution;
 use nas_engine::device::cpu::Cpu;
@@ -12,7 +14,7 @@ use crate::train::{config, run};
 /// Skips of unequal sizes and strides of 2; the same start and the same batches. bfloat16 keeps 8
 /// bits: the first loss differs by that, later ones by what has become of it.
 pub fn losses_are_those_of_the_cpu(cuda: &Cuda) {
-    let dataset = Dataset::synthetic(50, 10, 4, 2);
+    let dataset = Arc::new(Dataset::synthetic(50, 10, 4, 2));
     let config = config(4);
     let cpu = Cpu::new(Some(1), Convolution::Direct).expect("threads");
     let (expected, got) = (run(&cpu, &dataset, &config), run(cuda, &dataset, &config));

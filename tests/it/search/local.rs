@@ -12,20 +12,22 @@ use nas_engine::graph::{Graph, Options, Params, Plan};
 use nas_engine::search::evaluator::{Evaluator, Job, News, Outcome, Status};
 use nas_engine::search::local::{Local, Settings};
 use nas_engine::space::Architecture;
-use nas_engine::train::TrainConfig;
+use nas_engine::train::{Course, NetworkConfig, TrainConfig};
 
 /// Images of a batch.
 pub const BATCH: usize = 16;
 
 pub fn settings(dataset: Dataset, threads: usize, memory: u64) -> Settings {
-    let train = TrainConfig {
+    let TrainConfig::Network(sample) = Config::preset("sample").unwrap().train else {
+        panic!("the preset is one of networks");
+    };
+    let train = NetworkConfig {
         epochs: 2,
         batch: BATCH,
-        ..Config::preset("sample").unwrap().train
+        ..sample
     };
     Settings {
-        dataset: Arc::new(dataset),
-        train,
+        course: Course::Images(Arc::new(dataset), train),
         seed: 0,
         devices: Devices::Cpu(Convolution::Auto),
         threads,
@@ -106,7 +108,7 @@ fn children_wait_for_threads_and_memory_and_end_the_same() {
         );
         ended
             .into_iter()
-            .map(|outcome| outcome.accuracies)
+            .map(|outcome| outcome.scores.values().to_vec())
             .collect()
     };
     let alone = accuracies(1, u64::MAX);

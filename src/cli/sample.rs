@@ -1,0 +1,143 @@
+//! `nas-engine sample`: text that a trained cell writes.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::failure::{Failure, Kind};
+use super::flags::{self, SeedFlags};
+use super::output::Output;
+use crate::data::corpus::{self, END_OF_LINE, Level, Vocabulary};
+use crate::graph::language::{INITIAL, LanguageModel, Settings};
+use crate::graph::recurrent::Dropout;
+use crate::space::Architecture;
+use crate::train::TrainError;
+use crate::train::checkpoint::WeightsFile;
+use crate::train::generate::{Reader, draw};
+use crate::train::metadata::Facts;
+
+/// Words or characters at most.
+const MOST_TOKENS: usize = 1_000_000;
+
+/// Flags of `sample`.
+#[derive(Args)]
+pub struct Flags {
+    /// Weights of a cell that `train --save` wrote
+    #[arg(long, value_name = "FILE")]
+    weights: PathBuf,
+    /// Words to write, or characters
+    #[arg(
+        long,
+        allow_negative_numbers = true,
+        default_value = "100",
+        value_name = "N"
+    )]
+    tokens: i64,
+    /// What the text begins with; a new line by default
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    prompt: String,
+    /// Below 1 the probable is more probable still; 0 always takes the most probable
+    #[arg(
+        long,
+        allow_negative_numbers = true,
+        default_value = "1",
+        value_name = "X"
+    )]
+    temperature: f64,
+    #[command(flatten)]
+    seed: SeedFlags,
+}
+
+/// Runs the command.
+pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
+    let n_tokens = flags::in_range("--tokens", flags.tokens, 1, MOST_TOKENS)?;
+    let usage = |message: String| Failure::new(Kind::Usage, message);
+    if !(flags.temperature.is_finite() && flags.temperature >= 0.0) {
+        let message = format!(
+            "--temperature is {}; give a number of 0 or more",
+            flags.temperature
+        );
+        return Err(usage(message));
+    }
+    let seed = flags.seed.seed.unwrap_or(0);
+    let seed = u64::try_from(seed).map_err(|_| {
+        usage(format!(
+            "--seed is {seed}; give a whole number of 0 or more"
+        ))
+    })?;
+
+    let file = WeightsFile::read(&flags.weights)?;
+    let metadata = file.metadata()?;
+    let (Architecture::Cell(cell), Facts::Text { level, words, .. }) =
+        (&metadata.architecture, &metadata.facts)
+    else {
+        let message = format!(
+            "{} holds a convolutional network, which writes no text; give weights of a cell",
+            flags.weights.display()
+        );
+        return Err(Failure::new(Kind::Weights, message));
+    };
+    let sizes = file.language_sizes()?;
+    let vocabulary = Vocabulary::of(words.clone())
+        .filter(|vocabulary| vocabulary.len() == sizes.vocabulary)
+        .ok_or_else(|| {
+            let message = format!(
+                "{} does not say its {} words (metadata `classes`); use a file written by \
+                 `train --save`",
+                flags.weights.display(),
+                sizes.vocabulary
+            );
+            Failure::new(Kind::Weights, message)
+        })?;
+    let settings = Settings {
+        layers: sizes.layers,
+        hidden: sizes.hidden,
+        vocabulary: sizes.vocabulary,
+        tied: sizes.tied,
+        dropout: Dropout {
+            rate: 0.0,
+            variational: false,
+        },
+        initial: INITIAL,
+    };
+    let model = LanguageModel::new(cell, settings).map_err(TrainError::from)?;
+    let weights = file.weights(&model.params().0)?;
+
+    let mut reader = Reader::new(&model, &weights.trained);
+    let mut text: Vec<u32> = corpus::words(&flags.prompt, *level)
+        .map(|word| vocabulary.number(word))
+        .collect();
+    let mut logits = vec![];
+    for &word in vocabulary.end_of_line().iter().chain(&text) {
+        logits = reader.read(word);
+    }
+    if logits.is_empty() {
+        logits = reader.read(0);
+    }
+    for position in 0..n_tokens {
+        let word = draw(&logits, flags.temperature, seed, position as u64);
+        text.push(word);
+        logits = reader.read(word);
+    }
+    let written = written(&text, &vocabulary, *level);
+    let json = json!({"text": written, "tokens": n_tokens});
+    output.result(&json, &format!("{written}\n"))
+}
+
+/// Tokens as a text: words with a space between, lines where they end.
+fn written(tokens: &[u32], vocabulary: &Vocabulary, level: Level) -> String {
+    let mut text = String::new();
+    for &token in tokens {
+        let word = &vocabulary.words()[token as usize];
+        if word == END_OF_LINE {
+            text.push('\n');
+            continue;
+        }
+        if level == Level::Word && !text.is_empty() && !text.ends_with('\n') {
+            text.push(' ');
+        }
+        text += word;
+    }
+    text
+}

@@ -1,0 +1,61 @@
+//! Why a child was not trained.
+
+use crate::data::corpus::CorpusError;
+use crate::device::DeviceError;
+use crate::graph::GraphError;
+use crate::graph::language::LanguageError;
+use crate::space::SpaceKind;
+
+/// Why a child was not trained.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The architecture cannot be built.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The language model cannot be built.
+    #[error(transparent)]
+    Language(#[from] LanguageError),
+    /// The text is too short.
+    #[error(transparent)]
+    Corpus(#[from] CorpusError),
+    /// An architecture of one kind, and data for the other.
+    #[error(
+        "an architecture of the space {}, and data and settings for those of {}; give both for one",
+        .0.name(), .1.name()
+    )]
+    OtherKind(SpaceKind, SpaceKind),
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// No full batch.
+    #[error(
+        "the training split of {train} images is smaller than one batch of {batch}; \
+         use a smaller --batch or train.batch, or more images"
+    )]
+    SmallSplit {
+        /// Images to train on.
+        train: usize,
+        /// Images of a batch.
+        batch: usize,
+    },
+    /// Nothing to validate on.
+    #[error("{n} training records leave none for validation; give at least 10")]
+    NoValidation {
+        /// Training records of the data set.
+        n: usize,
+    },
+    /// The plan needs more than is allowed.
+    #[error(
+        "the plan takes {bytes} bytes, more than the {limit} allowed; use a smaller --batch or a \
+         machine with more memory"
+    )]
+    TooLarge {
+        /// Size of the plan.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// Asked to stop.
+    #[error("stopped before the last epoch")]
+    Stopped,
+}

@@ -1,0 +1,290 @@
+//! Recurrent cells, trained as language models (Zaremba et al. 2014, the medium recipe).
+
+use std::f64::consts::LN_2;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::metadata::Facts;
+use super::{
+    Child, EpochReport, Evaluation, Held, Lessons, Place, Score, TextScore, TrainError, schedule,
+};
+use crate::data::corpus::{Corpus, CorpusError, Level, Part};
+use crate::data::windows::{Rows, Windows};
+use crate::device::{Control, Device, DeviceError, Input, List, Session, Source};
+use crate::graph::language::{self, LanguageModel, Settings, Spans};
+use crate::graph::params::Weights;
+use crate::graph::recurrent::Dropout;
+use crate::graph::{Options, Params, Plan};
+use crate::space::{Architecture, CellArchitecture};
+
+/// Steps of a window where a text is evaluated as one stream; any number gives the same result, but
+/// for its last bits.
+const STREAM_STEPS: usize = 35;
+
+/// How a language model is built and trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LanguageConfig {
+    /// Passes over the training part.
+    pub epochs: usize,
+    /// Rows of text that are read side by side.
+    pub batch: usize,
+    /// Initial learning rate.
+    pub learning_rate: f64,
+    /// Epochs at the initial learning rate.
+    pub constant_epochs: usize,
+    /// What the learning rate is divided by after each later epoch.
+    pub decay: f64,
+    /// Largest norm of the gradient; a longer one is shortened to it.
+    pub max_norm: f64,
+    /// Steps of a window: how far back a gradient goes.
+    pub steps: usize,
+    /// Recurrent layers.
+    pub layers: usize,
+    /// Hidden units of a layer, where they are not as many as `parameters` allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<usize>,
+    /// Parameters of a model at most, in place of `hidden`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<u64>,
+    /// Whether the decoder's matrix is the embedding.
+    pub tied: bool,
+    /// Probability that a value is dropped, of those that are not passed from step to step.
+    pub dropout: f64,
+    /// One mask for all steps of a window.
+    pub variational: bool,
+    /// Initial weights are uniform in plus or minus this.
+    pub initial: f64,
+}
+
+/// A language model that can be trained.
+pub struct Language {
+    corpus: Arc<Corpus>,
+    config: LanguageConfig,
+    architecture: CellArchitecture,
+    model: LanguageModel,
+    params: Params,
+    spans: Spans,
+}
+
+impl Language {
+    /// The language model of a cell.
+    ///
+    /// # Errors
+    /// A setting out of its range, or a budget of parameters that is too small.
+    pub fn new(
+        corpus: &Arc<Corpus>,
+        config: &LanguageConfig,
+        architecture: &CellArchitecture,
+    ) -> Result<Language, TrainError> {
+        let mut settings = Settings {
+            layers: config.layers,
+            hidden: config.hidden.unwrap_or(1),
+            vocabulary: corpus.vocabulary().len(),
+            tied: config.tied,
+            dropout: Dropout {
+                rate: config.dropout,
+                variational: config.variational,
+            },
+            initial: config.initial,
+        };
+        // Without either there would be one unit; settings are checked to have one of the two.
+        if let (None, Some(budget)) = (config.hidden, config.parameters) {
+            settings.hidden = language::hidden_within(architecture, &settings, budget)?;
+        }
+        let model = LanguageModel::new(architecture, settings)?;
+        let (params, spans) = model.params();
+        Ok(Language {
+            corpus: Arc::clone(corpus),
+            config: config.clone(),
+            architecture: architecture.clone(),
+            model,
+            params,
+            spans,
+        })
+    }
+
+    fn plan_with(&self, device: &dyn Device, options: Options, steps: usize) -> Plan {
+        let params = (&self.params, &self.spans);
+        Plan::of_language(&self.model, params, device, options, steps)
+    }
+}
+
+/// The text as rows that are trained on and rows that validate: a window and a prediction at least.
+///
+/// # Errors
+/// Where a part of the text is too short for that.
+pub fn windows(
+    corpus: &Corpus,
+    config: &LanguageConfig,
+) -> Result<(Windows, [Rows; 2]), CorpusError> {
+    let mut windows = Windows::default();
+    let train = windows.add_part(corpus, Part::Train, config.batch, config.steps)?;
+    let validation = windows.add_part(corpus, Part::Validation, config.batch, 1)?;
+    Ok((windows, [train, validation]))
+}
+
+impl Child for Language {
+    fn architecture(&self) -> Architecture {
+        self.architecture.clone().into()
+    }
+
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn parameters(&self) -> u64 {
+        self.params.n_trained() as u64
+    }
+
+    fn hidden(&self) -> Option<usize> {
+        Some(self.model.settings.hidden)
+    }
+
+    fn epochs(&self) -> usize {
+        self.config.epochs
+    }
+
+    fn plan(&self, device: &dyn Device) -> Plan {
+        self.plan_with(device, Options::new(self.config.batch), self.config.steps)
+    }
+
+    fn lessons(&self) -> Result<Box<dyn Lessons + '_>, TrainError> {
+        let (windows, [train, validation]) = windows(&self.corpus, &self.config)?;
+        Ok(Box::new(Text {
+            language: self,
+            windows,
+            train,
+            validation,
+        }))
+    }
+
+    /// One stream of text, from a state of zeros.
+    fn evaluate(
+        &self,
+        held: Held,
+        weights: &Weights,
+        place: &Place,
+    ) -> Result<Evaluation, TrainError> {
+        let part = match held {
+            Held::Validation => Part::Validation,
+            Held::Test => Part::Test,
+        };
+        let mut windows = Windows::default();
+        let rows = windows.add_part(&self.corpus, part, 1, 1)?;
+        let options = Options {
+            evaluate_only: true,
+            ..Options::new(1)
+        };
+        let plan = self.plan_with(place.device, options, STREAM_STEPS);
+        let input = Input {
+            source: Source::Tokens(windows.tokens()),
+            seed: 0,
+        };
+        let mut session = place.load(&plan, input, weights)?;
+        Ok(evaluate(&mut *session, self, &rows, STREAM_STEPS)?)
+    }
+
+    fn facts(&self, last: Option<&EpochReport>) -> Facts {
+        let vocabulary = self.corpus.vocabulary();
+        Facts::Text {
+            level: self.corpus.level(),
+            limit: self.corpus.limit(),
+            words: vocabulary.words().to_vec(),
+            vocabulary_sha256: vocabulary.sha256(),
+            validation_perplexity: last.map_or(0.0, |epoch| epoch.score.value()),
+        }
+    }
+
+    fn data_sha256(&self) -> String {
+        self.corpus.sha256().to_owned()
+    }
+}
+
+/// The windows of text that a language model learns from.
+struct Text<'a> {
+    language: &'a Language,
+    windows: Windows,
+    train: Rows,
+    validation: Rows,
+}
+
+impl Lessons for Text<'_> {
+    fn input(&self, seed: u64) -> Input<'_> {
+        Input {
+            source: Source::Tokens(self.windows.tokens()),
+            seed,
+        }
+    }
+
+    fn learning_rate(&self, given: Option<f64>, epoch: usize) -> f64 {
+        let config = &self.language.config;
+        let initial = given.unwrap_or(config.learning_rate);
+        schedule::by_decay(initial, epoch, config.constant_epochs, config.decay)
+    }
+
+    fn control(&self, learning_rate: f64, epoch: usize) -> Control {
+        Control {
+            learning_rate: learning_rate as f32,
+            max_norm: self.language.config.max_norm as f32,
+            epoch: Some(epoch as u32),
+            ..Control::EVALUATE
+        }
+    }
+
+    fn order(&self, _seed: u64, _epoch: usize) -> Vec<u32> {
+        self.train.starts(self.language.config.steps, true)
+    }
+
+    fn batch(&self) -> usize {
+        self.language.config.batch
+    }
+
+    fn predictions(&self) -> usize {
+        self.batch() * self.language.config.steps
+    }
+
+    fn validate(&self, session: &mut dyn Session) -> Result<Evaluation, DeviceError> {
+        evaluate(
+            session,
+            self.language,
+            &self.validation,
+            self.language.config.steps,
+        )
+    }
+
+    fn score(&self, train_loss: f64, validation: &Evaluation) -> Score {
+        Score::Perplexity {
+            train_perplexity: train_loss.exp(),
+            validation_perplexity: validation.value(),
+            validation_bits_per_character: bits(self.language.corpus.level(), validation.loss()),
+        }
+    }
+}
+
+/// Every prediction of some rows, the state carried from window to window.
+fn evaluate(
+    session: &mut dyn Session,
+    language: &Language,
+    rows: &Rows,
+    steps: usize,
+) -> Result<Evaluation, DeviceError> {
+    let starts = rows.starts(steps, false);
+    session.begin(&starts, Control::EVALUATE);
+    session.run(List::Evaluate, starts.len() / rows.n_rows());
+    let results = session.results()?;
+    let tokens = rows.n_predictions() as u64;
+    let loss = results.loss_sums.iter().sum::<f64>() / tokens as f64;
+    Ok(Evaluation::Text(TextScore {
+        tokens,
+        loss,
+        perplexity: loss.exp(),
+        bits_per_character: bits(language.corpus.level(), loss),
+    }))
+}
+
+/// A loss in bits, for characters.
+fn bits(level: Level, loss: f64) -> Option<f64> {
+    (level == Level::Char).then_some(loss / LN_2)
+}

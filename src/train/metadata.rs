@@ -1,0 +1,184 @@
+//! What a weights file says of itself: strings by name, as formats.md, section 3, has them.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde_json::{Map, Value, json};
+
+use super::checkpoint::WeightsError;
+use crate::data::Augment;
+use crate::data::corpus::Level;
+use crate::space::Architecture;
+
+/// What a weights file says of itself.
+#[derive(Clone, Debug)]
+pub struct Metadata {
+    /// The child.
+    pub architecture: Architecture,
+    /// Seed it was trained with.
+    pub seed: u64,
+    /// Digest of the data.
+    pub data_sha256: String,
+    /// Epochs trained.
+    pub epochs: usize,
+    /// What there is to say of its kind.
+    pub facts: Facts,
+}
+
+/// What there is to say of a kind of child.
+#[derive(Clone, Debug)]
+pub enum Facts {
+    /// Of a network.
+    Images {
+        /// Seed of the split between training and validation.
+        split_seed: u64,
+        /// Whether the split was drawn; else validation is the last records. `true` where not said.
+        shuffle: bool,
+        /// Views it was trained on.
+        augment: Augment,
+        /// Names of the classes.
+        classes: Vec<String>,
+        /// After the last epoch.
+        validation_accuracy: f64,
+    },
+    /// Of a language model.
+    Text {
+        /// What a token is. A word where not said.
+        level: Level,
+        /// Most words that were to be told apart, where that was limited.
+        limit: Option<usize>,
+        /// The words, by token.
+        words: Vec<String>,
+        /// Digest of the words joined by newlines.
+        vocabulary_sha256: String,
+        /// After the last epoch.
+        validation_perplexity: f64,
+    },
+}
+
+impl Metadata {
+    /// The strings, in the order of the file.
+    pub(super) fn to_json(&self) -> Value {
+        let mut json = Map::new();
+        let mut add = |key: &str, text: String| json.insert(key.to_owned(), text.into());
+        add("format", "nas-engine".to_owned());
+        add("architecture", self.architecture.to_json());
+        add("seed", self.seed.to_string());
+        let list = |names: &[String]| json!(names).to_string();
+        match &self.facts {
+            Facts::Images {
+                split_seed,
+                shuffle,
+                augment,
+                classes,
+                validation_accuracy,
+            } => {
+                add("split_seed", split_seed.to_string());
+                add("shuffle", shuffle.to_string());
+                add("augment", augment.to_string());
+                add("classes", list(classes));
+                add("data_sha256", self.data_sha256.clone());
+                add("epochs", self.epochs.to_string());
+                add("validation_accuracy", validation_accuracy.to_string());
+            }
+            Facts::Text {
+                level,
+                limit,
+                words,
+                vocabulary_sha256,
+                validation_perplexity,
+            } => {
+                // The parts of a text are no draw, and it has one view.
+                add("split_seed", "0".to_owned());
+                add("augment", Augment::None.to_string());
+                add("classes", list(words));
+                add("level", level.to_string());
+                if let Some(limit) = limit {
+                    add("vocabulary_limit", limit.to_string());
+                }
+                add("vocabulary_sha256", vocabulary_sha256.clone());
+                add("data_sha256", self.data_sha256.clone());
+                add("epochs", self.epochs.to_string());
+                add("validation_perplexity", validation_perplexity.to_string());
+            }
+        }
+        Value::Object(json)
+    }
+
+    /// Reads the strings.
+    pub(super) fn read(entries: &Entries) -> Result<Metadata, WeightsError> {
+        let architecture = Architecture::from_json(entries.get("architecture")?)
+            .map_err(|error| entries.bad("architecture", error.to_string()))?;
+        let facts = match architecture {
+            Architecture::Conv(_) => Facts::Images {
+                split_seed: entries.parse("split_seed")?,
+                shuffle: entries.find("shuffle") != Some("false"),
+                augment: entries.parse("augment")?,
+                classes: entries.list("classes")?,
+                validation_accuracy: entries.parse("validation_accuracy")?,
+            },
+            Architecture::Cell(_) => Facts::Text {
+                level: match entries.find("level") {
+                    None | Some("word") => Level::Word,
+                    Some("char") => Level::Char,
+                    Some(other) => return Err(entries.bad("level", format!("cannot be `{other}`"))),
+                },
+                limit: match entries.find("vocabulary_limit") {
+                    None => None,
+                    Some(_) => Some(entries.parse("vocabulary_limit")?),
+                },
+                words: match entries.find("classes") {
+                    None => vec![],
+                    Some(_) => entries.list("classes")?,
+                },
+                vocabulary_sha256: entries.get("vocabulary_sha256")?.to_owned(),
+                validation_perplexity: entries.parse("validation_perplexity")?,
+            },
+        };
+        Ok(Metadata {
+            architecture,
+            seed: entries.parse("seed")?,
+            data_sha256: entries.get("data_sha256")?.to_owned(),
+            epochs: entries.parse("epochs")?,
+            facts,
+        })
+    }
+}
+
+/// The strings of a file.
+pub(super) struct Entries<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// By name.
+    pub entries: &'a HashMap<String, String>,
+}
+
+impl Entries<'_> {
+    fn find(&self, key: &str) -> Option<&str> {
+        self.entries.get(key).map(String::as_str)
+    }
+
+    fn get(&self, key: &'static str) -> Result<&str, WeightsError> {
+        let missing = || self.bad(key, "is missing".to_owned());
+        self.find(key).ok_or_else(missing)
+    }
+
+    fn parse<T: FromStr>(&self, key: &'static str) -> Result<T, WeightsError> {
+        let text = self.get(key)?;
+        text.parse()
+            .map_err(|_| self.bad(key, format!("cannot be `{text}`")))
+    }
+
+    fn list(&self, key: &'static str) -> Result<Vec<String>, WeightsError> {
+        serde_json::from_str(self.get(key)?).map_err(|error| self.bad(key, error.to_string()))
+    }
+
+    fn bad(&self, key: &'static str, reason: String) -> WeightsError {
+        WeightsError::Metadata {
+            path: self.path.to_path_buf(),
+            key,
+            reason,
+        }
+    }
+}

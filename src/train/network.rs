@@ -1,0 +1,242 @@
+//! Convolutional networks, trained on images.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::metadata::Facts;
+use super::{
+    Child, EpochReport, Evaluation, Held, ImageScore, Lessons, Place, Score, TrainError, schedule,
+};
+use crate::data::{Augment, Dataset, Split, epoch_order};
+use crate::device::{Control, Device, DeviceError, Input, List, Session};
+use crate::graph::params::Weights;
+use crate::graph::{Costs, Graph, Options, Params, Plan};
+use crate::space::{Architecture, ConvArchitecture};
+
+/// How a network is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkConfig {
+    /// Passes over the training split.
+    pub epochs: usize,
+    /// Images of a batch.
+    pub batch: usize,
+    /// Initial learning rate, where the architecture has none of its own.
+    pub learning_rate: f64,
+    /// Nesterov momentum.
+    pub momentum: f64,
+    /// Weight decay of every parameter.
+    pub weight_decay: f64,
+    /// Views of an image.
+    pub augment: Augment,
+    /// Whether the split and the order of an epoch are drawn; else as in the files.
+    pub shuffle: bool,
+    /// Seed of the split, apart from the seed of everything else.
+    pub split_seed: u64,
+}
+
+/// A network that can be trained.
+pub struct Network {
+    dataset: Arc<Dataset>,
+    config: NetworkConfig,
+    architecture: ConvArchitecture,
+    graph: Graph,
+    params: Params,
+}
+
+impl Network {
+    /// The network of an architecture.
+    ///
+    /// # Errors
+    /// An architecture that cannot be built.
+    pub fn new(
+        dataset: &Arc<Dataset>,
+        config: &NetworkConfig,
+        architecture: &ConvArchitecture,
+    ) -> Result<Network, TrainError> {
+        let graph = Graph::new(architecture, dataset.classes().len())?;
+        Ok(Network {
+            dataset: Arc::clone(dataset),
+            config: config.clone(),
+            architecture: architecture.clone(),
+            params: Params::new(&graph),
+            graph,
+        })
+    }
+
+    fn plan_with(&self, device: &dyn Device, options: Options) -> Plan {
+        Plan::new(&self.graph, &self.params, device, options)
+    }
+}
+
+/// Which records train and which validate: a batch and an image at least.
+///
+/// # Errors
+/// Where the data set is too small for that.
+pub fn split(dataset: &Dataset, config: &NetworkConfig) -> Result<Split, TrainError> {
+    let split = Split::new(dataset.n_train(), config.split_seed, config.shuffle);
+    if split.train.len() < config.batch {
+        return Err(TrainError::SmallSplit {
+            train: split.train.len(),
+            batch: config.batch,
+        });
+    }
+    if split.validation.is_empty() {
+        return Err(no_validation(dataset));
+    }
+    Ok(split)
+}
+
+fn no_validation(dataset: &Dataset) -> TrainError {
+    TrainError::NoValidation {
+        n: dataset.n_train(),
+    }
+}
+
+impl Child for Network {
+    fn architecture(&self) -> Architecture {
+        self.architecture.clone().into()
+    }
+
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn parameters(&self) -> u64 {
+        Costs::new(&self.graph).parameters()
+    }
+
+    fn epochs(&self) -> usize {
+        self.config.epochs
+    }
+
+    fn plan(&self, device: &dyn Device) -> Plan {
+        self.plan_with(device, Options::new(self.config.batch))
+    }
+
+    fn lessons(&self) -> Result<Box<dyn Lessons + '_>, TrainError> {
+        let split = split(&self.dataset, &self.config)?;
+        Ok(Box::new(Images {
+            network: self,
+            split,
+        }))
+    }
+
+    fn evaluate(
+        &self,
+        held: Held,
+        weights: &Weights,
+        place: &Place,
+    ) -> Result<Evaluation, TrainError> {
+        let config = &self.config;
+        let n_train = self.dataset.n_train();
+        let records = match held {
+            Held::Validation => Split::new(n_train, config.split_seed, config.shuffle).validation,
+            Held::Test => {
+                let first = n_train as u32;
+                (first..first + self.dataset.n_test() as u32).collect()
+            }
+        };
+        if records.is_empty() {
+            return Err(no_validation(&self.dataset));
+        }
+        let options = Options {
+            evaluate_only: true,
+            ..Options::new(config.batch)
+        };
+        let plan = self.plan_with(place.device, options);
+        let input = Input::of_images(&self.dataset, config.augment, 0);
+        let mut session = place.load(&plan, input, weights)?;
+        Ok(evaluate(&mut *session, &records, config.batch)?)
+    }
+
+    fn facts(&self, last: Option<&EpochReport>) -> Facts {
+        let config = &self.config;
+        Facts::Images {
+            split_seed: config.split_seed,
+            shuffle: config.shuffle,
+            augment: config.augment,
+            classes: self.dataset.classes().to_vec(),
+            validation_accuracy: last.map_or(0.0, |epoch| epoch.score.value()),
+        }
+    }
+
+    fn data_sha256(&self) -> String {
+        self.dataset.sha256()
+    }
+}
+
+/// The images that a network learns from.
+struct Images<'a> {
+    network: &'a Network,
+    split: Split,
+}
+
+impl Lessons for Images<'_> {
+    fn input(&self, seed: u64) -> Input<'_> {
+        Input::of_images(&self.network.dataset, self.network.config.augment, seed)
+    }
+
+    fn learning_rate(&self, given: Option<f64>, epoch: usize) -> f64 {
+        let config = &self.network.config;
+        let initial = given
+            // paper P3.7
+            .or(self.network.architecture.learning_rate)
+            .unwrap_or(config.learning_rate);
+        schedule::in_steps(initial, epoch, config.epochs)
+    }
+
+    fn control(&self, learning_rate: f64, epoch: usize) -> Control {
+        let config = &self.network.config;
+        Control {
+            learning_rate: learning_rate as f32,
+            momentum: config.momentum as f32,
+            weight_decay: config.weight_decay as f32,
+            max_norm: f32::INFINITY,
+            epoch: Some(epoch as u32),
+        }
+    }
+
+    fn order(&self, seed: u64, epoch: usize) -> Vec<u32> {
+        let NetworkConfig { batch, shuffle, .. } = self.network.config;
+        let mut order = epoch_order(&self.split.train, seed, epoch as u32, shuffle);
+        order.truncate(order.len() / batch * batch);
+        order
+    }
+
+    fn batch(&self) -> usize {
+        self.network.config.batch
+    }
+
+    fn predictions(&self) -> usize {
+        self.batch()
+    }
+
+    fn validate(&self, session: &mut dyn Session) -> Result<Evaluation, DeviceError> {
+        evaluate(session, &self.split.validation, self.batch())
+    }
+
+    fn score(&self, _train_loss: f64, validation: &Evaluation) -> Score {
+        Score::Accuracy {
+            validation_accuracy: validation.value(),
+        }
+    }
+}
+
+fn evaluate(
+    session: &mut dyn Session,
+    records: &[u32],
+    batch: usize,
+) -> Result<Evaluation, DeviceError> {
+    session.begin(records, Control::EVALUATE);
+    session.run(List::Evaluate, records.len().div_ceil(batch));
+    let results = session.results()?;
+    let total = records.len() as u64;
+    Ok(Evaluation::Images(ImageScore {
+        total,
+        correct: results.correct,
+        accuracy: results.correct as f64 / total as f64,
+        loss: results.loss_sums.iter().sum::<f64>() / total as f64,
+    }))
+}

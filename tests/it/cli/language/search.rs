@@ -1,0 +1,145 @@
+//! A search for cells: what children are paid, that it goes on exactly, and what it leaves.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json as value;
+
+use super::super::bad_input::refused;
+use super::super::{example, file, json, nas};
+use super::{Place, number};
+
+// paper P8.7
+#[test]
+fn a_search_pays_for_perplexity_and_resumes() {
+    let place = Place::new();
+    let found = place.search("run", &["--samples", "12"]);
+    let facts = place.facts("run");
+    assert_eq!(found["samples"], 12);
+    let children = facts.iter().filter(|fact| fact["event"] == "child");
+    let mut best = f64::INFINITY;
+    for child in children {
+        assert!(child.get("accuracies").is_none(), "{child}");
+        let perplexities = child["perplexities"].as_array().unwrap();
+        match child["status"].as_str().unwrap() {
+            "ok" => {
+                assert_eq!(perplexities.len(), 3);
+                let last = number(&perplexities[2]);
+                best = best.min(last);
+                let reward = 80.0 / (last * last);
+                assert!((number(&child["reward"]) - reward).abs() < 1e-12, "{child}");
+                assert_eq!(child["parameters"], 2 * 7 * 6 + 2 * 2 * 8 * 36 + 7);
+            }
+            "diverged" => assert_eq!(child["reward"], 0.0),
+            other => panic!("{other}: {child}"),
+        }
+        assert_eq!(child["tokens"].as_array().unwrap().len(), 34);
+    }
+    assert_eq!(number(&found["best"][0]["perplexity"]), best);
+    assert!(found["best"][0].get("accuracy").is_none());
+
+    // Stopped after a batch, on other threads, and gone on with.
+    place.search("cut", &["--samples", "8", "--threads", "1"]);
+    let cut = place.path("cut");
+    json(&[
+        "search",
+        "--resume",
+        &cut,
+        "--samples",
+        "12",
+        "--threads",
+        "2",
+    ]);
+    assert!(place.facts("cut") == facts, "as if never stopped");
+    let status = json(&["status", &cut]);
+    assert_eq!(
+        (&status["state"], &status["samples"]),
+        (&value!("finished"), &value!(12))
+    );
+    assert_eq!(status["best"], found["best"]);
+    let words = nas(&["status", &cut]).stdout;
+    assert!(
+        words.contains("perplexity") && words.contains("into="),
+        "{words}"
+    );
+
+    // The best one's weights are kept, and `train` with the run's settings repeats it.
+    let sample = found["best"][0]["sample"].to_string();
+    let weights = Path::new(&place.path("run")).join(format!("weights/{sample}.safetensors"));
+    let (config, arch) = (place.path("run/config.toml"), place.path("run/best.json"));
+    let train = [
+        "train",
+        "--config",
+        &config,
+        "--arch",
+        &arch,
+        "--save",
+        &place.path("best"),
+    ];
+    let trained = json(&train);
+    assert_eq!(
+        trained["validation_perplexity"],
+        found["best"][0]["perplexity"]
+    );
+    assert_eq!(
+        fs::read(weights).unwrap(),
+        fs::read(place.path("best")).unwrap()
+    );
+
+    let random = place.search("random", &["--samples", "3", "--strategy", "random"]);
+    assert_eq!(random["samples"], 3);
+    assert!(
+        place
+            .facts("random")
+            .iter()
+            .all(|fact| fact["event"] == "child")
+    );
+}
+
+/// A child that diverges, or whose perplexity is too large to be a number, ends with reward 0.
+#[test]
+fn an_explosion_is_worth_nothing() {
+    let place = Place::new();
+    let wild = "[search]\npreset = \"cell-sample\"\nsamples = 4\n[data]\nvocabulary = 7\n\
+                [train]\nepochs = 1\nbatch = 4\nsteps = 6\nhidden = 6\nlearning_rate = 1e30\n\
+                max_norm = 1e30\n";
+    let config = file(place.folder.path(), "wild.toml", wild);
+    let out = place.path("wild");
+    let search = [
+        "search",
+        "--data",
+        &place.data,
+        "--config",
+        &config,
+        "--out",
+        &out,
+    ];
+    let found = json(&search);
+    assert_eq!(found["failures"], value!({"diverged": 4}));
+    assert!(found["best"].as_array().unwrap().is_empty());
+    for child in place
+        .facts("wild")
+        .iter()
+        .filter(|fact| fact["event"] == "child")
+    {
+        assert_eq!(child["reward"], 0.0);
+        assert_eq!(child["perplexities"], value!([]));
+        assert!(child["message"].as_str().unwrap().contains("not finite"));
+    }
+    let cell = example("cell-lstm.json");
+    let train = [
+        "train",
+        "--arch",
+        &cell,
+        "--data",
+        &place.data,
+        "--config",
+        &config,
+    ];
+    refused(
+        &train,
+        1,
+        "run",
+        &["diverged in epoch 1", "--learning-rate"],
+    );
+}
