@@ -248,6 +248,24 @@ DEVICE T warp_sum(T x) {
     return x;
 }
 
+// On which lanes of a warp `x` holds, a bit each.
+DEVICE uint32_t lanes_where(bool x) {
+#ifdef __CUDACC__
+    return __ballot_sync(0xffffffffu, x);
+#else
+    return (uint32_t)warp_sum(x ? (double)(1u << lane_idx()) : 0.0);
+#endif
+}
+
+// How many bits are set.
+DEVICE int count_bits(uint32_t bits) {
+#ifdef __CUDACC__
+    return __popc(bits);
+#else
+    return __builtin_popcount(bits);
+#endif
+}
+
 // Four 8x8 matrices of 16-bit values: lane l gives the byte address of row l % 8 of matrix l / 8
 // in shared memory, and receives of matrix m the values 2 (l % 4) and + 1 of row l / 4.
 DEVICE void load_matrices(uint32_t (&out)[4], int row) {
@@ -297,12 +315,13 @@ DEVICE void multiply_add(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uin
 // ---- blocks -------------------------------------------------------------------------------------
 
 // The sum over the threads of a block, on every thread; the order is fixed by the block's size.
-// `room` holds a float for each warp, and is free again after the next sync_block().
-DEVICE float block_sum(float x, const Shared<float>& room) {
+// `room` holds a number for each warp, and is free again after the next sync_block().
+template <class T>
+DEVICE T block_sum(T x, const Shared<T>& room) {
     x = warp_sum(x);
     if (lane_idx() == 0) room[warp_idx()] = x;
     sync_block();
-    float sum = 0.f;
+    T sum = 0;
     for (int warp = 0; warp < n_threads() / 32; warp++) sum += room[warp];
     return sum;
 }

@@ -7,6 +7,7 @@ struct Control {
     float learning_rate;
     float momentum;
     float weight_decay;
+    float max_norm;  // of the gradient, in plain descent
     int epoch;      // of crops and flips; -1: the evaluation view
     int n_records;  // of the epoch's order
 };

@@ -1,4 +1,5 @@
-// A step of an optimizer over all parameters: Nesterov of a child, Adam of the controller.
+// A step of an optimizer over all parameters: Nesterov or plain descent of a child, Adam of the
+// controller.
 #include "epoch.cuh"
 
 struct NesterovArgs {
@@ -35,6 +36,77 @@ KERNEL(nesterov_step, NesterovArgs, 256, 1) {
         if (!isfinite(w)) bad = 1.f;
     }
     bad = block_sum(bad, room);
+    if (thread_idx() > 0) return;
+    if (bad > 0.f) args.not_finite.write(blockIdx.x, 1);
+    if (blockIdx.x == 0) args.counters.write(BATCH_IDX, args.counters.read(BATCH_IDX) + 1);
+}
+
+struct DescendArgs {
+    In<float> gradients;
+    In<Control> control;
+    Out<double> squares;  // of each piece of the gradients: the sum of squares
+    Out<float> rate;      // of the step
+    Out<float> weights;
+    Out<int> not_finite;  // of each block: 1 after a weight that was no number
+    Out<int> counters;
+    int64_t n;
+    int64_t n_pieces;
+};
+
+// The sum of squares of each piece of the gradients.
+//
+// grid:  n_pieces
+// block: 256; each thread every 256th of 8,192 parameters
+// shared: 8 * 8; a number for each of 8 warps
+// needs: nothing
+// bytes: 4 a parameter
+KERNEL(descend_squares, DescendArgs, 256, 1) {
+    double sum = 0.0;
+    for (int k = 0; k < 32; k++) {
+        const int64_t i = (int64_t)blockIdx.x * 8192 + k * 256 + thread_idx();
+        const double g = i < args.n ? (double)args.gradients[i] : 0.0;
+        sum += g * g;
+    }
+    sum = block_sum(sum, shared<double>(0, 8));
+    if (thread_idx() == 0) args.squares.write(blockIdx.x, sum);
+}
+
+// rate = learning rate min(1, max_norm / |g|), |g| over all parameters.
+//
+// grid:  1
+// block: 256; each thread every 256th piece
+// shared: 8 * 8; a number for each of 8 warps
+// needs: nothing
+// bytes: 8 a piece
+KERNEL(descend_rate, DescendArgs, 256, 1) {
+    const Control control = args.control[0];
+    double sum = 0.0;
+    for (int64_t i = thread_idx(); i < args.n_pieces; i += 256) sum += args.squares.read(i);
+    const double norm = sqrt(block_sum(sum, shared<double>(0, 8)));
+    if (thread_idx() > 0) return;
+    const double max_norm = (double)control.max_norm;
+    const double factor = norm > max_norm ? max_norm / norm : 1.0;
+    args.rate.write(0, (float)((double)control.learning_rate * factor));
+}
+
+// w -= rate g. Then the counters go on to the next batch.
+//
+// grid:  ceil(n / 1024)
+// block: 256; each thread four parameters
+// shared: 4 * 8; a flag for each of 8 warps
+// needs: nothing
+// bytes: 12 a parameter
+KERNEL(descend, DescendArgs, 256, 1) {
+    const float rate = args.rate.read(0);
+    float bad = 0.f;
+    for (int k = 0; k < 4; k++) {
+        const int64_t i = (int64_t)blockIdx.x * 1024 + k * 256 + thread_idx();
+        if (i >= args.n) continue;
+        const float w = args.weights.read(i) - rate * args.gradients[i];
+        args.weights.write(i, w);
+        if (!isfinite(w)) bad = 1.f;
+    }
+    bad = block_sum(bad, shared<float>(0, 8));
     if (thread_idx() > 0) return;
     if (bad > 0.f) args.not_finite.write(blockIdx.x, 1);
     if (blockIdx.x == 0) args.counters.write(BATCH_IDX, args.counters.read(BATCH_IDX) + 1);

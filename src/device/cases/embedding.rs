@@ -13,6 +13,8 @@ pub(super) fn cases() -> Vec<Case> {
         case(10, 7, 5, false),
         case(40, 9, 33, false),
         case(40, 3, 20, true),
+        // More places and values than are worked on together.
+        case(300, 11, 130, false),
     ]
 }
 

@@ -10,6 +10,8 @@ pub(super) fn cases() -> Vec<Case> {
         case(3, 4, 31),
         case(2, 5, 23),
         case(5, 3, 20),
+        // Windows longer than what is looked at together.
+        case(2, 200, 661),
     ]
 }
 

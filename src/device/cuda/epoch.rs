@@ -8,6 +8,7 @@ structs! {
         learning_rate: f32,
         momentum: f32,
         weight_decay: f32,
+        max_norm: f32,
         epoch: i32,
         n_records: i32,
     }
@@ -38,8 +39,12 @@ pub struct Epoch {
     pub loss_sums: u64,
     /// Of each block of the optimizer: 1 after a weight that was no number.
     pub not_finite: u64,
-    /// Bytes of the data set's records, if the plan loads any.
+    /// Of plain descent: the sum of squares of each piece of the gradients, then the rate.
+    pub squares: u64,
+    /// Bytes of the data set's records, or the words of the text, if the plan loads any.
     pub records: u64,
+    /// Words of the text.
+    pub n_tokens: usize,
     /// Seed of crops and flips.
     pub seed: u64,
     /// Which views are loaded: 0 upsample-crop, 1 pad-crop, 2 none.

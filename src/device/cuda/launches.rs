@@ -106,7 +106,19 @@ impl<'a> Launches<'a> {
             } => self.gather(*out, shape, contributions, norm.map(|id| plan.norm(id))),
             Step::Update => self.nesterov_step(),
             Step::Advance => self.advance(),
-            _ => unreachable!("{} has no kernel: its plan is not loaded", step.name()),
+            Step::LoadTokens {
+                inputs,
+                targets,
+                steps,
+            } => self.load_tokens([*inputs, *targets], *steps),
+            Step::Embedding(embedding) => self.embedding_fwd(embedding),
+            Step::EmbeddingGrad(embedding) => self.embedding_bwd(embedding),
+            Step::Decoder(decoder) => self.decoder(decoder),
+            Step::DecoderLoss(decoder) => self.decoder_loss(decoder),
+            Step::Descend => self.descend(),
+            Step::Unroll(_) | Step::UnrollGrad(_) => {
+                unreachable!("{} has no kernel: its plan is not loaded", step.name())
+            }
         }
     }
 

@@ -11,7 +11,9 @@ mod conv_filter;
 mod conv_tiling;
 #[allow(clippy::multiple_bound_locations)] // in what bytemuck derives for generic structs
 pub mod declare;
+mod decoder;
 pub mod driver;
+mod embedding;
 mod epoch;
 mod gather;
 mod global_average_pool;
@@ -20,6 +22,7 @@ mod launches;
 mod layout;
 mod lcn;
 mod load_batch;
+mod load_tokens;
 pub mod machine;
 mod memory;
 mod optim;
@@ -28,6 +31,7 @@ mod policy_args;
 mod pool;
 #[doc(hidden)]
 pub mod probe;
+mod records;
 mod session;
 mod softmax_xent;
 mod support;
@@ -91,12 +95,12 @@ impl Storage for Cuda {
         0 // it works in shared memory
     }
 
-    fn decoder_scratch_bytes(&self, _: &Decoder) -> usize {
-        0 // no plan with one is loaded
+    fn decoder_scratch_bytes(&self, decoder: &Decoder) -> usize {
+        decoder::scratch_bytes(decoder)
     }
 
     fn recurrent_scratch_bytes(&self, _: &Stack) -> usize {
-        0 // nor with one of these
+        0 // no plan with one is loaded
     }
 }
 
@@ -118,7 +122,8 @@ impl Device for Cuda {
         plan: &'a Plan,
         input: Option<Input<'a>>,
     ) -> Result<Box<dyn Session + 'a>, DeviceError> {
-        if plan.train.iter().chain(&plan.evaluate).any(is_of_text) {
+        let mut steps = plan.train.iter().chain(&plan.evaluate);
+        if !steps.all(has_kernels) {
             return Err(DeviceError::Unavailable {
                 device: self.describe(),
                 reason: "recurrent cells do not run on a GPU yet".to_string(),
@@ -136,19 +141,9 @@ impl Device for Cuda {
     }
 }
 
-/// Whether a step is of a language model, for which there are no kernels yet.
-fn is_of_text(step: &Step) -> bool {
-    matches!(
-        step,
-        Step::LoadTokens { .. }
-            | Step::Embedding(_)
-            | Step::EmbeddingGrad(_)
-            | Step::Unroll(_)
-            | Step::UnrollGrad(_)
-            | Step::Decoder(_)
-            | Step::DecoderLoss(_)
-            | Step::Descend
-    )
+/// Whether there are kernels for a step.
+fn has_kernels(step: &Step) -> bool {
+    !matches!(step, Step::Unroll(_) | Step::UnrollGrad(_))
 }
 
 /// Every struct that host and kernels both declare.
@@ -159,10 +154,13 @@ pub fn declarations() -> Vec<Declaration> {
         concat_pad::declarations(),
         conv::declarations(),
         conv_filter::declarations(),
+        decoder::declarations(),
+        embedding::declarations(),
         epoch::declarations(),
         global_average_pool::declarations(),
         lcn::declarations(),
         load_batch::declarations(),
+        load_tokens::declarations(),
         optim::declarations(),
         policy_args::declarations(),
         pool::declarations(),

@@ -9,9 +9,9 @@ use super::epoch::{self, Control, Epoch};
 use super::launches::{Launches, Parts};
 use super::layout::{from_planes, to_planes};
 use super::optim;
+use super::records::Records;
 use super::tables::Tables;
 use super::work::Work;
-use crate::data::{Augment, Dataset, RECORD_BYTES};
 use crate::device::arena::GUARD;
 use crate::device::{self, DeviceError, Input, List, Results, Session};
 use crate::graph::Shape;
@@ -59,8 +59,8 @@ impl<'a> CudaSession<'a> {
         input: Option<Input<'a>>,
     ) -> Result<CudaSession<'a>, DriverError> {
         let mut stream = cuda.driver.stream()?;
-        let records = input.map_or(0, |input| n_records(input.images().0));
-        let capacity = records.max(LEAST_BATCHES * plan.batch);
+        let data = Records::new(input.as_ref());
+        let capacity = data.n().max(LEAST_BATCHES * plan.batch);
         let Content::Values(n_weights) = plan.buffer(plan.weights).content else {
             unreachable!("weights are values");
         };
@@ -75,7 +75,8 @@ impl<'a> CudaSession<'a> {
             4 * epoch::N_COUNTERS,
             8 * capacity,
             4 * n_blocks,
-            records * RECORD_BYTES,
+            optim::squares_bytes(n_weights),
+            data.bytes(),
         ]
         .map(|bytes| bytes.max(1));
         let [
@@ -87,13 +88,12 @@ impl<'a> CudaSession<'a> {
             counters,
             loss_sums,
             not_finite,
+            squares,
             records,
         ] = allocate(cuda, &mut *stream, bytes)?;
         tables.address = table_values;
         stream.write(tables.address, bytemuck::cast_slice(&tables.values))?;
-        if let Some(input) = input {
-            upload(&mut *stream, records, input.images().0)?;
-        }
+        data.upload(&mut *stream, records)?;
         let epoch = Epoch {
             control,
             order,
@@ -101,13 +101,11 @@ impl<'a> CudaSession<'a> {
             counters,
             loss_sums,
             not_finite,
+            squares,
             records,
+            n_tokens: data.n_tokens(),
             seed: input.map_or(0, |input| input.seed),
-            augment: match input.map_or(Augment::None, |input| input.images().1) {
-                Augment::UpsampleCrop => 0,
-                Augment::PadCrop => 1,
-                Augment::None => 2,
-            },
+            augment: data.augment(),
         };
         let mut launches = Launches::new(plan, cuda.driver.limits(), arena, &tables, epoch);
         let lists = [
@@ -252,27 +250,6 @@ fn allocate<const N: usize>(
     Ok(addresses)
 }
 
-fn n_records(dataset: &Dataset) -> usize {
-    dataset.n_train() + dataset.n_test()
-}
-
-/// Writes the bytes of all records, one after the other.
-fn upload(stream: &mut dyn Stream, address: u64, dataset: &Dataset) -> Result<(), DriverError> {
-    const CHUNK: usize = 1024;
-    let n = n_records(dataset);
-    let mut bytes = Vec::with_capacity(CHUNK * RECORD_BYTES);
-    for first in (0..n).step_by(CHUNK) {
-        bytes.clear();
-        for record in first..n.min(first + CHUNK) {
-            let (label, image) = dataset.record(record);
-            bytes.push(label);
-            bytes.extend_from_slice(image);
-        }
-        stream.write(address + (first * RECORD_BYTES) as u64, &bytes)?;
-    }
-    Ok(())
-}
-
 impl Session for CudaSession<'_> {
     fn write(&mut self, buffer: BufferId, values: &[f64]) {
         let (plan, address) = (self.plan, self.address(buffer));
@@ -308,13 +285,14 @@ impl Session for CudaSession<'_> {
     fn begin(&mut self, order: &[u32], control: device::Control) {
         assert!(
             order.len() <= self.capacity,
-            "an epoch has at most the records of the data set"
+            "an epoch has at most the records of its data"
         );
         self.n_losses = 0;
         let on_device = Control {
             learning_rate: control.learning_rate,
             momentum: control.momentum,
             weight_decay: control.weight_decay,
+            max_norm: control.max_norm,
             epoch: control.epoch.map_or(-1, |epoch| epoch as i32),
             n_records: order.len() as i32,
         };
@@ -349,7 +327,12 @@ impl Session for CudaSession<'_> {
             List::Train => (1, &self.plan.train),
             List::Evaluate => (2, &self.plan.evaluate),
         };
-        let loss = |step: &&Step| matches!(step, Step::SoftmaxXent { .. });
+        let loss = |step: &&Step| {
+            matches!(
+                step,
+                Step::SoftmaxXent { .. } | Step::Decoder(_) | Step::DecoderLoss(_)
+            )
+        };
         self.n_losses += times * steps.iter().filter(loss).count();
         self.attempt(|session| {
             if !session.lists[list].has_run() {
