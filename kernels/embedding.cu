@@ -56,6 +56,7 @@ KERNEL(embedding_bwd, EmbeddingArgs, 128, 1) {
     for (int i = thread; i < first; i += 128)
         if (args.tokens[i] == token) earlier = 1.f;
     if (block_sum(earlier, before) > 0.f) return;
+    sync_block();  // what is shared is free again
 
     const int64_t to = (int64_t)token * hidden + k;
     float sum = k < args.hidden ? args.dweight.read(to) : 0.f;
@@ -65,7 +66,6 @@ KERNEL(embedding_bwd, EmbeddingArgs, 128, 1) {
         const int i = base + thread;
         const bool same = i < args.n && args.tokens[i] == token;
         const uint32_t lanes = lanes_where(same);
-        sync_block();  // what is shared is free again
         if (lane_idx() == 0) counts[warp] = count_bits(lanes);
         sync_block();
         int place = count_bits(lanes & ((1u << lane_idx()) - 1)), n_places = 0;
