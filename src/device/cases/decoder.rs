@@ -16,6 +16,8 @@ pub(super) fn cases() -> Vec<Case> {
         case([20, 15, 12, 35], 1.0),
         case([3, 4, 8, 10], 60.0),
         case([2, 1, 3, 1000], 1.0),
+        // More of everything than one tile of a product has.
+        case([10, 14, 130, 2100], 0.5),
     ]
 }
 
