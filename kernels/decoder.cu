@@ -4,7 +4,7 @@
 // Logits are in memory once, and only where there is a gradient to make of them, in their place. Of
 // each row of them their blocks leave the largest and the sum of exponentials by parts of 64 words.
 #include "epoch.cuh"
-#include "product.cuh"
+#include "gemm.cuh"
 
 #define PART 64  // words of a part: the columns of a warp
 
@@ -41,7 +41,7 @@ KERNEL(decoder_logits, DecoderArgs, 256, 1) {
     const int64_t hidden = args.hidden, vocabulary = args.vocabulary;
     const int row0 = (int)blockIdx.x * TILE, column0 = (int)blockIdx.y * TILE;
     float sum[2][8][4] = {};
-    tile_product<true, true>(
+    gemm_tile<true, true>(
         0, args.hidden,
         [&](int i, int k) {
             return row0 + i < args.n && k < args.hidden ? args.x[(row0 + i) * hidden + k] : 0.f;
@@ -191,7 +191,7 @@ KERNEL(decoder_bwd_data, DecoderGradArgs, 256, 1) {
     const int column0 = (int)blockIdx.x * TILE, row0 = (int)blockIdx.y * TILE;
     const int split = (int)blockIdx.z, first = split * args.split_words;
     float sum[2][8][4] = {};
-    tile_product<true, false>(
+    gemm_tile<true, false>(
         first, min(first + args.split_words, args.vocabulary),
         [&](int i, int k) {
             const bool inside = row0 + i < args.n && k < args.vocabulary;
@@ -241,7 +241,7 @@ KERNEL(decoder_bwd_filter, DecoderGradArgs, 256, 1) {
     const int64_t hidden = args.hidden, vocabulary = args.vocabulary;
     const int column0 = (int)blockIdx.x * TILE, row0 = (int)blockIdx.y * TILE;
     float sum[2][8][4] = {};
-    tile_product<false, false>(
+    gemm_tile<false, false>(
         0, args.n,
         [&](int i, int k) {
             const bool inside = row0 + i < args.vocabulary && k < args.n;

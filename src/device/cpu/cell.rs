@@ -7,11 +7,13 @@ use super::simd::Isa;
 use crate::graph::recurrent::{Instruction, Operand, Program};
 use crate::space::cell::{Activation, Combination};
 
-/// Hidden units that are worked on together: what is computed of them stays in the first cache.
-const BLOCK: usize = 64;
+/// Hidden units that are worked on together: what is computed of them stays in the first cache. What is
+/// left of a row is worked on in blocks of [`SHORT`].
+const LONG: usize = 64;
+/// Units of a short block; the last is filled up with zeros.
+const SHORT: usize = 32;
 
-type Block = [f32; BLOCK];
-const ZERO: Block = [0.0; BLOCK];
+type Block<const N: usize> = [f32; N];
 
 /// What a step computes of a row.
 pub struct Forward<'a> {
@@ -51,64 +53,96 @@ pub fn backward(isa: Isa, row: Backward) {
 
 /// Units from `first` of values `[..][h]`, for up to a block of them; beyond the last, zeros.
 #[inline(always)]
-fn load(values: &[f32], first: usize, n: usize) -> Block {
-    let mut block = ZERO;
-    block[..n].copy_from_slice(&values[first..first + n]);
-    block
+fn load<const N: usize>(values: &[f32], first: usize, n: usize) -> Block<N> {
+    match values[first..first + n].as_array() {
+        Some(whole) => *whole,
+        None => {
+            let mut block = [0.0; N];
+            block[..n].copy_from_slice(&values[first..first + n]);
+            block
+        }
+    }
 }
 
-/// z and value of every instruction for a block of units.
-struct Values {
-    z: Vec<Block>,
-    value: Vec<Block>,
+/// The first `n` units of a block to values `[..][h]` from `first` on.
+#[inline(always)]
+fn store<const N: usize>(block: &Block<N>, values: &mut [f32], first: usize, n: usize) {
+    match values[first..first + n].as_mut_array() {
+        Some(whole) => *whole = *block,
+        None => values[first..first + n].copy_from_slice(&block[..n]),
+    }
 }
 
-/// What a block of units reads.
-struct Reads<'a> {
-    input: &'a [f32],
-    hidden: &'a [f32],
-    state: &'a [f32],
-    /// Units of a leaf; the block's first; how many.
-    units: usize,
-    first: usize,
-    n: usize,
+/// What a block of units reads and computes.
+struct Values<const N: usize> {
+    input: Vec<Block<N>>,
+    hidden: Vec<Block<N>>,
+    state: Block<N>,
+    /// Of every instruction.
+    z: Vec<Block<N>>,
+    value: Vec<Block<N>>,
 }
 
-impl Reads<'_> {
+impl<const N: usize> Values<N> {
     #[inline(always)]
-    fn operand(&self, operand: Operand, value: &[Block]) -> Block {
-        match operand {
-            Operand::Input(leaf) => load(self.input, leaf * self.units + self.first, self.n),
-            Operand::Hidden(leaf) => load(self.hidden, leaf * self.units + self.first, self.n),
-            Operand::Value(instruction) => value[instruction],
-            Operand::State => load(self.state, self.first, self.n),
+    fn new(program: &Program) -> Values<N> {
+        let zeros = |n: usize| vec![[0.0; N]; n];
+        let n_instructions = program.instructions.len();
+        Values {
+            input: zeros(program.leaves),
+            hidden: zeros(program.leaves),
+            state: [0.0; N],
+            z: zeros(n_instructions),
+            value: zeros(n_instructions),
+        }
+    }
+
+    /// Reads the leaves `[l][h]` and the state `[h]` of `n` units, and runs every instruction.
+    #[inline(always)]
+    fn run(
+        &mut self,
+        program: &Program,
+        [input, hidden, state]: [&[f32]; 3],
+        first: usize,
+        n: usize,
+    ) {
+        let units = state.len();
+        for leaf in 0..program.leaves {
+            self.input[leaf] = load(input, leaf * units + first, n);
+            self.hidden[leaf] = load(hidden, leaf * units + first, n);
+        }
+        self.state = load(state, first, n);
+        for (i, instruction) in program.instructions.iter().enumerate() {
+            let [left, right] = [instruction.left, instruction.right].map(|x| self.operand(x));
+            let z = combined(instruction.combination, left, right);
+            self.value[i] = activated(instruction.activation, &z);
+            self.z[i] = z;
         }
     }
 
     #[inline(always)]
-    fn run(&self, program: &Program, values: &mut Values) {
-        for (i, instruction) in program.instructions.iter().enumerate() {
-            let left = self.operand(instruction.left, &values.value);
-            let right = self.operand(instruction.right, &values.value);
-            let z = combined(instruction.combination, &left, &right);
-            values.z[i] = z;
-            values.value[i] = activated(instruction.activation, &z);
+    fn operand(&self, operand: Operand) -> &Block<N> {
+        match operand {
+            Operand::Input(leaf) => &self.input[leaf],
+            Operand::Hidden(leaf) => &self.hidden[leaf],
+            Operand::Value(instruction) => &self.value[instruction],
+            Operand::State => &self.state,
         }
     }
 }
 
 #[inline(always)]
-fn zip(a: &Block, b: &Block, f: impl Fn(f32, f32) -> f32) -> Block {
-    let mut out = ZERO;
-    for i in 0..BLOCK {
+fn zip<const N: usize>(a: &Block<N>, b: &Block<N>, f: impl Fn(f32, f32) -> f32) -> Block<N> {
+    let mut out = [0.0; N];
+    for i in 0..N {
         out[i] = f(a[i], b[i]);
     }
     out
 }
 
 #[inline(always)]
-fn combined(combination: Combination, left: &Block, right: &Block) -> Block {
-    match combination {
+fn combined<const N: usize>(how: Combination, left: &Block<N>, right: &Block<N>) -> Block<N> {
+    match how {
         Combination::Add => zip(left, right, |a, b| a + b),
         Combination::ElemMult => zip(left, right, |a, b| a * b),
         // A NaN on either side stays.
@@ -117,21 +151,25 @@ fn combined(combination: Combination, left: &Block, right: &Block) -> Block {
 }
 
 #[inline(always)]
-fn activated(activation: Activation, z: &Block) -> Block {
-    let map = |f: fn(f32) -> f32| zip(z, z, |z, _| f(z));
+fn activated<const N: usize>(activation: Activation, z: &Block<N>) -> Block<N> {
     match activation {
         Activation::Identity => *z,
         Activation::Tanh => zip(z, z, |z, _| math::tanh(z)),
         Activation::Sigmoid => zip(z, z, |z, _| math::sigmoid(z)),
         // A NaN stays, so that divergence is seen.
         Activation::Relu => zip(z, z, |z, _| if z <= 0.0 { 0.0 } else { z }),
-        Activation::Sin => map(f32::sin),
+        Activation::Sin => zip(z, z, |z, _| z.sin()),
     }
 }
 
 /// dvalue times the activation's derivative at z.
 #[inline(always)]
-fn sloped(activation: Activation, z: &Block, value: &Block, dvalue: &Block) -> Block {
+fn sloped<const N: usize>(
+    activation: Activation,
+    z: &Block<N>,
+    value: &Block<N>,
+    dvalue: &Block<N>,
+) -> Block<N> {
     match activation {
         Activation::Identity => *dvalue,
         Activation::Tanh => zip(value, dvalue, |y, d| d * (1.0 - y * y)),
@@ -141,66 +179,77 @@ fn sloped(activation: Activation, z: &Block, value: &Block, dvalue: &Block) -> B
     }
 }
 
-impl Loop for Forward<'_> {
+impl Forward<'_> {
+    /// The units from `from` on, in blocks of N; where the next ones begin. Short blocks take all.
     #[inline(always)]
-    fn run(self) {
-        let n_instructions = self.program.instructions.len();
-        let mut values = Values {
-            z: vec![ZERO; n_instructions],
-            value: vec![ZERO; n_instructions],
-        };
-        let units = self.state.len();
-        for first in (0..units).step_by(BLOCK) {
-            let n = BLOCK.min(units - first);
-            let reads = Reads {
-                input: self.input,
-                hidden: self.hidden,
-                state: self.state,
-                units,
+    fn blocks<const N: usize>(&mut self, from: usize) -> usize {
+        let Program { output, state, .. } = *self.program;
+        let end = end_of_blocks::<N>(from, self.state.len());
+        if end == from {
+            return end;
+        }
+        let mut values = Values::<N>::new(self.program);
+        for first in (from..end).step_by(N) {
+            let n = N.min(end - first);
+            values.run(
+                self.program,
+                [self.input, self.hidden, self.state],
                 first,
                 n,
-            };
-            reads.run(self.program, &mut values);
-            self.h[first..first + n].copy_from_slice(&values.value[self.program.output][..n]);
-            self.c[first..first + n].copy_from_slice(&values.z[self.program.state][..n]);
+            );
+            store(&values.value[output], self.h, first, n);
+            store(&values.z[state], self.c, first, n);
         }
+        end
     }
 }
 
-impl Loop for Backward<'_> {
+impl Loop for Forward<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run(mut self) {
+        let done = self.blocks::<LONG>(0);
+        self.blocks::<SHORT>(done);
+    }
+}
+
+/// How many of `units` are in blocks of N. Only short blocks need not be whole.
+#[inline(always)]
+fn end_of_blocks<const N: usize>(from: usize, units: usize) -> usize {
+    match N {
+        SHORT => units,
+        _ => units - (units - from) % N,
+    }
+}
+
+impl Backward<'_> {
+    /// As [`Forward::blocks`].
+    #[inline(always)]
+    fn blocks<const N: usize>(&mut self, from: usize) -> usize {
         let Program {
             leaves,
-            instructions,
             output,
             state,
-        } = self.program;
-        let mut values = Values {
-            z: vec![ZERO; instructions.len()],
-            value: vec![ZERO; instructions.len()],
-        };
+            ..
+        } = *self.program;
         let units = self.state.len();
-        for first in (0..units).step_by(BLOCK) {
-            let n = BLOCK.min(units - first);
-            let reads = Reads {
-                input: self.input,
-                hidden: self.hidden,
-                state: self.state,
-                units,
+        let end = end_of_blocks::<N>(from, units);
+        if end == from {
+            return end;
+        }
+        let mut values = Values::<N>::new(self.program);
+        let mut gradients = Values::<N>::new(self.program);
+        for first in (from..end).step_by(N) {
+            let n = N.min(end - first);
+            values.run(
+                self.program,
+                [self.input, self.hidden, self.state],
                 first,
                 n,
-            };
-            reads.run(self.program, &mut values);
-            let mut gradients = Gradients {
-                value: vec![ZERO; instructions.len()],
-                input: vec![ZERO; *leaves],
-                hidden: vec![ZERO; *leaves],
-                state: ZERO,
-            };
-            gradients.value[*output] = load(self.dh, first, n);
+            );
+            gradients.clear();
+            gradients.value[output] = load(self.dh, first, n);
             let dc = load(self.dc, first, n);
-            for (i, instruction) in instructions.iter().enumerate().rev() {
+            for (i, instruction) in self.program.instructions.iter().enumerate().rev() {
                 let dvalue = &gradients.value[i];
                 let mut dz = sloped(
                     instruction.activation,
@@ -208,66 +257,77 @@ impl Loop for Backward<'_> {
                     &values.value[i],
                     dvalue,
                 );
-                if i == *state {
+                if i == state {
                     dz = zip(&dz, &dc, |a, b| a + b);
                 }
-                gradients.add(instruction, &reads, &values, &dz);
+                gradients.add(instruction, &values, &dz);
             }
-            for leaf in 0..*leaves {
+            for leaf in 0..leaves {
                 let at = leaf * units + first;
-                self.input[at..at + n].copy_from_slice(&gradients.input[leaf][..n]);
-                self.hidden[at..at + n].copy_from_slice(&gradients.hidden[leaf][..n]);
+                store(&gradients.input[leaf], self.input, at, n);
+                store(&gradients.hidden[leaf], self.hidden, at, n);
             }
-            self.dc[first..first + n].copy_from_slice(&gradients.state[..n]);
+            store(&gradients.state, self.dc, first, n);
         }
+        end
     }
 }
 
-/// Gradients of a block of units.
-struct Gradients {
-    value: Vec<Block>,
-    input: Vec<Block>,
-    hidden: Vec<Block>,
-    state: Block,
+impl Loop for Backward<'_> {
+    #[inline(always)]
+    fn run(mut self) {
+        let done = self.blocks::<LONG>(0);
+        self.blocks::<SHORT>(done);
+    }
 }
 
-impl Gradients {
+/// As gradients to what [`Values`] holds; z is not used.
+impl<const N: usize> Values<N> {
+    #[inline(always)]
+    fn clear(&mut self) {
+        for blocks in [&mut self.input, &mut self.hidden, &mut self.value] {
+            blocks.fill([0.0; N]);
+        }
+        self.state = [0.0; N];
+    }
+
     /// Adds what the operands of an instruction get of the gradient to its z.
     #[inline(always)]
-    fn add(&mut self, instruction: &Instruction, reads: &Reads, values: &Values, dz: &Block) {
+    fn add(&mut self, instruction: &Instruction, values: &Values<N>, dz: &Block<N>) {
         let (left, right) = (instruction.left, instruction.right);
-        if instruction.combination == Combination::Add {
-            self.add_to(left, dz);
-            self.add_to(right, dz);
-            return;
-        }
-        let a = reads.operand(left, &values.value);
-        let b = reads.operand(right, &values.value);
-        let (da, db) = match instruction.combination {
-            Combination::Add => (*dz, *dz),
-            Combination::ElemMult => (zip(dz, &b, |d, b| d * b), zip(dz, &a, |d, a| d * a)),
-            Combination::Max => {
-                let first = zip(&a, &b, |a, b| if a >= b { 1.0 } else { 0.0 });
-                let da = zip(dz, &first, |d, first| if first > 0.0 { d } else { 0.0 });
-                (
-                    da,
-                    zip(dz, &first, |d, first| if first > 0.0 { 0.0 } else { d }),
-                )
+        let (a, b) = (values.operand(left), values.operand(right));
+        match instruction.combination {
+            Combination::Add => {
+                self.add_to(left, dz);
+                self.add_to(right, dz);
             }
-        };
-        self.add_to(left, &da);
-        self.add_to(right, &db);
+            Combination::ElemMult => {
+                self.add_to(left, &zip(dz, b, |d, b| d * b));
+                self.add_to(right, &zip(dz, a, |d, a| d * a));
+            }
+            Combination::Max => {
+                let first = zip(a, b, |a, b| if a >= b { 1.0 } else { 0.0 });
+                self.add_to(
+                    left,
+                    &zip(dz, &first, |d, first| if first > 0.0 { d } else { 0.0 }),
+                );
+                self.add_to(
+                    right,
+                    &zip(dz, &first, |d, first| if first > 0.0 { 0.0 } else { d }),
+                );
+            }
+        }
     }
 
     #[inline(always)]
-    fn add_to(&mut self, operand: Operand, share: &Block) {
+    fn add_to(&mut self, operand: Operand, share: &Block<N>) {
         let gradient = match operand {
             Operand::Input(leaf) => &mut self.input[leaf],
             Operand::Hidden(leaf) => &mut self.hidden[leaf],
             Operand::Value(instruction) => &mut self.value[instruction],
             Operand::State => &mut self.state,
         };
-        for i in 0..BLOCK {
+        for i in 0..N {
             gradient[i] += share[i];
         }
     }

@@ -53,18 +53,18 @@ pub fn run(isa: Isa, decoder: &Decoder, buffers: Buffers) -> f64 {
     let (logits, scratch) = scratch.split_at_mut(GROUP.min(decoder.n) * words);
     let (forward, scratch) = scratch.split_at_mut(packed_len(words, hidden));
     let (backward, room) = scratch.split_at_mut(packed_len(hidden, words));
-    let forward = Packed::new(Right::Columns(weight), words, hidden, forward);
+    let forward = Packed::new(isa, Right::Columns(weight), words, hidden, forward);
     // Without gradients there is nothing to go back through.
     let backward = gradients
         .as_ref()
-        .map(|_| Packed::new(Right::Rows(weight), hidden, words, backward));
+        .map(|_| Packed::new(isa, Right::Rows(weight), hidden, words, backward));
     let scale = gradients.as_ref().map(|_| 1.0 / decoder.rows as f32);
     let mut loss = 0.0;
     for first in (0..decoder.n).step_by(GROUP) {
         let n = GROUP.min(decoder.n - first);
         let x = &x[first * hidden..][..n * hidden];
         let logits = &mut logits[..n * words];
-        forward.product(isa, n, Left::Rows(x), logits, false);
+        forward.product(n, Left::Rows(x), logits, false);
         let mut losses = [0.0; GROUP];
         let places = logits
             .chunks_exact_mut(words)
@@ -87,15 +87,9 @@ pub fn run(isa: Isa, decoder: &Decoder, buffers: Buffers) -> f64 {
             continue;
         };
         let dx = &mut gradients.dx[first * hidden..][..n * hidden];
-        weight.product(isa, n, Left::Rows(logits), dx, false);
-        let x = Packed::new(Right::Rows(x), hidden, n, room);
-        x.product(
-            isa,
-            words,
-            Left::Columns(logits),
-            gradients.dweight,
-            first > 0,
-        );
+        weight.product(n, Left::Rows(logits), dx, false);
+        let x = Packed::new(isa, Right::Rows(x), hidden, n, room);
+        x.product(words, Left::Columns(logits), gradients.dweight, first > 0);
         if first == 0 {
             gradients.dbias.fill(0.0);
         }

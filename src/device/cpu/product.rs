@@ -1,17 +1,22 @@
-//! Products of matrices: the right factor is packed into panels of 16 columns, of which a register
-//! tile takes one with some rows of the left factor. What is computed of a tile depends on the sizes
-//! alone, so results do not depend on the number of threads.
+//! Products of matrices: the right factor is packed into panels as wide as a register tile, which takes
+//! one panel and some rows of the left factor. What is computed of a tile depends on the sizes alone, so
+//! results do not depend on the number of threads.
+
+use std::ops::Range;
 
 use super::simd::{Isa, Kernel, Simd};
 use super::workers::each;
 
-/// Columns of a panel: one or two vectors.
-const PANEL: usize = 16;
-/// Rows of a register tile: with two vectors each, they leave registers for a panel's row.
-const ROWS: usize = 6;
+/// Columns of the widest panel; those of others divide it.
+const WIDEST: usize = 48;
+/// Rows of the tallest register tile.
+const TALLEST: usize = 8;
+/// The sum is taken in blocks of so many terms: a block of a panel stays in the second cache, one of a
+/// tile's rows in the first.
+const BLOCK: usize = 384;
 /// Panels and rows of a task.
-const TASK_PANELS: usize = 4;
-const TASK_ROWS: usize = 20 * ROWS;
+const TASK_PANELS: usize = 6;
+const TASK_ROWS: usize = 120;
 
 /// The left factor, m x k.
 #[derive(Clone, Copy)]
@@ -31,30 +36,34 @@ pub enum Right<'a> {
     Columns(&'a [f32]),
 }
 
-/// Floats of a right factor of k x n that is packed.
+/// Floats of a right factor of k x n that is packed, at most.
 pub fn packed_len(n: usize, k: usize) -> usize {
-    n.next_multiple_of(PANEL) * k
+    n.next_multiple_of(WIDEST) * k
 }
 
-/// A right factor in panels, `[n / 16][k][16]`; the last is filled up with zeros.
+/// A right factor in panels, `[n / width][k][width]`; the last is filled up with zeros.
 #[derive(Clone, Copy)]
 pub struct Packed<'a> {
+    isa: Isa,
     panels: &'a [f32],
+    /// Columns of a panel.
+    width: usize,
     n: usize,
     k: usize,
 }
 
 impl<'a> Packed<'a> {
     /// Packs `right`, k x n, into `room` of at least [`packed_len`].
-    pub fn new(right: Right, n: usize, k: usize, room: &'a mut [f32]) -> Packed<'a> {
-        let room = &mut room[..packed_len(n, k)];
-        let panels = room.chunks_exact_mut((PANEL * k).max(1)).enumerate();
+    pub fn new(isa: Isa, right: Right, n: usize, k: usize, room: &'a mut [f32]) -> Packed<'a> {
+        let width = isa.register_tile().1 * isa.lanes();
+        let room = &mut room[..n.next_multiple_of(width) * k];
+        let panels = room.chunks_exact_mut((width * k).max(1)).enumerate();
         each(panels, |(panel, out)| {
-            let first = panel * PANEL;
-            let columns = PANEL.min(n - first);
+            let first = panel * width;
+            let columns = width.min(n - first);
             match right {
                 Right::Rows(right) => {
-                    for (row, out) in right.chunks_exact(n).zip(out.chunks_exact_mut(PANEL)) {
+                    for (row, out) in right.chunks_exact(n).zip(out.chunks_exact_mut(width)) {
                         out[..columns].copy_from_slice(&row[first..first + columns]);
                         out[columns..].fill(0.0);
                     }
@@ -63,95 +72,131 @@ impl<'a> Packed<'a> {
                     out.fill(0.0);
                     let right = &right[first * k..(first + columns) * k];
                     for (i, column) in right.chunks_exact(k).enumerate() {
-                        for (out, x) in out.iter_mut().skip(i).step_by(PANEL).zip(column) {
+                        for (out, x) in out.iter_mut().skip(i).step_by(width).zip(column) {
                             *out = *x;
                         }
                     }
                 }
             }
         });
-        Packed { panels: room, n, k }
+        Packed {
+            isa,
+            panels: room,
+            width,
+            n,
+            k,
+        }
     }
 
     /// out = left right, or out += left right if `add`; `out` is m x n in row order.
     ///
     /// # Panics
     /// If `left` or `out` is shorter than m rows.
-    pub fn product(&self, isa: Isa, m: usize, left: Left, out: &mut [f32], add: bool) {
-        let Packed { panels, n, k } = *self;
-        let (left, row_step, k_step) = match left {
-            Left::Rows(left) => (left, k, 1),
-            Left::Columns(left) => (left, 1, m),
+    pub fn product(&self, m: usize, left: Left, out: &mut [f32], add: bool) {
+        let Packed { n, k, .. } = *self;
+        let values = match left {
+            Left::Rows(left) | Left::Columns(left) => left,
         };
-        assert!(left.len() >= m * k && out.len() >= m * n, "whole matrices");
-        let places = Places {
-            left: left.as_ptr(),
-            out: out.as_mut_ptr(),
-        };
-        let n_panels = n.div_ceil(PANEL);
+        assert!(
+            values.len() >= m * k && out.len() >= m * n,
+            "whole matrices"
+        );
+        let out = Out(out.as_mut_ptr());
         let rows = (0..m).step_by(TASK_ROWS);
+        let n_panels = n.div_ceil(self.width);
         let tasks = rows.flat_map(|row| (0..n_panels).step_by(TASK_PANELS).map(move |p| (row, p)));
-        each(tasks, |(first_row, first_panel)| {
-            let Places { left, out } = { places };
-            for panel in first_panel..n_panels.min(first_panel + TASK_PANELS) {
-                let columns = PANEL.min(n - panel * PANEL);
-                let end = m.min(first_row + TASK_ROWS);
-                for (row, rows) in pieces(first_row, end) {
-                    // SAFETY: rows and columns are of the matrices, whose lengths were asserted; no
-                    // other task has them.
-                    unsafe {
-                        isa.run(Tile {
-                            left: left.add(row * row_step),
-                            row_step,
-                            k_step,
-                            panel: panels.as_ptr().add(panel * PANEL * k),
-                            k,
-                            out: out.add(row * n + panel * PANEL),
-                            out_step: n,
-                            rows,
-                            columns,
-                            add,
-                        });
+        each(tasks, |(row, panel)| {
+            let rows = row..m.min(row + TASK_ROWS);
+            let panels = panel..n_panels.min(panel + TASK_PANELS);
+            // SAFETY: rows and columns are of the matrices, whose lengths were asserted; no other task
+            // has them.
+            unsafe { self.task(m, left, out, rows, panels, add) };
+        });
+    }
+
+    /// Some rows and panels of a product.
+    ///
+    /// # Safety
+    /// The matrices have them, and nobody else uses these places of `out`.
+    unsafe fn task(
+        &self,
+        m: usize,
+        left: Left,
+        out: Out,
+        rows: Range<usize>,
+        panels: Range<usize>,
+        add: bool,
+    ) {
+        let Packed { isa, n, k, .. } = *self;
+        let mut room = [0.0; TALLEST * BLOCK];
+        for first in (0..k.max(1)).step_by(BLOCK) {
+            let len = BLOCK.min(k - first);
+            for (row, n_rows) in pieces(rows.clone(), isa.register_tile().0) {
+                // Columns are gathered: their values of one row lie far apart.
+                let (left, row_step, k_step) = match left {
+                    Left::Rows(left) => (left[row * k + first..].as_ptr(), k, 1),
+                    Left::Columns(left) => {
+                        for (l, room) in room.chunks_exact_mut(n_rows).take(len).enumerate() {
+                            room.copy_from_slice(&left[(first + l) * m + row..][..n_rows]);
+                        }
+                        (room.as_ptr(), 1, n_rows)
                     }
+                };
+                for panel in panels.clone() {
+                    let column = panel * self.width;
+                    let tile = Tile {
+                        left,
+                        row_step,
+                        k_step,
+                        panel: self.panels[column * k + first * self.width..].as_ptr(),
+                        width: self.width,
+                        k: len,
+                        // SAFETY: the caller's promise.
+                        out: unsafe { out.0.add(row * n + column) },
+                        out_step: n,
+                        rows: n_rows,
+                        columns: self.width.min(n - column),
+                        add: add || first > 0,
+                    };
+                    // SAFETY: the caller's promise; a block of a panel is `len` rows of `width`.
+                    unsafe { isa.run(tile) };
                 }
             }
-        });
+        }
     }
 }
 
-/// Rows cut into pieces of at most [`ROWS`], as equal as can be: first row and number.
-fn pieces(first: usize, end: usize) -> impl Iterator<Item = (usize, usize)> {
-    let n = end - first;
-    let n_pieces = n.div_ceil(ROWS);
+/// Rows cut into pieces of at most `most`, as equal as can be: first row and number.
+fn pieces(rows: Range<usize>, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let n_pieces = rows.len().div_ceil(most);
     (0..n_pieces).map(move |i| {
-        let at = |i: usize| first + n * i / n_pieces;
+        let at = |i: usize| rows.start + rows.len() * i / n_pieces;
         (at(i), at(i + 1) - at(i))
     })
 }
 
-/// Where tasks read and write.
+/// Where tasks write.
 #[derive(Clone, Copy)]
-struct Places {
-    left: *const f32,
-    out: *mut f32,
-}
-// SAFETY: tasks write rows and columns of their own, and nothing writes what they read.
-unsafe impl Send for Places {}
+struct Out(*mut f32);
+// SAFETY: tasks write rows and columns of their own.
+unsafe impl Send for Out {}
 // SAFETY: as above.
-unsafe impl Sync for Places {}
+unsafe impl Sync for Out {}
 
-/// `rows` rows of one panel.
+/// Some rows of one panel, over a block of the sum.
 struct Tile {
     left: *const f32,
     row_step: usize,
     k_step: usize,
-    /// `[k][16]`
+    /// `[k][width]`
     panel: *const f32,
+    width: usize,
     k: usize,
     out: *mut f32,
     out_step: usize,
-    /// 1 to [`ROWS`].
+    /// 1 to that of a register tile.
     rows: usize,
+    /// 1 to `width`.
     columns: usize,
     add: bool,
 }
@@ -161,9 +206,10 @@ impl Kernel for Tile {
     unsafe fn run<S: Simd>(self) {
         // SAFETY: the caller's promise: rows and columns lie within the matrices.
         unsafe {
-            match PANEL / S::LANES {
+            match self.columns.div_ceil(S::LANES) {
                 1 => self.of_vectors::<S, 1>(),
-                _ => self.of_vectors::<S, 2>(),
+                2 => self.of_vectors::<S, 2>(),
+                _ => self.of_vectors::<S, 3>(),
             }
         }
     }
@@ -172,6 +218,11 @@ impl Kernel for Tile {
 impl Tile {
     #[inline(always)]
     unsafe fn of_vectors<S: Simd, const V: usize>(self) {
+        // What this instruction set never asks for is not compiled.
+        let (most_rows, most_vectors) = S::REGISTER_TILE;
+        if V > most_vectors || self.rows > most_rows {
+            unreachable!("a tile of {} rows and {V} vectors", self.rows);
+        }
         // SAFETY: the caller's promise.
         unsafe {
             match self.rows {
@@ -180,7 +231,9 @@ impl Tile {
                 3 => self.of::<S, V, 3>(),
                 4 => self.of::<S, V, 4>(),
                 5 => self.of::<S, V, 5>(),
-                _ => self.of::<S, V, ROWS>(),
+                6 => self.of::<S, V, 6>(),
+                7 => self.of::<S, V, 7>(),
+                _ => self.of::<S, V, TALLEST>(),
             }
         }
     }
@@ -205,15 +258,24 @@ impl Tile {
                         *sum = right.mul_add_scaled(x, *sum);
                     }
                 }
-                panel = panel.add(PANEL);
+                panel = panel.add(self.width);
                 left = left.wrapping_add(self.k_step);
             }
+            let whole = self.columns == V * S::LANES;
             for (r, sums) in sums.into_iter().enumerate() {
-                let mut row = [0.0f32; PANEL];
+                let out = self.out.add(r * self.out_step);
+                if whole {
+                    for (v, sum) in sums.into_iter().enumerate() {
+                        let out = out.add(v * S::LANES);
+                        let before = if self.add { S::load(out) } else { zero };
+                        (before + sum).store(out);
+                    }
+                    continue;
+                }
+                let mut row = [0.0f32; WIDEST];
                 for (v, sum) in sums.into_iter().enumerate() {
                     sum.store(row.as_mut_ptr().add(v * S::LANES));
                 }
-                let out = self.out.add(r * self.out_step);
                 for (i, x) in row.iter().enumerate().take(self.columns) {
                     *out.add(i) = if self.add { *out.add(i) + x } else { *x };
                 }
@@ -242,6 +304,8 @@ mod tests {
                 (7, 17, 9),
                 (20, 70, 33),
                 (125, 66, 20),
+                (9, 50, BLOCK + 1),
+                (13, 98, 2 * BLOCK),
             ] {
                 let (a, b, c) = (values(m * k, 1), values(k * n, 2), values(m * n, 3));
                 for orders in 0..8 {
@@ -262,8 +326,8 @@ mod tests {
                     };
                     let mut room = vec![f32::NAN; packed_len(n, k)];
                     let packed = match right_rows {
-                        true => Packed::new(Right::Rows(&b), n, k, &mut room),
-                        false => Packed::new(Right::Columns(&b), n, k, &mut room),
+                        true => Packed::new(isa, Right::Rows(&b), n, k, &mut room),
+                        false => Packed::new(isa, Right::Columns(&b), n, k, &mut room),
                     };
                     let mut out = c.clone();
                     let of_left = if left_rows {
@@ -271,7 +335,7 @@ mod tests {
                     } else {
                         Left::Columns(&a)
                     };
-                    packed.product(isa, m, of_left, &mut out, add);
+                    packed.product(m, of_left, &mut out, add);
                     for i in 0..m {
                         for j in 0..n {
                             let sum: f32 = (0..k).map(|l| left(i, l) * right(l, j)).sum();

@@ -69,8 +69,8 @@ unsafe fn layer_fwd(batch: &Batch, stack: &Stack, layer: &Recurrent, moment: &Mo
     let scratch = || unsafe { batch.get_mut(batch.plan.scratch) };
     let isa = batch.isa;
     let w = Right::Columns(&weights[layer.input_weight.range()]);
-    let w = Packed::new(w, n, layer.inputs, scratch());
-    w.product(isa, steps * rows, Left::Rows(x), inputs, false);
+    let w = Packed::new(isa, w, n, layer.inputs, scratch());
+    w.product(steps * rows, Left::Rows(x), inputs, false);
     if let Some(bias) = layer.bias {
         for products in inputs.chunks_exact_mut(n) {
             products
@@ -80,7 +80,7 @@ unsafe fn layer_fwd(batch: &Batch, stack: &Stack, layer: &Recurrent, moment: &Mo
         }
     }
     let u = Right::Columns(&weights[layer.hidden_weight.range()]);
-    let u = Packed::new(u, n, hidden, scratch());
+    let u = Packed::new(isa, u, n, hidden, scratch());
     let a_step = rows * hidden;
     for state in [&mut *h, &mut *c] {
         state.copy_within(steps * a_step.., 0);
@@ -91,13 +91,7 @@ unsafe fn layer_fwd(batch: &Batch, stack: &Stack, layer: &Recurrent, moment: &Mo
     for step in 0..steps {
         let (before, after) = h.split_at_mut((step + 1) * a_step);
         let hiddens = &mut hiddens[step * rows * n..][..rows * n];
-        u.product(
-            isa,
-            rows,
-            Left::Rows(&before[step * a_step..]),
-            hiddens,
-            false,
-        );
+        u.product(rows, Left::Rows(&before[step * a_step..]), hiddens, false);
         let (c_before, c_after) = c.split_at_mut((step + 1) * a_step);
         let inputs = &inputs[step * rows * n..][..rows * n];
         let tasks = (inputs.chunks_exact(n).zip(hiddens.chunks_exact(n)))
@@ -167,7 +161,7 @@ unsafe fn layer_bwd(batch: &Batch, stack: &Stack, layer: &Recurrent) {
     let scratch = || unsafe { batch.get_mut(batch.plan.scratch) };
     let isa = batch.isa;
     let u = Right::Rows(&weights[layer.hidden_weight.range()]);
-    let u = Packed::new(u, hidden, n, scratch());
+    let u = Packed::new(isa, u, hidden, n, scratch());
     // To c of the step before: it takes the place of no buffer, as it lives for a step only.
     let mut dc = vec![0.0; a_step];
     for step in (0..steps).rev() {
@@ -191,28 +185,30 @@ unsafe fn layer_bwd(batch: &Batch, stack: &Stack, layer: &Recurrent) {
         if step > 0 {
             // What h of the step before gets besides what came from above.
             let before = &mut dh_before[(step - 1) * a_step..];
-            u.product(isa, rows, Left::Rows(hiddens), before, true);
+            u.product(rows, Left::Rows(hiddens), before, true);
         }
     }
     let w = Right::Rows(&weights[layer.input_weight.range()]);
-    let w = Packed::new(w, layer.inputs, n, scratch());
-    w.product(isa, steps * rows, Left::Rows(inputs), dx, false);
+    let w = Packed::new(isa, w, layer.inputs, n, scratch());
+    w.product(steps * rows, Left::Rows(inputs), dx, false);
     let x = Packed::new(
+        isa,
         Right::Rows(&x[..steps * rows * layer.inputs]),
         layer.inputs,
         steps * rows,
         scratch(),
     );
     let dw = &mut gradients[layer.input_weight.range()];
-    x.product(isa, n, Left::Columns(inputs), dw, false);
+    x.product(n, Left::Columns(inputs), dw, false);
     let h = Packed::new(
+        isa,
         Right::Rows(&h[..steps * a_step]),
         hidden,
         steps * rows,
         scratch(),
     );
     let du = &mut gradients[layer.hidden_weight.range()];
-    h.product(isa, n, Left::Columns(hiddens), du, false);
+    h.product(n, Left::Columns(hiddens), du, false);
     if let Some(bias) = layer.bias {
         let dbias = &mut gradients[bias.range()];
         dbias.fill(0.0);

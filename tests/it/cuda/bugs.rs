@@ -179,7 +179,7 @@ const BUGS: &[Bug] = &[
     },
     Bug {
         what: "no barrier before the next step of a product is used",
-        file: "product.cuh",
+        file: "gemm.cuh",
         find: "        sync_block();\n    }\n}",
         replace: "    }\n}",
         op: "decoder",

@@ -7,7 +7,7 @@
 #define STEP 32   // of the sum that are in shared memory together
 
 // Threads of a block: 8 warps, four along rows and two along columns, each 32 rows by 64 columns.
-#define PRODUCT_THREADS 256
+#define GEMM_THREADS 256
 
 // Values between the starts of two rows in shared memory, by which a warp's loads of matrices meet
 // no bank twice. A factor lies there as in global memory: [TILE][STEP] where the values of a sum are
@@ -21,7 +21,7 @@ struct Lines {
 // A thread's part of a step of a factor: 8 pairs of values that are side by side.
 template <bool BY_STEP>
 struct Loaded {
-    static constexpr int PAIRS = TILE * STEP / 2 / PRODUCT_THREADS;
+    static constexpr int PAIRS = TILE * STEP / 2 / GEMM_THREADS;
     static constexpr int IN_LINE = (BY_STEP ? STEP : TILE) / 2;
     float value[PAIRS][2];
 
@@ -29,7 +29,7 @@ struct Loaded {
     template <class At>
     METHOD void load(At at, int k0) {
         UNROLL for (int p = 0; p < PAIRS; p++) {
-            const int pair = p * PRODUCT_THREADS + thread_idx();
+            const int pair = p * GEMM_THREADS + thread_idx();
             const int line = pair / IN_LINE, place = pair % IN_LINE * 2;
             UNROLL for (int half = 0; half < 2; half++)
                 value[p][half] = BY_STEP ? at(line, k0 + place + half) : at(place + half, k0 + line);
@@ -39,7 +39,7 @@ struct Loaded {
     METHOD void store(int to) const {
         auto pairs = shared<uint32_t>(to, Lines<BY_STEP>::BYTES / 4);
         UNROLL for (int p = 0; p < PAIRS; p++) {
-            const int pair = p * PRODUCT_THREADS + thread_idx();
+            const int pair = p * GEMM_THREADS + thread_idx();
             const int at = pair / IN_LINE * (Lines<BY_STEP>::PITCH / 2) + pair % IN_LINE;
             pairs[at] = to_pair(value[p][0], value[p][1]);
         }
@@ -48,7 +48,7 @@ struct Loaded {
 
 // Bytes of shared memory of a product: two steps of both factors.
 template <bool LEFT_BY_STEP, bool RIGHT_BY_STEP>
-constexpr int product_bytes() {
+constexpr int gemm_bytes() {
     return 2 * (Lines<LEFT_BY_STEP>::BYTES + Lines<RIGHT_BY_STEP>::BYTES);
 }
 
@@ -59,7 +59,7 @@ DEVICE int column_of(int n, int i) { return n * 8 + lane_idx() % 4 * 2 + i % 2; 
 // sum += the sum over k0 <= k < k1 of left(row, k) right(column, k), for the warp's rows and columns
 // of the tile. Both are 0 where there is nothing, and are asked for that from k1 on too.
 template <bool LEFT_BY_STEP, bool RIGHT_BY_STEP, class Left, class Right>
-DEVICE void tile_product(int k0, int k1, Left left, Right right, float (&sum)[2][8][4]) {
+DEVICE void gemm_tile(int k0, int k1, Left left, Right right, float (&sum)[2][8][4]) {
     constexpr int LEFT_BYTES = Lines<LEFT_BY_STEP>::BYTES;
     constexpr int BYTES = LEFT_BYTES + Lines<RIGHT_BY_STEP>::BYTES;
     constexpr int LEFT_PITCH = 2 * Lines<LEFT_BY_STEP>::PITCH;
