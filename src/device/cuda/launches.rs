@@ -106,6 +106,8 @@ impl<'a> Launches<'a> {
             } => self.gather(*out, shape, contributions, norm.map(|id| plan.norm(id))),
             Step::Update => self.nesterov_step(),
             Step::Advance => self.advance(),
+            Step::Unroll(stack) => self.unroll(stack),
+            Step::UnrollGrad(stack) => self.unroll_grad(stack),
             _ => unreachable!("{} has no kernel: its plan is not loaded", step.name()),
         }
     }

@@ -12,6 +12,7 @@ mod conv_tiling;
 #[allow(clippy::multiple_bound_locations)] // in what bytemuck derives for generic structs
 pub mod declare;
 pub mod driver;
+mod dropout;
 mod epoch;
 mod gather;
 mod global_average_pool;
@@ -28,6 +29,8 @@ mod policy_args;
 mod pool;
 #[doc(hidden)]
 pub mod probe;
+mod product;
+mod recurrent;
 mod session;
 mod softmax_xent;
 mod support;
@@ -53,6 +56,22 @@ impl Cuda {
     /// The device of a driver.
     pub fn new(driver: Box<dyn Driver>) -> Cuda {
         Cuda { driver }
+    }
+
+    /// Whether a step can be launched.
+    fn has_kernels(&self, step: &Step) -> bool {
+        match step {
+            Step::LoadTokens { .. }
+            | Step::Embedding(_)
+            | Step::EmbeddingGrad(_)
+            | Step::Decoder(_)
+            | Step::DecoderLoss(_)
+            | Step::Descend => false,
+            Step::Unroll(stack) | Step::UnrollGrad(stack) => {
+                recurrent::fits(stack, self.driver.limits().shared_bytes)
+            }
+            _ => true,
+        }
     }
 
     fn error(&self, error: DriverError) -> DeviceError {
@@ -95,8 +114,8 @@ impl Storage for Cuda {
         0 // no plan with one is loaded
     }
 
-    fn recurrent_scratch_bytes(&self, _: &Stack) -> usize {
-        0 // nor with one of these
+    fn recurrent_scratch_bytes(&self, stack: &Stack) -> usize {
+        recurrent::scratch_bytes(stack)
     }
 }
 
@@ -118,10 +137,11 @@ impl Device for Cuda {
         plan: &'a Plan,
         input: Option<Input<'a>>,
     ) -> Result<Box<dyn Session + 'a>, DeviceError> {
-        if plan.train.iter().chain(&plan.evaluate).any(is_of_text) {
+        let mut steps = plan.train.iter().chain(&plan.evaluate);
+        if let Some(step) = steps.find(|step| !self.has_kernels(step)) {
             return Err(DeviceError::Unavailable {
                 device: self.describe(),
-                reason: "recurrent cells do not run on a GPU yet".to_string(),
+                reason: format!("{} does not run on it", step.name()),
             });
         }
         Ok(Box::new(CudaSession::new(self, plan, input)?))
@@ -136,21 +156,6 @@ impl Device for Cuda {
     }
 }
 
-/// Whether a step is of a language model, for which there are no kernels yet.
-fn is_of_text(step: &Step) -> bool {
-    matches!(
-        step,
-        Step::LoadTokens { .. }
-            | Step::Embedding(_)
-            | Step::EmbeddingGrad(_)
-            | Step::Unroll(_)
-            | Step::UnrollGrad(_)
-            | Step::Decoder(_)
-            | Step::DecoderLoss(_)
-            | Step::Descend
-    )
-}
-
 /// Every struct that host and kernels both declare.
 pub fn declarations() -> Vec<Declaration> {
     [
@@ -159,6 +164,7 @@ pub fn declarations() -> Vec<Declaration> {
         concat_pad::declarations(),
         conv::declarations(),
         conv_filter::declarations(),
+        dropout::declarations(),
         epoch::declarations(),
         global_average_pool::declarations(),
         lcn::declarations(),
@@ -166,6 +172,8 @@ pub fn declarations() -> Vec<Declaration> {
         optim::declarations(),
         policy_args::declarations(),
         pool::declarations(),
+        product::declarations(),
+        recurrent::declarations(),
         softmax_xent::declarations(),
     ]
     .into_iter()

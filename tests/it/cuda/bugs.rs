@@ -7,13 +7,13 @@ use std::process::Command;
 use std::sync::Arc;
 
 use libloading::Library;
-use nas_engine::device::cases::{self, Case};
+use nas_engine::device::cases::Case;
 use nas_engine::device::cuda::driver::{Driver, Limits, Memory, Stream};
 use nas_engine::device::cuda::{Cuda, driver::DriverError};
 use rayon::prelude::*;
 
 use super::host::{Host, MODES, Mode, PROFILES, compile, kernels};
-use super::ops::check_in;
+use super::ops::{self, check_in};
 use super::policy;
 
 struct Bug {
@@ -243,7 +243,7 @@ fn policy_verdict(library: &Arc<Library>) -> Result<(), String> {
 #[test]
 fn every_planted_bug_is_found() {
     let _compiled = kernels();
-    let cases = cases::of_images();
+    let cases = ops::cases();
     let found = |(number, bug): (usize, &Bug)| {
         let library = with(number, bug);
         let mut of_op = cases.iter().filter(|case| case.op == bug.op);
@@ -289,7 +289,7 @@ impl Driver for Boaster {
 fn a_tile_too_large_for_the_device_is_refused() {
     let host = Host::new(kernels(), MODES[0], 48 << 10);
     let cuda = Cuda::new(Box::new(Boaster(host)));
-    let cases = cases::of_images();
+    let cases = ops::cases();
     let refused = |case: &&Case| {
         let error = check_in(case, [&cuda].into_iter()).err();
         error.is_some_and(|e| e.contains("bytes of shared memory"))

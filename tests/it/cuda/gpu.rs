@@ -7,14 +7,14 @@ use std::collections::HashSet;
 use std::env;
 use std::process::{Command, Output};
 
-use nas_engine::device::cases::{self, Case};
+use nas_engine::device::cases::Case;
 use nas_engine::device::cuda::Cuda;
 use nas_engine::device::cuda::gpu::Gpu;
 use nas_engine::device::cuda::probe::Probe;
 use nas_engine::graph::Plan;
 use nas_engine::space::SpaceConfig;
 
-use super::ops::{check_all, check_in};
+use super::ops::{self, check_all, check_in};
 use super::{policy, probe, train};
 
 /// Set and not empty: no GPU is a failure.
@@ -41,7 +41,7 @@ fn check(cuda: &Cuda, cases: &[Case]) {
 #[test]
 fn every_case() {
     if let Some(cuda) = cuda("every case") {
-        check(&cuda, &cases::of_images());
+        check(&cuda, &ops::cases());
     }
 }
 
@@ -55,7 +55,7 @@ fn smallest_cases() {
 
 /// From the smallest on, each case with a kernel that no case before it has.
 pub fn smallest(cuda: &Cuda) -> Vec<Case> {
-    let mut cases = cases::of_images();
+    let mut cases = ops::cases();
     cases.sort_by_cached_key(|case| case.plan(cuda).plan.arena_bytes);
     let mut seen = HashSet::new();
     cases.retain(|case| {

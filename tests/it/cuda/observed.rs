@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use libloading::Library;
-use nas_engine::device::cases;
 use nas_engine::device::cuda::Cuda;
 use nas_engine::device::cuda::driver::Launch;
 use rayon::prelude::*;
@@ -59,7 +58,7 @@ fn observe() -> Observed {
             launches.push((launch.clone(), *counters));
         })))
     };
-    cases::of_images().par_iter().for_each(|case| {
+    ops::cases().par_iter().for_each(|case| {
         let ran = ops::run(case, &cuda(), 1);
         ran.unwrap_or_else(|error| panic!("{error}"));
     });

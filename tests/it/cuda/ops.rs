@@ -20,7 +20,7 @@ fn cuda(mode: Mode, shared_bytes: usize) -> Cuda {
 }
 
 /// Operations that compute in f32 throughout.
-const IN_F32: [&str; 3] = ["classifier", "softmax_xent", "optim"];
+const IN_F32: [&str; 4] = ["classifier", "softmax_xent", "optim", "recurrent"];
 /// Results are rounded to 8 bits, and what is computed of rounded results may be as far again.
 const BF16: f64 = 1.0 / 128.0;
 
@@ -96,6 +96,13 @@ fn check(case: &Case) -> Result<(), String> {
         .try_for_each(|shared_bytes| check_in(case, [cuda(MODES[0], shared_bytes)].iter()))
 }
 
+/// Every case of what there are kernels for.
+pub fn cases() -> Vec<Case> {
+    let of_text = cases::of_text().into_iter();
+    let of_text = of_text.filter(|case| case.op == "recurrent");
+    cases::of_images().into_iter().chain(of_text).collect()
+}
+
 /// Runs a check over cases, and says of all that fail why.
 pub fn check_all(cases: &[Case], check: impl Fn(&Case) -> Result<(), String> + Sync) {
     assert!(!cases.is_empty());
@@ -108,5 +115,5 @@ pub fn check_all(cases: &[Case], check: impl Fn(&Case) -> Result<(), String> + S
 
 #[test]
 fn cuda_equals_reference() {
-    check_all(&cases::of_images(), check);
+    check_all(&cases(), check);
 }
