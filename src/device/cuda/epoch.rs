@@ -38,6 +38,8 @@ pub struct Epoch {
     pub loss_sums: u64,
     /// Of each block of the optimizer: 1 after a weight that was no number.
     pub not_finite: u64,
+    /// Of each launch whose blocks wait for each other, how many have arrived, ever.
+    pub arrivals: u64,
     /// Bytes of the data set's records, if the plan loads any.
     pub records: u64,
     /// Seed of crops and flips.

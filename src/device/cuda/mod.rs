@@ -3,6 +3,7 @@
 //! once and replays it.
 
 mod batchnorm;
+mod cell;
 mod classifier;
 mod compiled;
 mod concat_pad;
@@ -31,6 +32,7 @@ mod pool;
 pub mod probe;
 mod product;
 mod recurrent;
+mod recurrent_resident;
 mod session;
 mod softmax_xent;
 mod support;
@@ -160,6 +162,7 @@ impl Device for Cuda {
 pub fn declarations() -> Vec<Declaration> {
     [
         batchnorm::declarations(),
+        cell::declarations(),
         classifier::declarations(),
         concat_pad::declarations(),
         conv::declarations(),
@@ -174,6 +177,7 @@ pub fn declarations() -> Vec<Declaration> {
         pool::declarations(),
         product::declarations(),
         recurrent::declarations(),
+        recurrent_resident::declarations(),
         softmax_xent::declarations(),
     ]
     .into_iter()

@@ -1,31 +1,14 @@
-//! Launches of recurrent layers over a window: a launch a step of a layer.
+//! Launches of recurrent layers over a window: a launch a step of a layer, unless one does a whole
+//! window (`recurrent_resident`).
 
-use bytemuck::Zeroable;
-
+use super::cell::{CELLS, CellProgram, MOST_INSTRUCTIONS, n_slots, program};
 use super::declare::{In, Out, structs};
 use super::launches::Launches;
-use crate::graph::recurrent::{Operand, Program, Recurrent, Stack};
+use super::recurrent_resident::Resident;
+use crate::graph::recurrent::{Recurrent, Stack};
 use crate::graph::step::{BufferId, Span};
-use crate::space::cell::{Activation, Combination};
 
 structs! {
-    /// An instruction; its operands are slots of a cell.
-    struct CellInstruction {
-        combination: i32,
-        activation: i32,
-        left: i32,
-        right: i32,
-    }
-
-    /// A cell.
-    struct CellProgram {
-        instructions: [CellInstruction; 32],
-        n_instructions: i32,
-        leaves: i32,
-        output: i32,
-        state: i32,
-    }
-
     /// Of `recurrent_carry`.
     struct CarryArgs {
         counters: In<i32>,
@@ -73,12 +56,9 @@ structs! {
 }
 
 /// Threads of a block, of which the first `CELLS` compute cells.
-const THREADS: u32 = 256;
-const CELLS: usize = 128;
+pub const THREADS: u32 = 256;
 /// Hidden units of a block at most.
 const UNITS: usize = 4;
-/// Instructions of a cell at most: those of a tree of 16 leaves.
-const MOST_INSTRUCTIONS: usize = 32;
 
 /// Whether the kernels run a stack on a device with so much shared memory: the largest cells take
 /// more than some have for batches of hundreds of rows.
@@ -93,56 +73,18 @@ fn backward_bytes(stack: &Stack, units: usize) -> usize {
     8 * CELLS * slots + 4 * stack.program.leaves * stack.rows * units
 }
 
-fn n_slots(program: &Program) -> usize {
-    2 * program.leaves + 1 + program.instructions.len()
-}
-
-fn program(of: &Program) -> CellProgram {
-    let slot = |operand: Operand| match operand {
-        Operand::Input(leaf) => leaf,
-        Operand::Hidden(leaf) => of.leaves + leaf,
-        Operand::State => 2 * of.leaves,
-        Operand::Value(instruction) => 2 * of.leaves + 1 + instruction,
-    } as i32;
-    let mut instructions = [CellInstruction::zeroed(); MOST_INSTRUCTIONS];
-    for (to, instruction) in instructions.iter_mut().zip(&of.instructions) {
-        *to = CellInstruction {
-            combination: match instruction.combination {
-                Combination::Add => 0,
-                Combination::ElemMult => 1,
-                Combination::Max => 2,
-            },
-            activation: match instruction.activation {
-                Activation::Identity => 0,
-                Activation::Tanh => 1,
-                Activation::Sigmoid => 2,
-                Activation::Relu => 3,
-                Activation::Sin => 4,
-            },
-            left: slot(instruction.left),
-            right: slot(instruction.right),
-        };
-    }
-    CellProgram {
-        instructions,
-        n_instructions: of.instructions.len() as i32,
-        leaves: of.leaves as i32,
-        output: of.output as i32,
-        state: of.state as i32,
-    }
-}
-
 /// Where in the scratch memory of a stack something lies, in values.
-struct Scratch {
+pub struct Scratch {
     /// Of each layer U `[h][l][h]` and W `[k][l][h]`, transposed.
-    transposed: Vec<[usize; 2]>,
-    /// Gradient to c, `[b][h]`.
-    dc: usize,
+    pub transposed: Vec<[usize; 2]>,
+    /// Of each layer the gradient to c, `[b][h]`.
+    pub dc: Vec<usize>,
     len: usize,
 }
 
 impl Scratch {
-    fn new(stack: &Stack) -> Scratch {
+    /// Of a stack.
+    pub fn new(stack: &Stack) -> Scratch {
         let n = stack.program.leaves * stack.hidden;
         let mut len = 0;
         let mut take = |values: usize| {
@@ -152,7 +94,8 @@ impl Scratch {
         let layers = stack.layers.iter();
         let transposed = layers.map(|layer| [stack.hidden, layer.inputs].map(|k| take(n * k)));
         let transposed = transposed.collect();
-        let dc = take(stack.rows * stack.hidden);
+        let dc = stack.layers.iter();
+        let dc = dc.map(|_| take(stack.rows * stack.hidden)).collect();
         Scratch {
             transposed,
             dc,
@@ -177,6 +120,15 @@ struct Sizes {
 
 impl Launches<'_> {
     pub(super) fn unroll(&mut self, stack: &Stack) {
+        if let Some(resident) = Resident::forward(stack, self.limits) {
+            let first = &stack.layers[0];
+            self.dropout(stack, 0, first.inputs, (stack.input, 0), first.x);
+            for layer in &stack.layers {
+                self.recurrent_carry(stack, layer);
+            }
+            self.input_products(stack, first);
+            return self.resident_fwd(stack, resident);
+        }
         let mut below = (stack.input, 0);
         for (place, layer) in stack.layers.iter().enumerate() {
             self.dropout(stack, place, layer.inputs, below, layer.x);
@@ -193,27 +145,42 @@ impl Launches<'_> {
 
     pub(super) fn unroll_grad(&mut self, stack: &Stack) {
         let scratch = Scratch::new(stack);
-        let (places, n) = (
-            stack.steps * stack.rows,
-            stack.program.leaves * stack.hidden,
-        );
+        let n = stack.program.leaves * stack.hidden;
+        for (layer, [hidden_weight, input_weight]) in stack.layers.iter().zip(&scratch.transposed) {
+            self.transpose_weight(layer.hidden_weight, *hidden_weight, [n, stack.hidden]);
+            self.transpose_weight(layer.input_weight, *input_weight, [n, layer.inputs]);
+        }
+        let resident = Resident::backward(stack, self.limits);
         let mut above = stack.doutput;
         for (place, layer) in stack.layers.iter().enumerate().rev() {
-            let [hidden_weight, input_weight] = scratch.transposed[place];
-            self.transpose_weight(layer.hidden_weight, hidden_weight, [n, stack.hidden]);
-            self.transpose_weight(layer.input_weight, input_weight, [n, layer.inputs]);
-            self.dropout(stack, place + 1, stack.hidden, (above, 0), layer.dh);
-            for step in (0..stack.steps).rev() {
-                self.recurrent_bwd(stack, layer, &scratch, place, step);
+            let is_top = place + 1 == stack.layers.len();
+            if is_top || resident.is_none() {
+                self.dropout(stack, place + 1, stack.hidden, (above, 0), layer.dh);
             }
-            let dx = self.output(layer.dx);
-            let factors = (self.input(layer.input_products), self.scratch(input_weight));
-            let sizes = [places, layer.inputs, n];
-            self.product_rows(factors, None, dx, sizes, stack.program.leaves);
+            match resident {
+                Some(resident) if is_top => self.resident_bwd(stack, &scratch, resident),
+                Some(_) => {}
+                None => (0..stack.steps).rev().for_each(|step| {
+                    self.recurrent_bwd(stack, layer, &scratch, place, step);
+                }),
+            }
+            if place == 0 || resident.is_none() {
+                self.input_gradient(stack, layer, scratch.transposed[place][1]);
+            }
             self.weight_gradients(stack, layer);
             above = layer.dx;
         }
         self.dropout(stack, 0, stack.layers[0].inputs, (above, 0), stack.dinput);
+    }
+
+    /// Gradient to x of all steps.
+    fn input_gradient(&mut self, stack: &Stack, layer: &Recurrent, transposed: usize) {
+        let dinputs = self.input(layer.input_products);
+        let dx = self.output(layer.dx);
+        let n = stack.program.leaves * stack.hidden;
+        let sizes = [stack.steps * stack.rows, layer.inputs, n];
+        let factors = (dinputs, self.scratch(transposed));
+        self.product_rows(factors, None, dx, sizes, stack.program.leaves);
     }
 
     fn recurrent_carry(&mut self, stack: &Stack, layer: &Recurrent) {
@@ -289,7 +256,7 @@ impl Launches<'_> {
             dh: self.input_at(layer.dh, state),
             input_products: self.output_at(layer.input_products, products),
             hidden_products: self.output_at(layer.hidden_products, products),
-            dc: Out::at(self.scratch::<f32>(scratch.dc).0),
+            dc: self.scratch_output(scratch.dc[place]),
             program: program(&stack.program),
             rows: stack.rows as i32,
             hidden: stack.hidden as i32,
@@ -334,7 +301,7 @@ impl Launches<'_> {
 
     fn transpose_weight(&mut self, weight: Span, to: usize, sizes: [usize; 2]) {
         let weight = self.input_span(self.plan.weights, weight);
-        let to = Out::at(self.scratch::<f32>(to).0);
+        let to = self.scratch_output(to);
         self.transpose(weight, to, sizes);
     }
 
@@ -348,9 +315,14 @@ impl Launches<'_> {
         }
     }
 
-    /// A place in the scratch memory, so many values behind its start.
-    fn scratch<T>(&self, skip: usize) -> In<T> {
-        In::at(self.input::<f32>(self.plan.scratch).0 + 4 * skip as u64)
+    /// A place in the scratch memory that a launch reads, so many values behind its start.
+    pub(super) fn scratch(&self, skip: usize) -> In<f32> {
+        self.input_at(self.plan.scratch, skip)
+    }
+
+    /// The same, which a launch writes.
+    pub(super) fn scratch_output(&self, skip: usize) -> Out<f32> {
+        self.output_at(self.plan.scratch, skip)
     }
 
     /// A buffer that a launch reads from so many values behind its start on.

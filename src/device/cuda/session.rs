@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::Cuda;
 use super::driver::{DriverError, Launch, Stream};
 use super::epoch::{self, Control, Epoch};
-use super::launches::{Launches, Parts};
+use super::launches::{Launches, Parts, most_cooperative};
 use super::layout::{from_planes, to_planes};
 use super::optim;
 use super::tables::Tables;
@@ -75,6 +75,7 @@ impl<'a> CudaSession<'a> {
             4 * epoch::N_COUNTERS,
             8 * capacity,
             4 * n_blocks,
+            8 * most_cooperative(plan),
             records * RECORD_BYTES,
         ]
         .map(|bytes| bytes.max(1));
@@ -87,6 +88,7 @@ impl<'a> CudaSession<'a> {
             counters,
             loss_sums,
             not_finite,
+            arrivals,
             records,
         ] = allocate(cuda, &mut *stream, bytes)?;
         tables.address = table_values;
@@ -101,6 +103,7 @@ impl<'a> CudaSession<'a> {
             counters,
             loss_sums,
             not_finite,
+            arrivals,
             records,
             seed: input.map_or(0, |input| input.seed),
             augment: match input.map_or(Augment::None, |input| input.images().1) {
