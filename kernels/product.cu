@@ -1,5 +1,5 @@
 // Products of matrices in f32 for recurrent layers, every sum in a fixed order.
-#include "product.cuh"
+#include "rows.cuh"
 
 struct ProductArgs {
     In<float> a;     // [m][k]
@@ -34,7 +34,7 @@ KERNEL(product_rows, ProductArgs, 256, 1) {
                 a_rows[i] = (int64_t)min(first_a + i, args.m - 1) * args.k + p * piece;
             UNROLL for (int i = 0; i < 8; i++)
                 b_rows[i] = (int64_t)min(first_b + i, args.n - 1) * args.k + p * piece;
-            sum += tile_product<4>(args.a, a_rows, args.b, b_rows, piece);
+            sum += row_products<4>(args.a, a_rows, args.b, b_rows, piece);
         }
         const int i = first_a + lane / 8, j = first_b + lane % 8;
         if (i >= args.m || j >= args.n) continue;

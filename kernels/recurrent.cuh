@@ -4,7 +4,7 @@
 // Letters: t steps, b rows, h hidden units, l leaves.
 #pragma once
 #include "cell.cuh"
-#include "product.cuh"
+#include "rows.cuh"
 
 // Units from `first` on, of `hidden`.
 struct Slice {
@@ -47,7 +47,7 @@ DEVICE void slice_products(const X& x, const Weight& weight, const Slice& slice,
         UNROLL for (int i = 0; i < 4; i++) x_rows[i] = (int64_t)min(first_x + i, rows - 1) * k;
         UNROLL for (int i = 0; i < 8; i++) w_rows[i] = weight.row(min(first + i, n - 1));
         // From zero, as product_rows.
-        const float product = 0.f + tile_product<4>(x, x_rows, weight, w_rows, k);
+        const float product = 0.f + row_products<4>(x, x_rows, weight, w_rows, k);
         const int row = first_x + lane / 8, r = first + lane % 8;
         if (row >= rows || r >= n) continue;
         const int unit = r / slice.n * hidden + slice.first + r % slice.n;
@@ -70,7 +70,7 @@ DEVICE void slice_products_bwd(const Y& dy, const Weight& weight, const Slice& s
             y_rows[i] = ((int64_t)min(first_y + i, rows - 1) * leaves + leaf) * hidden;
         UNROLL for (int i = 0; i < 4; i++)
             w_rows[i] = weight.row(min(first + i, slice.n - 1)) + leaf * hidden;
-        const float product = tile_product<8>(dy, y_rows, weight, w_rows, hidden);
+        const float product = row_products<8>(dy, y_rows, weight, w_rows, hidden);
         const int row = first_y + lane / 4, j = first + lane % 4;
         if (row < rows && j < slice.n) room[(leaf * rows + row) * slice.n + j] = product;
     }

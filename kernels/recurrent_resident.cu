@@ -74,12 +74,13 @@ DEVICE GlobalRows weight_rows(const ResidentFwdArgs& args, const Slice& slice, i
 // then h and c of every unit by the cell, and what the layer above reads.
 //
 // grid:  ceil(hidden / units); all resident at once
-// block: 256; as recurrent_fwd
+// block: 512; each of 16 warps every sixteenth tile of 4 rows and 8 rows of a weight; of the cells the
+//        first 128 threads one each
 // shared: 4 * 128 slots + 4 n_resident leaves units hidden; of the cells, and the weights
 // needs: W x of the first layer, h and c before the first step
 // bytes: weights once where they are resident; 12 leaves + 20 a unit, row and step of a layer, and what
 //        the other blocks publish, from a cache
-KERNEL(recurrent_resident_fwd, ResidentFwdArgs, 256, 1) {
+KERNEL(recurrent_resident_fwd, ResidentFwdArgs, 512, 1) {
     const int h = args.hidden, state = args.rows * h, n_weights = 2 * args.n_layers - 1;
     const int weight_len = args.leaves * args.units * h, first_weight = 4 * CELLS * args.slots;
     const Slice slice = slice_of((int)blockIdx.x, args.units, h);
@@ -167,13 +168,14 @@ DEVICE GlobalRows weight_rows_bwd(const ResidentBwdArgs& args, const Slice& slic
 // last one. To h from the layer above and from the step after, then through the cell of every unit.
 //
 // grid:  ceil(hidden / units); all resident at once
-// block: 256; as recurrent_bwd
+// block: 512; each of 16 warps every sixteenth tile of 8 rows, 4 units and a leaf; of the cells the
+//        first 128 threads one each
 // shared: 8 * 128 slots + 8 leaves rows units + 4 n_resident leaves units hidden; of the cells, the
 //         products leaf by leaf, and the weights
 // needs: what the forward pass left, dh of the last layer
 // bytes: weights once where they are resident; 20 leaves + 24 a unit, row and step of a layer, and what
 //        the other blocks publish, from a cache
-KERNEL(recurrent_resident_bwd, ResidentBwdArgs, 256, 1) {
+KERNEL(recurrent_resident_bwd, ResidentBwdArgs, 512, 1) {
     const int h = args.hidden, state = args.rows * h, last = args.n_layers - 1;
     const int room_len = args.leaves * args.rows * args.units, first_room = 8 * CELLS * args.slots;
     const int weight_len = args.leaves * args.units * h, first_weight = first_room + 8 * room_len;

@@ -56,7 +56,7 @@ structs! {
 }
 
 /// Threads of a block, of which the first `CELLS` compute cells.
-pub const THREADS: u32 = 256;
+const THREADS: u32 = 256;
 /// Hidden units of a block at most.
 const UNITS: usize = 4;
 

@@ -9,7 +9,7 @@ use super::driver::Limits;
 use super::dropout::DropoutRate;
 use super::epoch::Control;
 use super::launches::Launches;
-use super::recurrent::{Scratch, THREADS};
+use super::recurrent::Scratch;
 use crate::graph::recurrent::Stack;
 
 structs! {
@@ -78,6 +78,8 @@ structs! {
     }
 }
 
+/// Threads of a block, of which the first `CELLS` compute cells.
+const THREADS: u32 = 512;
 /// Layers at most.
 const MOST_LAYERS: usize = 4;
 
@@ -92,12 +94,12 @@ pub struct Resident {
 }
 
 impl Resident {
-    /// Forward, where all blocks are resident at once.
+    /// Forward, where all blocks are resident at once and most weights with them.
     pub fn forward(stack: &Stack, limits: Limits) -> Option<Resident> {
         Resident::new(stack, limits, |_| 4 * CELLS * n_slots(&stack.program))
     }
 
-    /// Backward, where all blocks are resident at once.
+    /// Backward, in the same way.
     pub fn backward(stack: &Stack, limits: Limits) -> Option<Resident> {
         Resident::new(stack, limits, |units| {
             let products = stack.program.leaves * stack.rows * units;
@@ -114,8 +116,10 @@ impl Resident {
         let units = stack.hidden.div_ceil(limits.processors);
         let room = limits.shared_bytes.checked_sub(bytes(units))?;
         let weight = 4 * stack.program.leaves * units * stack.hidden;
-        let weights = (room / weight).min(2 * stack.layers.len() - 1);
-        Some(Resident {
+        let n_weights = 2 * stack.layers.len() - 1;
+        let weights = (room / weight).min(n_weights);
+        // A launch a step reads U as often as a step reads what is not resident, and W once a window.
+        (2 * weights >= n_weights).then(|| Resident {
             units,
             weights,
             shared_bytes: bytes(units) + weights * weight,
@@ -212,5 +216,85 @@ impl Launches<'_> {
             shared_bytes,
             &args,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::recurrent::{Dropout, Program, Recurrent};
+    use crate::graph::step::{BufferId, Span};
+
+    /// The memory of a window does not matter here.
+    const NONE: BufferId = BufferId(0);
+
+    /// LSTM layers of so many units.
+    fn lstm(hidden: usize, n_layers: usize) -> Stack {
+        let span = Span { start: 0, len: 0 };
+        let layer = Recurrent {
+            inputs: hidden,
+            input_weight: span,
+            hidden_weight: span,
+            bias: None,
+            x: NONE,
+            input_products: NONE,
+            hidden_products: NONE,
+            h: NONE,
+            c: NONE,
+            dx: NONE,
+            dh: NONE,
+        };
+        Stack {
+            program: Program::lstm(),
+            steps: 35,
+            rows: 20,
+            hidden,
+            layers: vec![layer; n_layers],
+            dropout: Dropout {
+                rate: 0.5,
+                variational: false,
+            },
+            input: NONE,
+            dinput: NONE,
+            output: NONE,
+            doutput: NONE,
+        }
+    }
+
+    fn limits(shared_bytes: usize, processors: usize) -> Limits {
+        Limits {
+            shared_bytes,
+            processors,
+        }
+    }
+
+    #[test]
+    fn a_block_a_processor_keeps_what_weights_it_has_room_for() {
+        let (stack, h200) = (lstm(650, 2), limits(227 << 10, 132));
+        // 5 units of 4 leaves: 52,000 bytes a weight, beside 17 slots of 128 cells.
+        for (direction, more) in [
+            (Resident::forward(&stack, h200), 0),
+            (
+                Resident::backward(&stack, h200),
+                4 * 128 * 17 + 8 * 4 * 20 * 5,
+            ),
+        ] {
+            let direction = direction.expect("it is resident");
+            assert_eq!((direction.units, direction.weights), (5, 3));
+            assert_eq!(direction.shared_bytes, 4 * 128 * 17 + more + 3 * 52_000);
+        }
+        let narrow = Resident::forward(&stack, limits(120 << 10, 132)).expect("most are resident");
+        assert_eq!(narrow.weights, 2);
+        assert_eq!(Resident::forward(&stack, limits(99 << 10, 132)), None);
+    }
+
+    #[test]
+    fn where_blocks_cannot_be_resident_there_is_a_launch_a_step() {
+        let stack = lstm(650, 2);
+        assert_eq!(Resident::forward(&stack, limits(227 << 10, 0)), None);
+        assert_eq!(Resident::forward(&stack, limits(8 << 10, 132)), None);
+        assert_eq!(Resident::forward(&stack, limits(227 << 10, 1)), None);
+        let many = lstm(650, MOST_LAYERS + 1);
+        assert_eq!(Resident::forward(&many, limits(227 << 10, 132)), None);
     }
 }

@@ -25,7 +25,7 @@ DEVICE float warp_sums(float (&x)[32]) {
 // Products of M rows of `a` with 32 / M of `b`, of k values from these places on: lane l gets that of
 // row l / N of a and row l % N of b, for N = 32 / M. All lanes of a warp.
 template <int M, class A, class B>
-DEVICE float tile_product(const A& a, const int64_t (&a_rows)[M], const B& b,
+DEVICE float row_products(const A& a, const int64_t (&a_rows)[M], const B& b,
                           const int64_t (&b_rows)[32 / M], int k) {
     constexpr int N = 32 / M;
     float sums[32] = {};
