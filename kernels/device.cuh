@@ -222,6 +222,56 @@ DEVICE void wait_copies() {
 #endif
 }
 
+// ---- grids whose blocks are all resident --------------------------------------------------------
+
+// A tensor in global memory that the blocks of one cooperative launch exchange: before the launch
+// anyone writes it; in it each place is written once at most, by one block, and read by others after a
+// grid_barrier() alone (grid_barrier.cuh, which says why plain loads see it then).
+template <class T>
+struct Exchanged {
+    T* data;
+    METHOD T fetch(int64_t i) const {
+#ifndef __CUDACC__
+        host::fetch(data + i, sizeof(T), alignof(T));
+#endif
+        return data[i];
+    }
+    METHOD void publish(int64_t i, T value) const {
+#ifndef __CUDACC__
+        host::publish(data + i, sizeof(T), alignof(T));
+#endif
+        data[i] = value;
+    }
+};
+
+// Orders what this thread has written or seen before it, for all threads of the device.
+DEVICE void fence_grid() {
+#ifdef __CUDACC__
+    __threadfence();
+#else
+    host::fence_grid();
+#endif
+}
+
+// Counts one up, and gives what was there before.
+DEVICE uint64_t count_arrival(const Out<uint64_t>& arrivals) {
+#ifdef __CUDACC__
+    return atomicAdd(reinterpret_cast<unsigned long long*>(arrivals.data), 1ull);
+#else
+    return host::count_arrival(arrivals.data);
+#endif
+}
+
+// Waits until so many have been counted.
+DEVICE void await_arrivals(const Out<uint64_t>& arrivals, uint64_t n) {
+#ifdef __CUDACC__
+    while (*(volatile uint64_t*)arrivals.data < n) {
+    }
+#else
+    host::await_arrivals(arrivals.data, n);
+#endif
+}
+
 // ---- warps --------------------------------------------------------------------------------------
 
 // The value of the lane whose number differs in the bits of `mask`.

@@ -4,6 +4,7 @@
 
 #define PURPOSE_AUGMENT 3
 #define PURPOSE_SAMPLE 6
+#define PURPOSE_DROPOUT 8
 
 // The stream at one address: Philox4x32-10 (Salmon et al., SC 2011), four words a block.
 struct Rng {
@@ -64,4 +65,14 @@ DEVICE double uniform_at(uint64_t seed, uint32_t purpose, uint64_t index, uint32
     const uint32_t low = second ? rng.block[2] : rng.block[0];
     const uint32_t high = second ? rng.block[3] : rng.block[1];
     return (double)(((uint64_t)high << 32 | low) >> 11) / 9007199254740992.0;  // 2^53
+}
+
+// Number `n` of the 32-bit words that a stream gives, below 2^34.
+DEVICE uint32_t word_at(uint64_t seed, uint32_t purpose, uint64_t index, uint64_t n) {
+    Rng rng = rng_at(seed, purpose, index);
+    rng.counter[0] = (uint32_t)(n / 4);
+    philox(rng.counter, rng.key, rng.block);
+    const uint32_t first = n & 1 ? rng.block[1] : rng.block[0];
+    const uint32_t second = n & 1 ? rng.block[3] : rng.block[2];
+    return n & 2 ? second : first;
 }

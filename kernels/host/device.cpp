@@ -24,7 +24,8 @@ const Kernel* kernel(const char* name) {
 
 // Limits that every GPU has, and that of this one for shared memory.
 std::string refusal(const Kernel* k, const uint32_t* grid, uint32_t n_threads,
-                    uint32_t shared_bytes, size_t args_bytes, uint32_t shared_limit) {
+                    uint32_t shared_bytes, size_t args_bytes, uint32_t shared_limit,
+                    uint32_t resident_limit) {
     if (!k) return "no kernel has this name";
     std::string name = k->name;
     if (!grid[0] || !grid[1] || !grid[2]) return name + ": an empty grid";
@@ -36,6 +37,10 @@ std::string refusal(const Kernel* k, const uint32_t* grid, uint32_t n_threads,
     if (shared_bytes > shared_limit)
         return name + ": " + std::to_string(shared_bytes) + " bytes of shared memory, of " +
                std::to_string(shared_limit);
+    uint64_t n_blocks = (uint64_t)grid[0] * grid[1] * grid[2];
+    if (n_blocks > resident_limit)
+        return name + ": " + std::to_string(n_blocks) + " blocks that wait for each other, of " +
+               std::to_string(resident_limit) + " that are resident at once";
     if (args_bytes != k->args_bytes)
         return name + ": " + std::to_string(args_bytes) + " bytes of arguments, not " +
                std::to_string(k->args_bytes);
@@ -71,17 +76,19 @@ bool host_holds(Memory* m, const void* data, size_t bytes) { return m->find(data
 
 // Runs a kernel; false, with words in `error`, where a GPU would refuse it or it did wrong.
 bool host_launch(Memory* m, const char* name, const uint32_t* grid, uint32_t n_threads,
-                 uint32_t shared_bytes, uint32_t shared_limit, const void* args,
-                 size_t args_bytes, const Mode* mode, Counters* count, char* error,
-                 size_t error_bytes) {
+                 uint32_t shared_bytes, uint32_t shared_limit, bool cooperative,
+                 uint32_t processors, const void* args, size_t args_bytes, const Mode* mode,
+                 Counters* count, char* error, size_t error_bytes) {
     const Kernel* k = kernel(name);
-    auto what = refusal(k, grid, n_threads, shared_bytes, args_bytes, shared_limit);
+    auto what = refusal(k, grid, n_threads, shared_bytes, args_bytes, shared_limit,
+                        cooperative ? processors : UINT32_MAX);
     if (what.empty()) {
         memory = m;
         m->launch++;
         counters = *count;
         counters.launches++;
-        what = run(*k, {grid[0], grid[1], grid[2]}, n_threads, shared_bytes, args, *mode);
+        what = run(*k, {grid[0], grid[1], grid[2]}, n_threads, shared_bytes, args, *mode,
+                   cooperative);
         *count = counters;
         memory = nullptr;
     }

@@ -27,8 +27,14 @@ struct Counters {
 extern thread_local Counters counters;
 extern thread_local unsigned block_number;  // in the grid, x fastest
 
-// Runs every block. Empty, or what went wrong, with kernel, block and thread.
+// Runs every block: one after the other, or, where they are all resident, by turns. Empty, or what
+// went wrong, with kernel, block and thread.
 std::string run(const Kernel& kernel, Index grid, unsigned n_threads, uint32_t shared_bytes,
-                const void* args, const Mode& mode);
+                const void* args, const Mode& mode, bool cooperative);
+
+// Published writes of a block are numbered by the fences before them. Number of the next one's, and
+// whether the running block has been shown those of another.
+uint32_t published_now();
+bool was_shown(unsigned block, uint32_t published);
 
 }  // namespace host

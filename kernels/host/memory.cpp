@@ -68,17 +68,21 @@ uint64_t stamp_of_block() { return memory->launch << 32 | block_number; }
 
 bool of_this_launch(uint64_t stamp) { return stamp >> 32 == memory->launch; }
 
-}  // namespace
-
-void read(const void* from, size_t bytes, size_t alignment, bool never_written) {
-    auto [a, first, end, stamp, n] = access(from, bytes, alignment);
-    counters.bytes_read += bytes;
+void count_read(Memory::Allocation* a, size_t first, size_t end) {
+    counters.bytes_read += end - first;
     for (size_t i = first / SECTOR; i * SECTOR < end; i++) {
         // What the launch itself wrote is in the cache.
         bool cached = a->sector_read[i] == memory->launch || a->sector_written[i] == memory->launch;
         counters.sectors_read += !cached;
         a->sector_read[i] = memory->launch;
     }
+}
+
+}  // namespace
+
+void read(const void* from, size_t bytes, size_t alignment, bool never_written) {
+    auto [a, first, end, stamp, n] = access(from, bytes, alignment);
+    count_read(a, first, end);
     for (size_t i = 0; i < n; i++) {
         if (!of_this_launch(stamp[i])) continue;
         if (never_written) fail("a read-only tensor that this launch writes");
@@ -97,6 +101,33 @@ void write(void* to, size_t bytes, size_t alignment) {
         if (of_this_launch(stamp[i]) && stamp[i] != stamp_of_block())
             fail("a write over what another block wrote");
         stamp[i] = stamp_of_block();
+    }
+}
+
+void fetch(const void* from, size_t bytes, size_t alignment) {
+    auto [a, first, end, stamp, n] = access(from, bytes, alignment);
+    count_read(a, first, end);
+    a->published.resize(a->written.size());
+    a->fetched.resize(a->written.size());
+    for (size_t i = 0; i < n; i++) {
+        a->fetched[first / 2 + i] = stamp_of_block();
+        if (!of_this_launch(stamp[i]) || stamp[i] == stamp_of_block()) continue;
+        uint64_t published = a->published[first / 2 + i];
+        if (!of_this_launch(published)) fail("a read of what another block wrote, not published");
+        if (!was_shown((uint32_t)stamp[i], (uint32_t)published))
+            fail("a read of what another block published, with no fences and barrier between");
+    }
+}
+
+void publish(void* to, size_t bytes, size_t alignment) {
+    write(to, bytes, alignment);
+    auto [a, first, end, stamp, n] = access(to, bytes, alignment);
+    a->published.resize(a->written.size());
+    a->fetched.resize(a->written.size());
+    for (size_t i = first / 2; i < first / 2 + n; i++) {
+        if (of_this_launch(a->fetched[i]) && a->fetched[i] != stamp_of_block())
+            fail("a write of what another block has read before");
+        a->published[i] = memory->launch << 32 | published_now();
     }
 }
 

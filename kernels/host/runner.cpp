@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <map>
+#include <memory>
 #include <vector>
 
 #include "launch.h"
@@ -34,22 +36,43 @@ struct Warp {
 constexpr size_t STACK_BYTES = 64 << 10;
 constexpr size_t SHARED_ALIGNMENT = 1024;
 
+// A number for each block of a grid.
+using Clock = std::vector<uint32_t>;
+
+void join(Clock& clock, const Clock& other) {
+    for (size_t i = 0; i < other.size(); i++) clock[i] = std::max(clock[i], other[i]);
+}
+
 struct Block {
     const Kernel* kernel;
+    Index place;
+    unsigned number;
     const void* args;
     unsigned char* shared;
     uint32_t shared_bytes;
     std::vector<Fiber> fibers;
     std::vector<Warp> warps;
     std::vector<std::vector<std::vector<Copy>>> copies;  // of each thread, of each group
-    std::vector<unsigned char> stacks;
+    std::unique_ptr<unsigned char[]> stacks;
     void* scheduler;
     unsigned n_running;
     bool copies_early;
     char failure[512];
+    // Of a cooperative launch: the number of what is published next, and of each block up to which
+    // number its published writes were shown, came before the latest fence, and were found in a count.
+    uint32_t publishes;
+    Clock shown, fenced, found;
 };
 
 thread_local Block* current;
+
+// What the blocks of a cooperative launch share: a count of arrivals, and what came before it.
+struct Grid {
+    bool cooperative;
+    std::map<const uint64_t*, Clock> arrivals;
+};
+
+thread_local Grid* grid;
 
 extern "C" void host_switch(void** from, void* to);
 // Saves what the calling convention of x86-64 keeps, changes stacks, and restores.
@@ -82,7 +105,7 @@ void start_fiber(Fiber& f, unsigned number) {
     f.thread = {number, 0, 0};
     f.state = Fiber::Ready;
     f.where = nullptr;
-    void** top = (void**)(current->stacks.data() + (number + 1) * STACK_BYTES);
+    void** top = (void**)(current->stacks.get() + (number + 1) * STACK_BYTES);
     top = (void**)((uintptr_t)top & ~(uintptr_t)63);
     *--top = nullptr;
     *--top = (void*)run_thread;
@@ -139,31 +162,85 @@ bool is_ready(size_t first, const std::vector<unsigned>& threads) {
     return false;
 }
 
-void run_block(Orderer& orderer, std::vector<unsigned>& threads) {
-    Block& b = *current;
+void begin_block(Block& b) {
     memset(b.shared, 0xff, b.shared_bytes);
     b.n_running = b.fibers.size();
     b.copies.assign(b.fibers.size(), {{}});
     b.warps.assign(b.fibers.size() / 32, Warp{});
     for (unsigned i = 0; i < b.fibers.size(); i++) start_fiber(b.fibers[i], i);
-    while (b.n_running > 0 && !b.failure[0]) {
-        bool ran = false;
-        orderer.arrange(threads);
-        for (size_t i = 0; i < threads.size(); i++) {
-            Fiber& f = b.fibers[threads[i]];
-            if (f.state == Fiber::Ready) {
-                ran = true;
-                fiber = &f;
-                host_switch(&b.scheduler, f.stack_pointer);
-                if (b.failure[0]) return;
-            }
-            // A warp alone, as far as it comes without the others.
-            if (orderer.order == Order::Descending && i % 32 == 31 && is_ready(i / 32 * 32, threads))
-                i = i / 32 * 32 - 1;
+}
+
+// Lets threads on whose arrivals have come; whether any waits on.
+bool waits_for_grid(Block& b) {
+    bool waits = false;
+    for (auto& f : b.fibers) {
+        if (f.state != Fiber::AtGrid) continue;
+        if (*f.arrivals >= f.n_arrivals) {
+            f.state = Fiber::Ready;
+            join(b.found, grid->arrivals[f.arrivals]);
         }
+        waits |= f.state == Fiber::AtGrid;
+    }
+    return waits;
+}
+
+// Runs each thread of the current block as far as it comes, in the order's way, then lets them over
+// a barrier at which all wait. False where none can go on before another block does.
+bool advance(Orderer& orderer, std::vector<unsigned>& threads) {
+    Block& b = *current;
+    bool waits = waits_for_grid(b), ran = false;
+    orderer.arrange(threads);
+    for (size_t i = 0; i < threads.size(); i++) {
+        Fiber& f = b.fibers[threads[i]];
+        if (f.state == Fiber::Ready) {
+            ran = true;
+            fiber = &f;
+            host_switch(&b.scheduler, f.stack_pointer);
+            if (b.failure[0]) return true;
+        }
+        // A warp alone, as far as it comes without the others.
+        if (orderer.order == Order::Descending && i % 32 == 31 && is_ready(i / 32 * 32, threads))
+            i = i / 32 * 32 - 1;
+    }
+    if (ran || waits) return ran;
+    fiber = &b.fibers[0];
+    release_barrier();
+    return true;
+}
+
+void enter(Block& b) {
+    current = &b;
+    block = b.place;
+    block_number = b.number;
+}
+
+// Runs blocks by turns until all have ended: descending, each runs as far as it comes before the next
+// one does.
+void run_resident(std::vector<Block>& blocks, Orderer& orderer, std::vector<unsigned>& threads) {
+    auto order = numbers(blocks.size(), orderer.order);
+    for (unsigned i : order) {
+        enter(blocks[i]);
+        begin_block(blocks[i]);
+    }
+    for (;;) {
+        bool ran = false, running = false;
+        orderer.arrange(order);
+        for (unsigned i : order) {
+            Block& b = blocks[i];
+            enter(b);
+            while (b.n_running > 0 && advance(orderer, threads)) {
+                ran = true;
+                if (b.failure[0]) return;
+                if (orderer.order != Order::Descending) break;
+            }
+            running |= b.n_running > 0;
+        }
+        if (!running) return;
         if (!ran) {
-            fiber = &b.fibers[0];
-            release_barrier();
+            for (Block& b : blocks)
+                for (Fiber& f : b.fibers)
+                    if (f.state == Fiber::AtGrid) enter(b), fiber = &f;
+            return note_failure("blocks that wait for each other for ever");
         }
     }
 }
@@ -178,33 +255,63 @@ void fail(const char* what) {
     abort();  // nothing runs after a failure
 }
 
-std::string run(const Kernel& kernel, Index grid, unsigned n_threads, uint32_t shared_bytes,
-                const void* args, const Mode& mode) {
+static Block new_block(const Kernel& kernel, unsigned n_threads, uint32_t shared_bytes,
+                       const void* args, const Mode& mode, std::vector<unsigned char>& shared) {
     Block b{};
     b.kernel = &kernel;
     b.args = args;
     b.shared_bytes = shared_bytes;
     b.copies_early = mode.copies_early;
-    std::vector<unsigned char> shared(shared_bytes + SHARED_ALIGNMENT);
+    shared.resize(shared_bytes + SHARED_ALIGNMENT);
     b.shared = shared.data() + SHARED_ALIGNMENT - (uintptr_t)shared.data() % SHARED_ALIGNMENT;
     b.fibers.resize(n_threads);
-    b.stacks.resize(n_threads * STACK_BYTES);
+    b.stacks.reset(new unsigned char[n_threads * STACK_BYTES]);
+    return b;
+}
+
+std::string run(const Kernel& kernel, Index grid_size, unsigned n_threads, uint32_t shared_bytes,
+                const void* args, const Mode& mode, bool cooperative) {
     Block* outer = current;
-    current = &b;
-    grid_size = grid;
+    Grid all{cooperative, {}}, *outer_grid = grid;
+    grid = &all;
+    host::grid_size = grid_size;
     block_size = {n_threads, 1, 1};
+    const unsigned n_blocks = grid_size.x * grid_size.y * grid_size.z;
+    const unsigned n_resident = cooperative ? n_blocks : 1;
+    std::vector<std::vector<unsigned char>> shared(n_resident);
+    std::vector<Block> blocks;
+    for (unsigned i = 0; i < n_resident; i++) {
+        blocks.push_back(new_block(kernel, n_threads, shared_bytes, args, mode, shared[i]));
+        blocks[i].number = i;
+        blocks[i].publishes = 1;
+        blocks[i].shown = blocks[i].fenced = blocks[i].found = Clock(cooperative ? n_blocks : 0);
+    }
+    auto place = [&](unsigned i) {
+        return Index{i % grid_size.x, i / grid_size.x % grid_size.y, i / grid_size.x / grid_size.y};
+    };
     Orderer orderer{mode.order};
-    auto blocks = numbers(grid.x * grid.y * grid.z, mode.order);
     auto threads = numbers(n_threads, mode.order);
-    orderer.arrange(blocks);
-    for (unsigned i : blocks) {
-        block = {i % grid.x, i / grid.x % grid.y, i / grid.x / grid.y};
-        block_number = i;
-        run_block(orderer, threads);
-        if (b.failure[0]) break;
+    if (cooperative) {
+        for (Block& b : blocks) b.place = place(b.number);
+        run_resident(blocks, orderer, threads);
+    } else {
+        auto order = numbers(n_blocks, mode.order);
+        orderer.arrange(order);
+        for (unsigned i : order) {
+            Block& b = blocks[0];
+            b.number = i;
+            b.place = place(i);
+            enter(b);
+            begin_block(b);
+            while (b.n_running > 0 && !b.failure[0]) advance(orderer, threads);
+            if (b.failure[0]) break;
+        }
     }
     current = outer;
-    return b.failure;
+    grid = outer_grid;
+    for (Block& b : blocks)
+        if (b.failure[0]) return b.failure;
+    return "";
 }
 
 void* shared(uint32_t offset, size_t bytes, size_t alignment) {
@@ -216,6 +323,41 @@ void* shared(uint32_t offset, size_t bytes, size_t alignment) {
 void sync_block() {
     fiber->state = Fiber::AtBarrier;
     fiber->where = "sync_block";
+    to_scheduler();
+    fiber->where = nullptr;
+}
+
+// ---- grids whose blocks are all resident --------------------------------------------------------
+
+uint32_t published_now() { return current->publishes; }
+
+bool was_shown(unsigned block, uint32_t published) { return current->shown[block] >= published; }
+
+// What the block has published so far comes before what it does next, and what it has found in a count
+// is shown to it.
+void fence_grid() {
+    Block& b = *current;
+    if (!grid->cooperative) fail("a fence of the grid in a launch that is not cooperative");
+    join(b.shown, b.found);
+    b.shown[b.number] = b.publishes++;
+    b.fenced = b.shown;
+}
+
+uint64_t count_arrival(uint64_t* arrivals) {
+    Block& b = *current;
+    if (!grid->cooperative) fail("a barrier of the grid in a launch that is not cooperative");
+    if (!memory->find(arrivals, 8)) fail("an access outside of every allocation");
+    Clock& clock = grid->arrivals[arrivals];
+    clock.resize(b.fenced.size());
+    join(clock, b.fenced);
+    return (*arrivals)++;
+}
+
+void await_arrivals(const uint64_t* arrivals, uint64_t n) {
+    fiber->state = Fiber::AtGrid;
+    fiber->where = "await_arrivals";
+    fiber->arrivals = arrivals;
+    fiber->n_arrivals = n;
     to_scheduler();
     fiber->where = nullptr;
 }

@@ -58,7 +58,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let child = course.child(&metadata.architecture)?;
     let weights = file.weights(child.params())?;
     let (device, why) = device::open_first(
-        flags::device_name(&config),
+        &config.device.name,
         config.device.threads,
         config.device.convolution,
     )?;

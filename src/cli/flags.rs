@@ -132,15 +132,6 @@ pub fn open_course(config: &Config, output: &Output) -> Result<Course, Failure> 
     })
 }
 
-/// The device that is asked for; `auto` for language models is the processor, as no GPU has kernels
-/// for them yet.
-pub fn device_name(config: &Config) -> &str {
-    match (&config.train, &config.device.name[..]) {
-        (TrainConfig::Language(_), "auto") => "cpu",
-        (_, name) => name,
-    }
-}
-
 /// Opens the images and says on standard error which they are.
 pub fn open_data(config: &DataConfig, output: &Output) -> Result<Arc<Dataset>, Failure> {
     let for_text = [

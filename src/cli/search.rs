@@ -190,7 +190,7 @@ fn resume(
 
 /// Opens what the children are trained on, and says what it is.
 fn open_devices(config: &Config, output: &Output) -> Result<Devices, Failure> {
-    let (devices, why) = device::open_all(flags::device_name(config), config.device.convolution)?;
+    let (devices, why) = device::open_all(&config.device.name, config.device.convolution)?;
     let words = devices.describe(flags::threads(config))?;
     output.device(&words, why.as_deref());
     let models = devices.models()?;

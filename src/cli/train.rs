@@ -84,7 +84,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         .map(|path| read_weights(path, child.params()))
         .transpose()?;
     let (device, why) = device::open_first(
-        flags::device_name(&config),
+        &config.device.name,
         config.device.threads,
         config.device.convolution,
     )?;

@@ -16,6 +16,7 @@ pub mod ops;
 mod policy;
 mod pool;
 mod probe;
+mod resident;
 mod toolkit;
 mod traffic;
 mod train;

@@ -24,6 +24,18 @@ pub struct In<T: 'static>(pub u64, PhantomData<T>);
 #[repr(transparent)]
 pub struct Out<T: 'static>(pub u64, PhantomData<T>);
 
+/// The address of a tensor that the blocks of a launch exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Zeroable, Pod)]
+#[repr(transparent)]
+pub struct Exchanged<T: 'static>(pub u64, PhantomData<T>);
+
+impl<T> Exchanged<T> {
+    /// At an address.
+    pub fn at(address: u64) -> Exchanged<T> {
+        Exchanged(address, PhantomData)
+    }
+}
+
 impl<T> In<T> {
     /// At an address.
     pub fn at(address: u64) -> In<T> {
@@ -68,6 +80,12 @@ impl<T: Named> Named for In<T> {
 impl<T: Named> Named for Out<T> {
     fn named() -> String {
         format!("Out<{}>", T::named())
+    }
+}
+
+impl<T: Named> Named for Exchanged<T> {
+    fn named() -> String {
+        format!("Exchanged<{}>", T::named())
     }
 }
 

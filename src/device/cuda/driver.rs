@@ -45,6 +45,8 @@ pub struct Memory {
 pub struct Limits {
     /// Bytes of shared memory that a block may have.
     pub shared_bytes: usize,
+    /// Blocks of a cooperative launch at most, one a processor; none where there are no such launches.
+    pub processors: usize,
 }
 
 /// A kernel with its configuration and arguments, ready to run.
@@ -58,6 +60,8 @@ pub struct Launch {
     pub threads: u32,
     /// Bytes of shared memory of a block.
     pub shared_bytes: u32,
+    /// Whether blocks wait for each other: all are resident at once, or it is refused.
+    pub cooperative: bool,
     /// The kernel's one argument, a struct, as bytes.
     pub args: Vec<u8>,
 }

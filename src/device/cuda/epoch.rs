@@ -39,6 +39,8 @@ pub struct Epoch {
     pub loss_sums: u64,
     /// Of each block of the optimizer: 1 after a weight that was no number.
     pub not_finite: u64,
+    /// Of each launch whose blocks wait for each other, how many have arrived, ever.
+    pub arrivals: u64,
     /// Of plain descent: the sum of squares of each piece of the gradients, then the rate.
     pub squares: u64,
     /// Bytes of the data set's records, or the words of the text, if the plan loads any.

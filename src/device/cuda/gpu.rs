@@ -56,13 +56,26 @@ impl Gpu {
         })?;
         let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
         let shared_bytes = context.attribute(attribute).map_err(words)? as usize;
+        let [processors, cooperative] = [
+            CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
+            CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH,
+        ]
+        .map(|attribute| context.attribute(attribute).map_err(words));
+        let processors = if cooperative? == 0 {
+            0
+        } else {
+            processors? as usize
+        };
         Ok(Gpu {
             context,
             modules,
             functions: Mutex::default(),
             spare: Mutex::default(),
             name,
-            limits: Limits { shared_bytes },
+            limits: Limits {
+                shared_bytes,
+                processors,
+            },
         })
     }
 
@@ -244,10 +257,14 @@ impl Stream for GpuStream<'_> {
         self.bind()?;
         let [x, y, z] = launch.grid;
         let mut argument = [launch.args.as_ptr().cast_mut().cast::<c_void>()];
+        let start = match launch.cooperative {
+            true => result::launch_cooperative_kernel,
+            false => result::launch_kernel,
+        };
         // SAFETY: the argument is the kernel's struct, whose declarations a test compares; its
         // pointers are into what the session allocated. The driver copies it in the call.
         let launched = unsafe {
-            result::launch_kernel(
+            start(
                 function.cu_function(),
                 (x, y, z),
                 (launch.threads, 1, 1),

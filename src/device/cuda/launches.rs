@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use bytemuck::NoUninit;
 
-use super::declare::{In, Out};
+use super::declare::{Exchanged, In, Out};
 use super::driver::{Launch, Limits};
 use super::epoch::Epoch;
 use super::tables::Tables;
@@ -31,6 +31,8 @@ pub struct Launches<'a> {
     pub(super) epoch: Epoch,
     /// How the parts of each buffer of statistics lie, as far as steps have written them.
     pub(super) parts: HashMap<BufferId, Parts>,
+    /// Launches so far whose blocks wait for each other.
+    n_cooperative: usize,
     list: Vec<Launch>,
 }
 
@@ -50,6 +52,7 @@ impl<'a> Launches<'a> {
             tables,
             epoch,
             parts: HashMap::new(),
+            n_cooperative: 0,
             list: vec![],
         }
     }
@@ -116,9 +119,8 @@ impl<'a> Launches<'a> {
             Step::Decoder(decoder) => self.decoder(decoder),
             Step::DecoderLoss(decoder) => self.decoder_loss(decoder),
             Step::Descend => self.descend(),
-            Step::Unroll(_) | Step::UnrollGrad(_) => {
-                unreachable!("{} has no kernel: its plan is not loaded", step.name())
-            }
+            Step::Unroll(stack) => self.unroll(stack),
+            Step::UnrollGrad(stack) => self.unroll_grad(stack),
         }
     }
 
@@ -154,8 +156,29 @@ impl<'a> Launches<'a> {
             grid: grid.map(|blocks| blocks as u32),
             threads,
             shared_bytes: shared_bytes as u32,
+            cooperative: false,
             args: bytemuck::bytes_of(args).to_vec(),
         });
+    }
+
+    /// Adds a launch whose blocks, along x, wait for each other.
+    pub(super) fn push_cooperative(
+        &mut self,
+        kernel: &'static str,
+        blocks: usize,
+        threads: u32,
+        shared_bytes: usize,
+        args: &impl NoUninit,
+    ) {
+        self.push_shared(kernel, [blocks, 1, 1], threads, shared_bytes, args);
+        self.list.last_mut().expect("it was added").cooperative = true;
+    }
+
+    /// A count of arrivals of its own for the next such launch.
+    pub(super) fn arrivals(&mut self) -> Out<u64> {
+        let number = self.n_cooperative;
+        self.n_cooperative += 1;
+        Out::at(self.epoch.arrivals + 8 * number as u64)
     }
 
     fn address(&self, buffer: BufferId) -> u64 {
@@ -172,6 +195,11 @@ impl<'a> Launches<'a> {
         Out::at(self.address(buffer))
     }
 
+    /// A buffer that the blocks of a launch exchange.
+    pub(super) fn exchanged<T>(&self, buffer: BufferId) -> Exchanged<T> {
+        Exchanged::at(self.address(buffer))
+    }
+
     /// A part of a flat vector of floats that a launch reads.
     pub(super) fn input_span(&self, vector: BufferId, span: Span) -> In<f32> {
         In::at(self.address(vector) + 4 * span.start as u64)
@@ -186,6 +214,13 @@ impl<'a> Launches<'a> {
     pub(super) fn batch(&self) -> usize {
         self.plan.batch
     }
+}
+
+/// Launches of a plan whose blocks wait for each other, at most.
+pub fn most_cooperative(plan: &Plan) -> usize {
+    let steps = plan.train.iter().chain(&plan.evaluate);
+    let of_text = |step: &&Step| matches!(step, Step::Unroll(_) | Step::UnrollGrad(_));
+    steps.filter(of_text).count()
 }
 
 /// Blocks along y and z at most.

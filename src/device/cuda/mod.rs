@@ -3,6 +3,7 @@
 //! once and replays it.
 
 mod batchnorm;
+mod cell;
 mod classifier;
 mod compiled;
 mod concat_pad;
@@ -13,6 +14,7 @@ mod conv_tiling;
 pub mod declare;
 mod decoder;
 pub mod driver;
+mod dropout;
 mod embedding;
 mod epoch;
 mod gather;
@@ -31,7 +33,10 @@ mod policy_args;
 mod pool;
 #[doc(hidden)]
 pub mod probe;
+mod product;
 mod records;
+mod recurrent;
+mod recurrent_resident;
 mod session;
 mod softmax_xent;
 mod support;
@@ -57,6 +62,16 @@ impl Cuda {
     /// The device of a driver.
     pub fn new(driver: Box<dyn Driver>) -> Cuda {
         Cuda { driver }
+    }
+
+    /// Whether a step can be launched.
+    fn has_kernels(&self, step: &Step) -> bool {
+        match step {
+            Step::Unroll(stack) | Step::UnrollGrad(stack) => {
+                recurrent::fits(stack, self.driver.limits().shared_bytes)
+            }
+            _ => true,
+        }
     }
 
     fn error(&self, error: DriverError) -> DeviceError {
@@ -99,8 +114,8 @@ impl Storage for Cuda {
         decoder::scratch_bytes(decoder)
     }
 
-    fn recurrent_scratch_bytes(&self, _: &Stack) -> usize {
-        0 // no plan with one is loaded
+    fn recurrent_scratch_bytes(&self, stack: &Stack) -> usize {
+        recurrent::scratch_bytes(stack)
     }
 }
 
@@ -123,10 +138,10 @@ impl Device for Cuda {
         input: Option<Input<'a>>,
     ) -> Result<Box<dyn Session + 'a>, DeviceError> {
         let mut steps = plan.train.iter().chain(&plan.evaluate);
-        if !steps.all(has_kernels) {
+        if let Some(step) = steps.find(|step| !self.has_kernels(step)) {
             return Err(DeviceError::Unavailable {
                 device: self.describe(),
-                reason: "recurrent cells do not run on a GPU yet".to_string(),
+                reason: format!("{} does not run on it", step.name()),
             });
         }
         Ok(Box::new(CudaSession::new(self, plan, input)?))
@@ -141,20 +156,17 @@ impl Device for Cuda {
     }
 }
 
-/// Whether there are kernels for a step.
-fn has_kernels(step: &Step) -> bool {
-    !matches!(step, Step::Unroll(_) | Step::UnrollGrad(_))
-}
-
 /// Every struct that host and kernels both declare.
 pub fn declarations() -> Vec<Declaration> {
     [
         batchnorm::declarations(),
+        cell::declarations(),
         classifier::declarations(),
         concat_pad::declarations(),
         conv::declarations(),
         conv_filter::declarations(),
         decoder::declarations(),
+        dropout::declarations(),
         embedding::declarations(),
         epoch::declarations(),
         global_average_pool::declarations(),
@@ -164,6 +176,9 @@ pub fn declarations() -> Vec<Declaration> {
         optim::declarations(),
         policy_args::declarations(),
         pool::declarations(),
+        product::declarations(),
+        recurrent::declarations(),
+        recurrent_resident::declarations(),
         softmax_xent::declarations(),
     ]
     .into_iter()

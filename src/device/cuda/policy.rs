@@ -297,6 +297,7 @@ impl<'a> CudaPolicy<'a> {
             grid: [blocks as u32, 1, 1],
             threads: THREADS,
             shared_bytes,
+            cooperative: false,
             args,
         });
         launched.map_err(|error| error.during(&format!("kernel {kernel}")))

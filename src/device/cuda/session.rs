@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::Cuda;
 use super::driver::{DriverError, Launch, Stream};
 use super::epoch::{self, Control, Epoch};
-use super::launches::{Launches, Parts};
+use super::launches::{Launches, Parts, most_cooperative};
 use super::layout::{from_planes, to_planes};
 use super::optim;
 use super::records::Records;
@@ -76,6 +76,7 @@ impl<'a> CudaSession<'a> {
             8 * capacity,
             4 * n_blocks,
             optim::squares_bytes(n_weights),
+            8 * most_cooperative(plan),
             data.bytes(),
         ]
         .map(|bytes| bytes.max(1));
@@ -89,6 +90,7 @@ impl<'a> CudaSession<'a> {
             loss_sums,
             not_finite,
             squares,
+            arrivals,
             records,
         ] = allocate(cuda, &mut *stream, bytes)?;
         tables.address = table_values;
@@ -102,6 +104,7 @@ impl<'a> CudaSession<'a> {
             loss_sums,
             not_finite,
             squares,
+            arrivals,
             records,
             n_tokens: data.n_tokens(),
             seed: input.map_or(0, |input| input.seed),

@@ -7,13 +7,13 @@ use std::process::Command;
 use std::sync::Arc;
 
 use libloading::Library;
-use nas_engine::device::cases::Case;
-use nas_engine::device::cuda::driver::{Driver, Limits, Memory, Stream};
-use nas_engine::device::cuda::{Cuda, driver::DriverError};
+use nas_engine::device::cases::{self, Case};
+use nas_engine::device::cuda::Cuda;
+use nas_engine::device::cuda::driver::{Driver, Limits};
 use rayon::prelude::*;
 
-use super::host::{Host, MODES, Mode, PROFILES, compile, kernels};
-use super::ops::{self, check_in};
+use super::host::{Host, Limited, MODES, Mode, PROFILES, compile, kernels};
+use super::ops::check_in;
 use super::policy;
 
 struct Bug {
@@ -212,6 +212,76 @@ const BUGS: &[Bug] = &[
         replace: "",
         op: POLICY,
     },
+    Bug {
+        what: "a cell that is computed before its products are",
+        file: "recurrent_resident.cu",
+        find: "            sync_block();\n            const Mask mask =\n                mask_at(args.rate, args.control[0], args.counters[BATCH_IDX], i + 1);\n            each_cell(slice, args.rows, [&](int, int",
+        replace: "            const Mask mask =\n                mask_at(args.rate, args.control[0], args.counters[BATCH_IDX], i + 1);\n            each_cell(slice, args.rows, [&](int, int",
+        op: "recurrent",
+    },
+    Bug {
+        what: "a mask of another layer",
+        file: "recurrent_resident.cu",
+        find: "args.counters[BATCH_IDX], i + 1);",
+        replace: "args.counters[BATCH_IDX], i);",
+        op: "recurrent",
+    },
+    Bug {
+        what: "a slice of a weight that is off by one row",
+        file: "recurrent_resident.cu",
+        find: "const int64_t row = from.row(r);",
+        replace: "const int64_t row = from.row(min(r + 1, n_rows - 1));",
+        op: "recurrent",
+    },
+    Bug {
+        what: "products that overwrite those of the layer before",
+        file: "recurrent_resident.cu",
+        find: "            sync_block();\n        }\n        grid_barrier",
+        replace: "        }\n        grid_barrier",
+        op: "recurrent",
+    },
+    Bug {
+        what: "no fence before a block arrives at the grid's barrier",
+        file: "grid_barrier.cuh",
+        find: "        fence_grid();\n        const",
+        replace: "        const",
+        op: "recurrent",
+    },
+    Bug {
+        what: "no fence after the grid's barrier",
+        file: "grid_barrier.cuh",
+        find: "n + n);\n        fence_grid();",
+        replace: "n + n);",
+        op: "recurrent",
+    },
+    Bug {
+        what: "a barrier of the grid that is passed one step early",
+        file: "grid_barrier.cuh",
+        find: "ticket - ticket % n + n",
+        replace: "ticket - ticket % n",
+        op: "recurrent",
+    },
+    Bug {
+        what: "a block that arrives before all its threads have written",
+        file: "grid_barrier.cuh",
+        find: "    sync_block();\n    if",
+        replace: "    if",
+        op: "recurrent",
+    },
+    Bug {
+        what: "a block that leaves out the last barrier of the grid",
+        file: "recurrent_resident.cu",
+        find: "        grid_barrier(args.arrivals);",
+        replace: "        if (blockIdx.x != 1 || round + 2 < args.steps + args.n_layers) grid_barrier(args.arrivals);",
+        op: "recurrent",
+    },
+    Bug {
+        what: "a state that other blocks read without its being published",
+        file: "recurrent_resident.cu",
+        find: "layer.h.publish(before + state + at, value);",
+        replace: "from(layer.h, 0).write(before + state + at, value);",
+        op: "recurrent",
+    },
 ];
 
 /// A folder of its own for a test, with a copy of the kernels.
@@ -271,7 +341,7 @@ fn policy_verdict(library: &Arc<Library>) -> Result<(), String> {
 #[test]
 fn every_planted_bug_is_found() {
     let _compiled = kernels();
-    let cases = ops::cases();
+    let cases = cases::all();
     let found = |(number, bug): (usize, &Bug)| {
         let library = with(number, bug);
         let mut of_op = cases.iter().filter(|case| case.op == bug.op);
@@ -286,43 +356,35 @@ fn every_planted_bug_is_found() {
     assert!(missed.is_empty(), "not found: {missed:?}");
 }
 
-/// A GPU with less shared memory than it says.
-struct Boaster(Host);
-
-impl Driver for Boaster {
-    fn describe(&self) -> String {
-        self.0.describe()
-    }
-
-    fn model(&self) -> String {
-        self.0.model()
-    }
-
-    fn limits(&self) -> Limits {
-        Limits {
-            shared_bytes: PROFILES[2],
-        }
-    }
-
-    fn memory(&self) -> Result<Memory, DriverError> {
-        self.0.memory()
-    }
-
-    fn stream(&self) -> Result<Box<dyn Stream + '_>, DriverError> {
-        self.0.stream()
-    }
+/// Whether some case is refused with these words by a device that has less than it says.
+fn is_refused(host: Host, says: Limits, words: &str) {
+    let cuda = Cuda::new(Box::new(Limited(host, says)));
+    let cases = cases::all();
+    let refused = |case: &&Case| {
+        let error = check_in(case, [&cuda].into_iter()).err();
+        error.is_some_and(|e| e.contains(words))
+    };
+    assert!(cases.iter().any(|case| refused(&case)));
 }
 
 #[test]
 fn a_tile_too_large_for_the_device_is_refused() {
     let host = Host::new(kernels(), MODES[0], 48 << 10);
-    let cuda = Cuda::new(Box::new(Boaster(host)));
-    let cases = ops::cases();
-    let refused = |case: &&Case| {
-        let error = check_in(case, [&cuda].into_iter()).err();
-        error.is_some_and(|e| e.contains("bytes of shared memory"))
+    let says = Limits {
+        shared_bytes: PROFILES[2],
+        ..host.limits()
     };
-    assert!(cases.iter().any(|case| refused(&case)));
+    is_refused(host, says, "bytes of shared memory");
+}
+
+#[test]
+fn blocks_that_cannot_all_be_resident_are_refused() {
+    let host = Host::new(kernels(), MODES[0], PROFILES[0]).with_processors(2);
+    let says = Limits {
+        processors: 3,
+        ..host.limits()
+    };
+    is_refused(host, says, "blocks that wait for each other, of 2");
 }
 
 /// Arguments are copied when launches are captured; what a GPU refuses meanwhile is refused.

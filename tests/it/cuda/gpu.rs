@@ -7,15 +7,17 @@ use std::collections::HashSet;
 use std::env;
 use std::process::{Command, Output};
 
-use nas_engine::device::cases::Case;
+use nas_engine::device::cases::{self, Case};
 use nas_engine::device::cuda::Cuda;
+use nas_engine::device::cuda::driver::{Driver, Limits};
 use nas_engine::device::cuda::gpu::Gpu;
 use nas_engine::device::cuda::probe::Probe;
 use nas_engine::graph::Plan;
 use nas_engine::space::SpaceConfig;
 
-use super::ops::{self, check_all, check_in};
-use super::{policy, probe, train};
+use super::host::Limited;
+use super::ops::{check_all, check_in};
+use super::{policy, probe, resident, train};
 
 /// Set and not empty: no GPU is a failure.
 const REQUIRE: &str = "NAS_ENGINE_REQUIRE_CUDA";
@@ -41,7 +43,7 @@ fn check(cuda: &Cuda, cases: &[Case]) {
 #[test]
 fn every_case() {
     if let Some(cuda) = cuda("every case") {
-        check(&cuda, &ops::cases());
+        check(&cuda, &cases::all());
     }
 }
 
@@ -50,12 +52,39 @@ fn every_case() {
 fn smallest_cases() {
     if let Some(cuda) = cuda("the smallest cases") {
         check(&cuda, &smallest(&cuda));
+        let cuda = by_steps(Gpu::open(0).expect("it was opened before"));
+        check(&cuda, &smallest(&cuda));
     }
+}
+
+/// The device without launches whose blocks wait for each other: with a launch a step instead.
+pub fn by_steps(driver: impl Driver + 'static) -> Cuda {
+    with_processors(driver, 0)
+}
+
+fn with_processors(driver: impl Driver + 'static, processors: usize) -> Cuda {
+    let limits = Limits {
+        processors,
+        ..driver.limits()
+    };
+    Cuda::new(Box::new(Limited(driver, limits)))
+}
+
+/// A window in one launch has the bits of a launch a step, for any number of blocks.
+#[test]
+fn windows_have_the_bits_of_steps() {
+    if cuda("windows in one launch").is_none() {
+        return;
+    }
+    let gpu = || Gpu::open(0).expect("it was opened before");
+    let all = gpu().limits().processors;
+    let devices = [0, 1, 2, 7, all].map(|processors| with_processors(gpu(), processors));
+    check_all(&resident::cases(), |case| check_in(case, devices.iter()));
 }
 
 /// From the smallest on, each case with a kernel that no case before it has.
 pub fn smallest(cuda: &Cuda) -> Vec<Case> {
-    let mut cases = ops::cases();
+    let mut cases = cases::all();
     cases.sort_by_cached_key(|case| case.plan(cuda).plan.arena_bytes);
     let mut seen = HashSet::new();
     cases.retain(|case| {
@@ -85,6 +114,7 @@ pub fn all_in_one(plan: &mut Plan) {
 fn a_child_trains_as_on_the_cpu() {
     if let Some(cuda) = cuda("a child's training") {
         train::losses_are_those_of_the_cpu(&cuda);
+        train::language_models_are_those_of_the_cpu(&cuda);
     }
 }
 

@@ -33,6 +33,9 @@ const fn mode(order: u32, copies_early: u32) -> Mode {
 /// Bytes of shared memory of a block on sm_86 and sm_89, sm_80, and sm_90.
 pub const PROFILES: [usize; 3] = [99 << 10, 163 << 10, 227 << 10];
 
+/// Processors unless it is said otherwise: slices of a few units, which are not all of one size.
+pub const PROCESSORS: usize = 7;
+
 /// More than any test takes; how much there really is, is of no matter.
 const MEMORY: Memory = Memory {
     free: 1 << 40,
@@ -110,6 +113,8 @@ pub struct Host {
     library: Arc<Library>,
     mode: Mode,
     shared_bytes: usize,
+    /// Blocks of a cooperative launch at most.
+    processors: usize,
     /// Sees each launch that ran, with what was counted of it.
     observer: Option<Box<Observer>>,
 }
@@ -124,8 +129,14 @@ impl Host {
             library,
             mode,
             shared_bytes,
+            processors: PROCESSORS,
             observer: None,
         }
+    }
+
+    /// One with another number of processors.
+    pub fn with_processors(self, processors: usize) -> Host {
+        Host { processors, ..self }
     }
 
     /// One whose launches are looked at.
@@ -149,7 +160,11 @@ impl Driver for Host {
             copies_early,
         } = self.mode;
         let kib = self.shared_bytes >> 10;
-        format!("cuda (host runner, {kib} KB shared, order {order}, copies early {copies_early})")
+        let processors = self.processors;
+        format!(
+            "cuda (host runner, {kib} KB shared, {processors} processors, order {order}, copies \
+             early {copies_early})"
+        )
     }
 
     fn model(&self) -> String {
@@ -159,6 +174,7 @@ impl Driver for Host {
     fn limits(&self) -> Limits {
         Limits {
             shared_bytes: self.shared_bytes,
+            processors: self.processors,
         }
     }
 
@@ -174,6 +190,31 @@ impl Driver for Host {
             capture: None,
             graphs: vec![],
         }))
+    }
+}
+
+/// A device that says that it has other limits than it has.
+pub struct Limited<D>(pub D, pub Limits);
+
+impl<D: Driver> Driver for Limited<D> {
+    fn describe(&self) -> String {
+        format!("{}, said to have {:?}", self.0.describe(), self.1)
+    }
+
+    fn model(&self) -> String {
+        self.0.model()
+    }
+
+    fn limits(&self) -> Limits {
+        self.1
+    }
+
+    fn memory(&self) -> Result<Memory, DriverError> {
+        self.0.memory()
+    }
+
+    fn stream(&self) -> Result<Box<dyn Stream + '_>, DriverError> {
+        self.0.stream()
     }
 }
 
@@ -216,6 +257,8 @@ impl HostStream<'_> {
             u32,
             u32,
             u32,
+            bool,
+            u32,
             *const c_void,
             usize,
             *const Mode,
@@ -237,6 +280,8 @@ impl HostStream<'_> {
             launch.threads,
             launch.shared_bytes,
             self.host.shared_bytes as u32,
+            launch.cooperative,
+            self.host.processors as u32,
             args.as_ptr().cast(),
             launch.args.len(),
             &self.host.mode,

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use libloading::Library;
+use nas_engine::device::cases::{self, Case};
 use nas_engine::device::cuda::Cuda;
 use nas_engine::device::cuda::driver::Launch;
 use rayon::prelude::*;
 
-use super::host::{Counters, Host, MODES, PROFILES, compile_with};
-use super::{ops, policy};
+use super::host::{Counters, Host, MODES, PROCESSORS, PROFILES, compile_with};
+use super::{ops, policy, resident};
 
 /// What was seen.
 pub struct Observed {
@@ -50,17 +51,30 @@ fn observe() -> Observed {
         }
     }
     let launches = Arc::new(Mutex::new(vec![]));
-    let cuda = || {
+    let with = |shared_bytes: usize, processors: usize| {
         let to = Arc::clone(&launches);
-        let host = Host::new(Arc::clone(&library), MODES[0], PROFILES[0]);
+        let host = Host::new(Arc::clone(&library), MODES[0], shared_bytes);
+        let host = host.with_processors(processors);
         Cuda::new(Box::new(host.observed(move |launch, counters| {
             let mut launches = to.lock().expect("no thread panics with it");
             launches.push((launch.clone(), *counters));
         })))
     };
-    ops::cases().par_iter().for_each(|case| {
-        let ran = ops::run(case, &cuda(), 1);
+    let cuda = || with(PROFILES[0], PROCESSORS);
+    let run = |case: &Case, cuda: &Cuda| {
+        let ran = ops::run(case, cuda, 1);
         ran.unwrap_or_else(|error| panic!("{error}"));
+    };
+    cases::all().par_iter().for_each(|case| run(case, &cuda()));
+    // In other ways than on a device with so much of everything.
+    resident::cases().par_iter().for_each(|case| {
+        run(case, &with(PROFILES[0], 0));
+        for narrow in resident::NARROW {
+            let cuda = with(narrow, 2);
+            if resident::fits(case, &cuda) {
+                run(case, &cuda);
+            }
+        }
     });
     policy::sample_and_learn(&cuda());
     // SAFETY: the function's type in kernels/host/device.cpp.

@@ -20,22 +20,16 @@ fn cuda(mode: Mode, shared_bytes: usize) -> Cuda {
 }
 
 /// Operations that compute in f32 throughout.
-const IN_F32: [&str; 5] = [
+const IN_F32: [&str; 6] = [
     "classifier",
     "softmax_xent",
     "optim",
     "embedding",
     "descend",
+    "recurrent",
 ];
 /// Results are rounded to 8 bits, and what is computed of rounded results may be as far again.
 const BF16: f64 = 1.0 / 128.0;
-
-/// The cases of every step that has kernels.
-pub fn cases() -> Vec<Case> {
-    let mut cases = cases::all();
-    cases.retain(|case| case.op != "recurrent");
-    cases
-}
 
 fn tolerance(case: &Case) -> Tolerance {
     let given = case.tolerance;
@@ -121,5 +115,5 @@ pub fn check_all(cases: &[Case], check: impl Fn(&Case) -> Result<(), String> + S
 
 #[test]
 fn cuda_equals_reference() {
-    check_all(&cases(), check);
+    check_all(&cases::all(), check);
 }

@@ -12,7 +12,7 @@ use nas_engine::device::cuda::probe::Probe;
 use nas_engine::graph::{Graph, Options, Params, Plan};
 use nas_engine::space::ConvArchitecture;
 
-use super::gpu::{all_in_one, smallest};
+use super::gpu::{all_in_one, by_steps, smallest};
 use super::host::{Host, MODES, PROFILES, kernels};
 
 /// Each launch of each step of a tiny child, with `n_copies` of it.
@@ -56,20 +56,20 @@ fn of_controller(kernel: &str) -> bool {
 /// What is shown to a sanitizer is every kernel of children; the controller's are not a plan's.
 #[test]
 fn the_smallest_cases_run_every_kernel() {
-    let cuda = host();
     let mut run = BTreeSet::new();
-    let cases = smallest(&cuda);
-    for case in &cases {
-        let mut plan = case.plan(&cuda).plan;
-        all_in_one(&mut plan);
-        let probe = Probe::new(&cuda, &plan, None, 1).expect("a case is small");
-        run.extend(
-            probe
-                .launches()
-                .iter()
-                .flatten()
-                .map(|launch| launch.kernel.to_string()),
-        );
+    for cuda in [
+        host(),
+        by_steps(Host::new(kernels(), MODES[0], PROFILES[0])),
+    ] {
+        let cases = smallest(&cuda);
+        for case in &cases {
+            let mut plan = case.plan(&cuda).plan;
+            all_in_one(&mut plan);
+            let probe = Probe::new(&cuda, &plan, None, 1).expect("a case is small");
+            let launches = probe.launches().iter().flatten();
+            run.extend(launches.map(|launch| launch.kernel.to_string()));
+        }
+        println!("{} cases", cases.len());
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/budget.txt");
     let budget = fs::read_to_string(path).expect("kernels/budget.txt");
@@ -79,5 +79,4 @@ fn the_smallest_cases_run_every_kernel() {
         .filter(|name| !run.contains(*name) && !of_controller(name))
         .collect();
     assert!(missing.is_empty(), "no case runs {missing:?}");
-    println!("{} cases", cases.len());
 }

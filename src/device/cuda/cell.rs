@@ -1,0 +1,72 @@
+//! A recurrent cell as kernels read it: a table of instructions whose operands are slots.
+
+use bytemuck::Zeroable;
+
+use super::declare::structs;
+use crate::graph::recurrent::{Operand, Program};
+use crate::space::cell::{Activation, Combination};
+
+structs! {
+    /// An instruction; its operands are slots of a cell.
+    struct CellInstruction {
+        combination: i32,
+        activation: i32,
+        left: i32,
+        right: i32,
+    }
+
+    /// A cell.
+    struct CellProgram {
+        instructions: [CellInstruction; 32],
+        n_instructions: i32,
+        leaves: i32,
+        output: i32,
+        state: i32,
+    }
+}
+
+/// Instructions of a cell at most: those of a tree of 16 leaves.
+pub const MOST_INSTRUCTIONS: usize = 32;
+/// Cells that a block computes at once, each with its slots in shared memory.
+pub const CELLS: usize = 128;
+
+/// Slots of a cell.
+pub fn n_slots(program: &Program) -> usize {
+    2 * program.leaves + 1 + program.instructions.len()
+}
+
+/// The table of a cell.
+pub fn program(of: &Program) -> CellProgram {
+    let slot = |operand: Operand| match operand {
+        Operand::Input(leaf) => leaf,
+        Operand::Hidden(leaf) => of.leaves + leaf,
+        Operand::State => 2 * of.leaves,
+        Operand::Value(instruction) => 2 * of.leaves + 1 + instruction,
+    } as i32;
+    let mut instructions = [CellInstruction::zeroed(); MOST_INSTRUCTIONS];
+    for (to, instruction) in instructions.iter_mut().zip(&of.instructions) {
+        *to = CellInstruction {
+            combination: match instruction.combination {
+                Combination::Add => 0,
+                Combination::ElemMult => 1,
+                Combination::Max => 2,
+            },
+            activation: match instruction.activation {
+                Activation::Identity => 0,
+                Activation::Tanh => 1,
+                Activation::Sigmoid => 2,
+                Activation::Relu => 3,
+                Activation::Sin => 4,
+            },
+            left: slot(instruction.left),
+            right: slot(instruction.right),
+        };
+    }
+    CellProgram {
+        instructions,
+        n_instructions: of.instructions.len() as i32,
+        leaves: of.leaves as i32,
+        output: of.output as i32,
+        state: of.state as i32,
+    }
+}

@@ -1,0 +1,119 @@
+//! A window in one launch, whose blocks wait for each other, gives the bits of a launch a step: for
+//! any number of blocks, in every order of theirs, and whatever of the weights lies in shared memory.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use libloading::Library;
+use nas_engine::device::cases::{self, Case, Outputs, same_bits};
+use nas_engine::device::cuda::Cuda;
+
+use super::host::{Host, MODES, Mode, PROFILES, kernels};
+use super::ops::{check_all, run};
+
+/// Shared memory with room for most of the weights of some cases, on two processors, and for all of
+/// others: backward of the two layers of the worked example, forward of the large LSTM.
+pub const NARROW: [usize; 2] = [10 << 10, 40 << 10];
+
+/// Kernels that were launched, with their blocks.
+type Seen = Arc<Mutex<BTreeSet<(&'static str, u32)>>>;
+
+fn cuda(
+    library: &Arc<Library>,
+    mode: Mode,
+    shared_bytes: usize,
+    processors: usize,
+) -> (Cuda, Seen) {
+    let seen = Seen::default();
+    let to = Arc::clone(&seen);
+    let host = Host::new(Arc::clone(library), mode, shared_bytes).with_processors(processors);
+    let host = host.observed(move |launch, _| {
+        let mut seen = to.lock().expect("no thread panics with it");
+        seen.insert((launch.kernel, launch.grid[0]));
+    });
+    (Cuda::new(Box::new(host)), seen)
+}
+
+/// Blocks of the launches of a kernel, of which there is one grid at most.
+fn blocks(seen: &Seen, kernel: &str) -> Option<u32> {
+    let seen = seen.lock().expect("no thread panics with it");
+    let mut grids = seen.iter().filter(|(name, _)| *name == kernel);
+    grids.next().map(|(_, blocks)| *blocks)
+}
+
+/// The case by launches of a step each.
+fn by_steps(case: &Case) -> Result<Outputs, String> {
+    let (cuda, seen) = cuda(&kernels(), MODES[0], PROFILES[0], 0);
+    let outputs = run(case, &cuda, 1)?;
+    assert!(blocks(&seen, "recurrent_fwd").is_some());
+    assert!(blocks(&seen, "recurrent_resident_fwd").is_none());
+    Ok(outputs)
+}
+
+/// Whether kernels give a case these bits with so many processors and so much shared memory.
+///
+/// # Errors
+/// What differs, or the runner's words.
+pub fn check_with(
+    library: &Arc<Library>,
+    case: &Case,
+    expected: &Outputs,
+    (shared_bytes, processors): (usize, usize),
+) -> Result<(), String> {
+    for mode in MODES {
+        let (cuda, seen) = cuda(library, mode, shared_bytes, processors);
+        let with = |e| format!("{processors} processors, {shared_bytes} bytes, {mode:?}: {e}");
+        let got = run(case, &cuda, 2).map_err(with)?;
+        same_bits(expected, &got).map_err(with)?;
+        let blocks = blocks(&seen, "recurrent_resident_fwd");
+        let n = blocks.ok_or(format!("{case}: no launch of a whole window"))?;
+        assert!(n as usize <= processors, "{case}: {n} blocks");
+    }
+    Ok(())
+}
+
+/// Whether kernels give a case the bits of a launch a step, however many blocks there are.
+///
+/// # Errors
+/// As [`check_with`].
+pub fn check(library: &Arc<Library>, case: &Case) -> Result<(), String> {
+    let expected = by_steps(case)?;
+    [1, 2, 7]
+        .into_iter()
+        .try_for_each(|processors| check_with(library, case, &expected, (PROFILES[0], processors)))
+}
+
+/// The cases that have recurrent layers.
+pub fn cases() -> Vec<Case> {
+    let mut cases = cases::of_text();
+    cases.retain(|case| case.op == "recurrent");
+    cases
+}
+
+#[test]
+fn bits_do_not_depend_on_the_number_of_blocks_or_their_order() {
+    check_all(&cases(), |case| check(&kernels(), case));
+}
+
+/// Whether a device has kernels for a case.
+pub fn fits(case: &Case, cuda: &Cuda) -> bool {
+    case.plan(cuda).load(cuda).is_ok()
+}
+
+#[test]
+fn bits_do_not_depend_on_where_weights_lie() {
+    let checked = Mutex::new([0; NARROW.len()]);
+    check_all(&cases(), |case| {
+        let expected = by_steps(case)?;
+        for (i, shared_bytes) in NARROW.into_iter().enumerate() {
+            let cuda = cuda(&kernels(), MODES[0], shared_bytes, 2).0;
+            if fits(case, &cuda) {
+                checked.lock().expect("no thread panics with it")[i] += 1;
+                check_with(&kernels(), case, &expected, (shared_bytes, 2))?;
+            }
+        }
+        Ok(())
+    });
+    let checked = checked.into_inner().expect("no thread panicked");
+    assert!(checked.iter().all(|&n| n > 2), "{checked:?}");
+}
