@@ -42,56 +42,6 @@ KERNEL(product_rows, ProductArgs, 256, 1) {
     }
 }
 
-struct OuterArgs {
-    In<float> a;     // [m][n_a]
-    In<float> b;     // [m][n_b]
-    Out<float> out;  // [n_a][n_b]
-    int m;
-    int n_a;
-    int n_b;
-    int reserved;
-};
-
-// out[i,j] = sum over l, in order, of a[l,i] b[l,j].
-//
-// grid:  ceil(n_b / 64), ceil(n_a / 64)
-// block: 256; each thread four by four values
-// shared: 4 * 2048; 16 rows of 64 columns of a and of b
-// needs: nothing
-// bytes: a and b once for 64 columns of the other, from a cache; 4 a result
-KERNEL(product_columns, OuterArgs, 256, 1) {
-    const int first_a = (int)blockIdx.y * 64, first_b = (int)blockIdx.x * 64;
-    const int of_a = thread_idx() / 16 * 4, of_b = thread_idx() % 16 * 4;
-    auto a = shared<float>(0, 1024), b = shared<float>(4096, 1024);
-    float sums[4][4] = {};
-    for (int first = 0; first < args.m; first += 16) {
-        for (int at = thread_idx(); at < 1024; at += 256) {
-            const int row = first + at / 64, i = first_a + at % 64, j = first_b + at % 64;
-            const bool has_a = row < args.m && i < args.n_a, has_b = row < args.m && j < args.n_b;
-            a[at] = has_a ? args.a[(int64_t)row * args.n_a + i] : 0.f;
-            b[at] = has_b ? args.b[(int64_t)row * args.n_b + j] : 0.f;
-        }
-        sync_block();
-        for (int row = 0; row < min(16, args.m - first); row++) {
-            float x[4], y[4];
-            UNROLL for (int i = 0; i < 4; i++) {
-                x[i] = a[row * 64 + of_a + i];
-                y[i] = b[row * 64 + of_b + i];
-            }
-            UNROLL for (int i = 0; i < 4; i++)
-                UNROLL for (int j = 0; j < 4; j++) sums[i][j] = fmaf(x[i], y[j], sums[i][j]);
-        }
-        sync_block();
-    }
-    UNROLL for (int i = 0; i < 4; i++) {
-        UNROLL for (int j = 0; j < 4; j++) {
-            const int row = first_a + of_a + i, column = first_b + of_b + j;
-            if (row < args.n_a && column < args.n_b)
-                args.out.write((int64_t)row * args.n_b + column, sums[i][j]);
-        }
-    }
-}
-
 struct MatrixArgs {
     In<float> a;  // [m][n]
     Out<float> out;

@@ -1,6 +1,7 @@
 //! Launches of the softmax over a vocabulary.
 
 use super::declare::{In, Out, structs};
+use super::gemm::{ACROSS, BY_STEP, STEP, TILE};
 use super::launches::Launches;
 use crate::graph::recurrent::Decoder;
 
@@ -50,14 +51,6 @@ structs! {
     }
 }
 
-/// Rows and columns of a tile of a product, and what of its sum is in shared memory together.
-const TILE: usize = 128;
-const STEP: usize = 32;
-/// Values between two lines of a factor in shared memory, beyond those of a line.
-const GAP: usize = 8;
-/// Bytes of two steps of a factor whose lines are along the sum, and of one whose are not.
-const BY_STEP: usize = 4 * TILE * (STEP + GAP);
-const ACROSS: usize = 4 * STEP * (TILE + GAP);
 /// Words of a part of a row.
 const PART: usize = 64;
 /// Tiles that a product is split into, at most; and words of a split, at least.

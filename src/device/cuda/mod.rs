@@ -18,6 +18,7 @@ mod dropout;
 mod embedding;
 mod epoch;
 mod gather;
+mod gemm;
 mod global_average_pool;
 pub mod gpu;
 mod launches;
@@ -169,6 +170,7 @@ pub fn declarations() -> Vec<Declaration> {
         dropout::declarations(),
         embedding::declarations(),
         epoch::declarations(),
+        gemm::declarations(),
         global_average_pool::declarations(),
         lcn::declarations(),
         load_batch::declarations(),

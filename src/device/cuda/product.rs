@@ -18,17 +18,6 @@ structs! {
         reserved: i32,
     }
 
-    /// Of `product_columns`.
-    struct OuterArgs {
-        a: In<f32>,
-        b: In<f32>,
-        out: Out<f32>,
-        m: i32,
-        n_a: i32,
-        n_b: i32,
-        reserved: i32,
-    }
-
     /// Of `column_sums` and `transpose`.
     struct MatrixArgs {
         a: In<f32>,
@@ -63,26 +52,6 @@ impl Launches<'_> {
         };
         let grid = [n.div_ceil(32), m.div_ceil(32), 1];
         self.push("product_rows", grid, 256, &args);
-    }
-
-    /// `out` `[n_a][n_b]` = `a` `[m][n_a]` times `b` `[m][n_b]`, column by column.
-    pub(super) fn product_columns(
-        &mut self,
-        (a, b): (In<f32>, In<f32>),
-        out: Out<f32>,
-        [m, n_a, n_b]: [usize; 3],
-    ) {
-        let args = OuterArgs {
-            a,
-            b,
-            out,
-            m: m as i32,
-            n_a: n_a as i32,
-            n_b: n_b as i32,
-            reserved: 0,
-        };
-        let grid = [n_b.div_ceil(64), n_a.div_ceil(64), 1];
-        self.push_shared("product_columns", grid, 256, 4 * 2048, &args);
     }
 
     /// `out` `[n]`: the sums of the columns of `a` `[m][n]`.

@@ -3,6 +3,7 @@
 
 use super::cell::{CELLS, CellProgram, MOST_INSTRUCTIONS, n_slots, program};
 use super::declare::{In, Out, structs};
+use super::gemm::Transposed;
 use super::launches::Launches;
 use super::recurrent_resident::Resident;
 use crate::graph::recurrent::{Recurrent, Stack};
@@ -126,14 +127,14 @@ impl Launches<'_> {
             for layer in &stack.layers {
                 self.recurrent_carry(stack, layer);
             }
-            self.input_products(stack, first);
+            self.input_products(stack, 0);
             return self.resident_fwd(stack, resident);
         }
         let mut below = (stack.input, 0);
         for (place, layer) in stack.layers.iter().enumerate() {
             self.dropout(stack, place, layer.inputs, below, layer.x);
             self.recurrent_carry(stack, layer);
-            self.input_products(stack, layer);
+            self.input_products(stack, place);
             for step in 0..stack.steps {
                 self.recurrent_fwd(stack, layer, step);
             }
@@ -146,9 +147,12 @@ impl Launches<'_> {
     pub(super) fn unroll_grad(&mut self, stack: &Stack) {
         let scratch = Scratch::new(stack);
         let n = stack.program.leaves * stack.hidden;
-        for (layer, [hidden_weight, input_weight]) in stack.layers.iter().zip(&scratch.transposed) {
+        let places = stack.layers.iter().zip(&scratch.transposed).enumerate();
+        for (place, (layer, [hidden_weight, input_weight])) in places {
             self.transpose_weight(layer.hidden_weight, *hidden_weight, [n, stack.hidden]);
-            self.transpose_weight(layer.input_weight, *input_weight, [n, layer.inputs]);
+            if place > 0 {
+                self.transpose_weight(layer.input_weight, *input_weight, [n, layer.inputs]);
+            }
         }
         let resident = Resident::backward(stack, self.limits);
         let mut above = stack.doutput;
@@ -165,7 +169,7 @@ impl Launches<'_> {
                 }),
             }
             if place == 0 || resident.is_none() {
-                self.input_gradient(stack, layer, scratch.transposed[place][1]);
+                self.input_gradient(stack, place, scratch.transposed[place][1]);
             }
             self.weight_gradients(stack, layer);
             above = layer.dx;
@@ -173,12 +177,18 @@ impl Launches<'_> {
         self.dropout(stack, 0, stack.layers[0].inputs, (above, 0), stack.dinput);
     }
 
-    /// Gradient to x of all steps.
-    fn input_gradient(&mut self, stack: &Stack, layer: &Recurrent, transposed: usize) {
+    /// Gradient to x of all steps. Above the first layer the sums are those that one launch for all
+    /// steps makes; of the first it makes none.
+    fn input_gradient(&mut self, stack: &Stack, place: usize, transposed: usize) {
+        let layer = &stack.layers[place];
         let dinputs = self.input(layer.input_products);
         let dx = self.output(layer.dx);
         let n = stack.program.leaves * stack.hidden;
         let sizes = [stack.steps * stack.rows, layer.inputs, n];
+        if place == 0 {
+            let weight = self.input_span(self.plan.weights, layer.input_weight);
+            return self.gemm(Transposed::Nn, (dinputs, weight), None, dx, sizes);
+        }
         let factors = (dinputs, self.scratch(transposed));
         self.product_rows(factors, None, dx, sizes, stack.program.leaves);
     }
@@ -195,8 +205,9 @@ impl Launches<'_> {
         self.push("recurrent_carry", [n.div_ceil(256), 1, 1], THREADS, &args);
     }
 
-    /// W x and the bias of all steps.
-    fn input_products(&mut self, stack: &Stack, layer: &Recurrent) {
+    /// W x and the bias of all steps; as [`Launches::input_gradient`].
+    fn input_products(&mut self, stack: &Stack, place: usize) {
+        let layer = &stack.layers[place];
         let weights = self.plan.weights;
         let factors = (
             self.input(layer.x),
@@ -206,7 +217,10 @@ impl Launches<'_> {
         let out = self.output(layer.input_products);
         let n = stack.program.leaves * stack.hidden;
         let sizes = [stack.steps * stack.rows, n, layer.inputs];
-        self.product_rows(factors, bias, out, sizes, 1);
+        match place {
+            0 => self.gemm(Transposed::Nt, factors, bias, out, sizes),
+            _ => self.product_rows(factors, bias, out, sizes, 1),
+        }
     }
 
     fn recurrent_fwd(&mut self, stack: &Stack, layer: &Recurrent, step: usize) {
@@ -291,7 +305,7 @@ impl Launches<'_> {
             ),
         ] {
             let out = self.output_span(gradients, span);
-            self.product_columns(factors, out, [places, n, width]);
+            self.gemm(Transposed::Tn, factors, None, out, [n, width, places]);
         }
         if let Some(bias) = layer.bias {
             let dbias = self.output_span(gradients, bias);

@@ -20,13 +20,12 @@ fn cuda(mode: Mode, shared_bytes: usize) -> Cuda {
 }
 
 /// Operations that compute in f32 throughout.
-const IN_F32: [&str; 6] = [
+const IN_F32: [&str; 5] = [
     "classifier",
     "softmax_xent",
     "optim",
     "embedding",
     "descend",
-    "recurrent",
 ];
 /// Results are rounded to 8 bits, and what is computed of rounded results may be as far again.
 const BF16: f64 = 1.0 / 128.0;
