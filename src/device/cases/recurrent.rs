@@ -158,7 +158,7 @@ fn widest() -> Program {
     use Operand::{Hidden, Input, State, Value};
     let leaf = |i| node(Combination::Add, Activation::Tanh, Input(i), Hidden(i));
     let inner = |i: usize| {
-        let activation = if i % 2 == 0 {
+        let activation = if i.is_multiple_of(2) {
             Activation::Identity
         } else {
             Activation::Sigmoid
