@@ -60,7 +60,7 @@ DEVICE float sine(float x, int turn) {
 // A NaN on either side stays.
 DEVICE float combined(int combination, float left, float right) {
     if (combination == ADD) return left + right;
-    if (combination == ELEM_MULT) return left * right;
+    if (combination == ELEM_MULT) return rounded_product(left, right);
     return left >= right || isnan(left) ? left : right;
 }
 
@@ -76,10 +76,10 @@ DEVICE float activated(int activation, float z) {
 // dvalue times the activation's derivative at z, where it gives y.
 DEVICE float sloped(int activation, float z, float y, float dvalue) {
     if (activation == IDENTITY) return dvalue;
-    if (activation == TANH) return dvalue * fmaf(-y, y, 1.f);
-    if (activation == SIGMOID) return dvalue * (y * (1.f - y));
+    if (activation == TANH) return rounded_product(dvalue, fmaf(-y, y, 1.f));
+    if (activation == SIGMOID) return rounded_product(dvalue, y * (1.f - y));
     if (activation == RELU) return z <= 0.f ? 0.f : dvalue;
-    return dvalue * sine(z, 1);
+    return rounded_product(dvalue, sine(z, 1));
 }
 
 // z of instruction i.
@@ -111,8 +111,8 @@ DEVICE void cell_bwd(const CellProgram& program, const Slots& slots, const Slots
         const float left = slots[of.left], right = slots[of.right];
         float dz = sloped(of.activation, cell_z(of, slots), slots[slot], dslots[slot]);
         if (i == program.state) dz += dc;
-        const float by_right = of.combination == ADD ? dz : dz * right;
-        const float by_left = of.combination == ADD ? dz : dz * left;
+        const float by_right = of.combination == ADD ? dz : rounded_product(dz, right);
+        const float by_left = of.combination == ADD ? dz : rounded_product(dz, left);
         const bool larger = of.combination > ELEM_MULT;
         dslots[of.left] += !larger ? by_right : left >= right ? dz : 0.f;
         dslots[of.right] += !larger ? by_left : left >= right ? 0.f : dz;

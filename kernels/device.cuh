@@ -98,6 +98,16 @@ DEVICE Pixel to_pixel(const float (&x)[8]) {
     return pixel;
 }
 
+// A product that is rounded before anything is added to it: kernels that must agree in every bit do
+// not leave it to the compiler which are fused.
+DEVICE float rounded_product(float a, float b) {
+#ifdef __CUDACC__
+    return __fmul_rn(a, b);
+#else
+    return a * b;
+#endif
+}
+
 DEVICE int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
 // ---- where a thread is --------------------------------------------------------------------------

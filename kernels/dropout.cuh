@@ -27,5 +27,5 @@ DEVICE Mask mask_at(const DropoutRate& rate, const Control& control, int batch, 
 DEVICE float dropped(const Mask& mask, float x, uint64_t element) {
     if (!mask.drops) return x;
     const uint32_t word = word_at(mask.rate.seed, PURPOSE_DROPOUT, mask.index, element);
-    return word >= mask.rate.threshold ? x * mask.rate.factor : 0.f;
+    return word >= mask.rate.threshold ? rounded_product(x, mask.rate.factor) : 0.f;
 }

@@ -91,6 +91,21 @@ pub(super) fn cases() -> Vec<Case> {
             dropout: OF_SEQUENCE,
             ..lstm.clone()
         },
+        Row {
+            name: "widest",
+            program: widest(),
+            rows: 2,
+            steps: 2,
+            inputs: 2,
+            hidden: 3,
+            ..base
+        },
+        Row {
+            layers: 3,
+            steps: 2, // fewer than layers
+            dropout: HALF,
+            ..lstm.clone()
+        },
         Row { windows: 2, ..two },
         Row {
             windows: 2,
@@ -135,6 +150,28 @@ fn worked() -> Program {
         instructions,
         output: 3,
         state: 1,
+    }
+}
+
+/// As many leaves and instructions as a tree of base 16 has: its nodes and the injection.
+fn widest() -> Program {
+    use Operand::{Hidden, Input, State, Value};
+    let leaf = |i| node(Combination::Add, Activation::Tanh, Input(i), Hidden(i));
+    let inner = |i: usize| {
+        let activation = if i.is_multiple_of(2) {
+            Activation::Identity
+        } else {
+            Activation::Sigmoid
+        };
+        node(Combination::Add, activation, Value(2 * i), Value(2 * i + 1))
+    };
+    let mut instructions: Vec<Instruction> = (0..16).map(leaf).chain((0..15).map(inner)).collect();
+    instructions.push(node(Combination::Add, Activation::Tanh, Value(30), State));
+    Program {
+        leaves: 16,
+        instructions,
+        output: 31,
+        state: 20,
     }
 }
 

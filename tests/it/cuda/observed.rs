@@ -53,12 +53,13 @@ fn observe() -> Observed {
     let launches = Arc::new(Mutex::new(vec![]));
     let with = |shared_bytes: usize, processors: usize| {
         let to = Arc::clone(&launches);
-        let host = Host::new(Arc::clone(&library), MODES[0], shared_bytes);
+        let host = Host::new(Arc::clone(&library), MODES[0], PROFILES[0]);
         let host = host.with_processors(processors);
-        Cuda::new(Box::new(host.observed(move |launch, counters| {
+        let host = host.observed(move |launch, counters| {
             let mut launches = to.lock().expect("no thread panics with it");
             launches.push((launch.clone(), *counters));
-        })))
+        });
+        Cuda::new(Box::new(resident::narrowed(host, shared_bytes)))
     };
     let cuda = || with(PROFILES[0], PROCESSORS);
     let run = |case: &Case, cuda: &Cuda| {

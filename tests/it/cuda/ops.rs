@@ -36,6 +36,8 @@ fn tolerance(case: &Case) -> Tolerance {
         op if IN_F32.contains(&op) || given.direct == 0.0 => return given,
         // What other operations read there is the rounded result of a normalisation.
         "gather" => 2.0 * BF16,
+        // Rounded factors in every layer, and their sums go through the cell of the next.
+        "recurrent" => 2.0 * BF16,
         _ => BF16,
     };
     Tolerance::new(bound).absolute(given.absolute)

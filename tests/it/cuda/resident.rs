@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use libloading::Library;
 use nas_engine::device::cases::{self, Case, Outputs, same_bits};
 use nas_engine::device::cuda::Cuda;
+use nas_engine::device::cuda::driver::{Driver, Limits};
 
-use super::host::{Host, MODES, Mode, PROFILES, kernels};
+use super::host::{Host, Limited, MODES, Mode, PROFILES, kernels};
 use super::ops::{check_all, run};
 
 /// Shared memory with room for most of the weights of some cases, on two processors, and for all of
@@ -26,12 +27,22 @@ fn cuda(
 ) -> (Cuda, Seen) {
     let seen = Seen::default();
     let to = Arc::clone(&seen);
-    let host = Host::new(Arc::clone(library), mode, shared_bytes).with_processors(processors);
+    let host = Host::new(Arc::clone(library), mode, PROFILES[0]).with_processors(processors);
     let host = host.observed(move |launch, _| {
         let mut seen = to.lock().expect("no thread panics with it");
         seen.insert((launch.kernel, launch.grid[0]));
     });
-    (Cuda::new(Box::new(host)), seen)
+    (Cuda::new(Box::new(narrowed(host, shared_bytes))), seen)
+}
+
+/// A host that says it has so much shared memory: what decides where weights lie. Products by tensor
+/// cores need more than that, and have it.
+pub fn narrowed(host: Host, shared_bytes: usize) -> Limited<Host> {
+    let says = Limits {
+        shared_bytes,
+        ..host.limits()
+    };
+    Limited(host, says)
 }
 
 /// Blocks of the launches of a kernel, of which there is one grid at most.
