@@ -57,7 +57,7 @@ impl From<&CellArchitecture> for Program {
 
 impl Program {
     /// A tree's nodes, and the injection behind the node that it follows.
-    // paper P8.2, P8.3
+    // paper P8.1, P8.2, P8.3
     fn of_tree(tree: &Tree) -> Program {
         let mut instructions: Vec<Instruction> = vec![];
         // The instruction that gives what the parent of each node sees, and the node's own.

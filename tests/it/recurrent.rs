@@ -182,7 +182,7 @@ fn models() -> impl Iterator<Item = (String, Model, (Formula, usize))> {
     })
 }
 
-// paper P8.2, P8.3
+// paper P8.1, P8.2, P8.3
 #[test]
 fn the_printed_cells_are_their_formulas() {
     for (name, model, formula) in models() {
