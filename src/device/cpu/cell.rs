@@ -54,9 +54,9 @@ pub fn backward(isa: Isa, row: Backward) {
 /// Units from `first` of values `[..][h]`, for up to a block of them; beyond the last, zeros.
 #[inline(always)]
 fn load<const N: usize>(values: &[f32], first: usize, n: usize) -> Block<N> {
-    match values[first..first + n].as_array() {
-        Some(whole) => *whole,
-        None => {
+    match <&Block<N>>::try_from(&values[first..first + n]) {
+        Ok(whole) => *whole,
+        Err(_) => {
             let mut block = [0.0; N];
             block[..n].copy_from_slice(&values[first..first + n]);
             block
@@ -67,9 +67,9 @@ fn load<const N: usize>(values: &[f32], first: usize, n: usize) -> Block<N> {
 /// The first `n` units of a block to values `[..][h]` from `first` on.
 #[inline(always)]
 fn store<const N: usize>(block: &Block<N>, values: &mut [f32], first: usize, n: usize) {
-    match values[first..first + n].as_mut_array() {
-        Some(whole) => *whole = *block,
-        None => values[first..first + n].copy_from_slice(&block[..n]),
+    match <&mut Block<N>>::try_from(&mut values[first..first + n]) {
+        Ok(whole) => *whole = *block,
+        Err(_) => values[first..first + n].copy_from_slice(&block[..n]),
     }
 }
 
