@@ -72,6 +72,12 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         memory_limit: device.memory_bytes().or_else(machine::memory_bytes),
     };
     let evaluation = child.evaluate(held, &weights, &place)?;
+    if !evaluation.loss().is_finite() {
+        tracing::warn!(
+            "the loss is not finite: {} holds weights that are not, or too large",
+            flags.weights.display()
+        );
+    }
     let mut json = json!({"split": name});
     let fields = json!(evaluation);
     for (key, value) in fields.as_object().into_iter().flatten() {

@@ -116,6 +116,13 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         logits = reader.read(0);
     }
     for position in 0..n_tokens {
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            let message = format!(
+                "{} holds weights that are not finite, or too large; train it again",
+                flags.weights.display()
+            );
+            return Err(Failure::new(Kind::Weights, message));
+        }
         let word = draw(&logits, flags.temperature, seed, position as u64);
         text.push(word);
         logits = reader.read(word);

@@ -207,6 +207,15 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// Checks that a plan fits.
+    fn check(&self, plan: &Plan) -> Result<(), TrainError> {
+        let bytes = plan.arena_bytes as u64;
+        match self.memory_limit {
+            Some(limit) if bytes > limit => Err(TrainError::TooLarge { bytes, limit }),
+            _ => Ok(()),
+        }
+    }
+
     /// A plan with its weights, ready to run.
     fn load<'s>(
         &'s self,
@@ -214,10 +223,7 @@ impl Place<'_> {
         input: Input<'s>,
         weights: &Weights,
     ) -> Result<Box<dyn Session + 's>, TrainError> {
-        let bytes = plan.arena_bytes as u64;
-        if let Some(limit) = self.memory_limit.filter(|&limit| bytes > limit) {
-            return Err(TrainError::TooLarge { bytes, limit });
-        }
+        self.check(plan)?;
         let mut session = self.device.load(plan, Some(input))?;
         let wide = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
         session.write(plan.weights, &wide(&weights.trained));
@@ -284,6 +290,7 @@ pub fn train(job: &Job, on_epoch: &mut dyn FnMut(&EpochReport)) -> Result<Outcom
     let child = job.child;
     let lessons = child.lessons()?;
     let plan = child.plan(job.place.device);
+    job.place.check(&plan)?; // before the weights are drawn, which may be too large by themselves
     let drawn = match job.init {
         Some(_) => None,
         None => Some(child.params().initial(job.seed)),

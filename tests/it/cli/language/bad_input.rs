@@ -93,6 +93,17 @@ fn bad_input() {
     with("max_norm = -1.0", &["wrong.toml, line 4", "above 0"]);
     with("augment = \"none\"", &["`train.augment` is no setting"]);
 
+    // What no machine has the memory for.
+    let huge = "[search]\npreset = \"cell-sample\"\n[train]\nlayers = 64\nhidden = 16384\n";
+    let huge = file(place.folder.path(), "huge.toml", huge);
+    let huge = ["train", "--arch", &cell, "--config", &huge, "--data", data].map(str::to_owned);
+    refused(
+        &huge,
+        2,
+        "usage",
+        &["the plan takes", "machine with more memory"],
+    );
+
     // Weights and the text that they are of.
     let saved = place.path("w.safetensors");
     place.train("cell-lstm.json", &["--save", &saved]);
