@@ -202,17 +202,11 @@ KERNEL(decoder_bwd_data, DecoderGradArgs, 256, 1) {
             return inside ? args.weight[k * hidden + column0 + i] : 0.f;
         },
         sum);
-    const int warp_row = row0 + warp_idx() / 2 * 32, warp_column = column0 + warp_idx() % 2 * 64;
-    UNROLL for (int m = 0; m < 2; m++) {
-        UNROLL for (int n = 0; n < 8; n++) {
-            UNROLL for (int i = 0; i < 4; i++) {
-                const int row = warp_row + row_of(m, i), column = warp_column + column_of(n, i);
-                if (row < args.n && column < args.hidden)
-                    args.partials.write(((int64_t)split * args.n + row) * hidden + column,
-                                        sum[m][n][i]);
-            }
-        }
-    }
+    each_sum(sum, [&](int i, int j, float x) {
+        const int row = row0 + i, column = column0 + j;
+        if (row < args.n && column < args.hidden)
+            args.partials.write(((int64_t)split * args.n + row) * hidden + column, x);
+    });
 }
 
 // dx = the sum of the partials, in the order of the splits.
@@ -253,17 +247,12 @@ KERNEL(decoder_bwd_filter, DecoderGradArgs, 256, 1) {
             return column == args.hidden ? 1.f : 0.f;
         },
         sum);
-    const int warp_row = row0 + warp_idx() / 2 * 32, warp_column = column0 + warp_idx() % 2 * 64;
-    UNROLL for (int m = 0; m < 2; m++) {
-        UNROLL for (int n = 0; n < 8; n++) {
-            UNROLL for (int i = 0; i < 4; i++) {
-                const int word = warp_row + row_of(m, i), column = warp_column + column_of(n, i);
-                if (word >= args.vocabulary) continue;
-                if (column < args.hidden)
-                    args.dweight.write(word * hidden + column, sum[m][n][i]);
-                else if (column == args.hidden)
-                    args.dbias.write(word, sum[m][n][i]);
-            }
-        }
-    }
+    each_sum(sum, [&](int i, int j, float x) {
+        const int word = row0 + i, column = column0 + j;
+        if (word >= args.vocabulary) return;
+        if (column < args.hidden)
+            args.dweight.write(word * hidden + column, x);
+        else if (column == args.hidden)
+            args.dbias.write(word, x);
+    });
 }

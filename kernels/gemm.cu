@@ -30,17 +30,11 @@ DEVICE void gemm(const GemmArgs& args) {
             return args.b[B_TRANSPOSED ? (column0 + j) * k + l : l * n + column0 + j];
         },
         sum);
-    const int warp_row = row0 + warp_idx() / 2 * 32, warp_column = column0 + warp_idx() % 2 * 64;
-    UNROLL for (int t = 0; t < 2; t++) {
-        UNROLL for (int u = 0; u < 8; u++) {
-            UNROLL for (int i = 0; i < 4; i++) {
-                const int row = warp_row + row_of(t, i), column = warp_column + column_of(u, i);
-                if (row >= args.m || column >= args.n) continue;
-                const float bias = args.has_bias ? args.bias[column] : 0.f;
-                args.out.write(row * n + column, sum[t][u][i] + bias);
-            }
-        }
-    }
+    each_sum(sum, [&](int i, int j, float x) {
+        const int row = row0 + i, column = column0 + j;
+        if (row >= args.m || column >= args.n) return;
+        args.out.write(row * n + column, args.has_bias ? x + args.bias[column] : x);
+    });
 }
 
 // out[i,j] = sum over l of a[i,l] b[l,j].

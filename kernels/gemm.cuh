@@ -114,3 +114,13 @@ DEVICE void gemm_tile(int k0, int k1, Left left, Right right, float (&sum)[2][8]
         sync_block();
     }
 }
+
+// Runs `work(row, column, x)` for the warp's sums, with their row and column within the tile.
+template <class Work>
+DEVICE void each_sum(const float (&sum)[2][8][4], Work work) {
+    const int row0 = warp_idx() / 2 * 32, column0 = warp_idx() % 2 * 64;
+    UNROLL for (int m = 0; m < 2; m++)
+        UNROLL for (int n = 0; n < 8; n++)
+            UNROLL for (int i = 0; i < 4; i++)
+                work(row0 + row_of(m, i), column0 + column_of(n, i), sum[m][n][i]);
+}

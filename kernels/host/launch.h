@@ -37,4 +37,8 @@ std::string run(const Kernel& kernel, Index grid, unsigned n_threads, uint32_t s
 uint32_t published_now();
 bool was_shown(unsigned block, uint32_t published);
 
+// Lanes of a warp bring `in` and take `out`; the last one to arrive at `where` does `work` for all.
+using WarpWork = void (*)(const void** in, void** out);
+void in_warp(const char* where, const void* in, void* out, WarpWork work);
+
 }  // namespace host

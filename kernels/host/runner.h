@@ -1,9 +1,9 @@
 // The host runner: executes kernels on a CPU, as strictly as the worst GPU would allow.
 //
-// Threads of a block are fibers; blocks run one after the other, those of a cooperative launch by turns. What a GPU may do late happens as
-// late as it may, into poisoned memory; what a GPU does in any order happens in several. Every
-// access to global memory is checked: it lies in an allocation, is aligned, and meets no write of
-// another block of the launch. For tests alone; x86-64.
+// Threads of a block are fibers; blocks run one after the other, those of a cooperative launch by
+// turns. What a GPU may do late happens as late as it may, into poisoned memory; what a GPU does in any
+// order happens in several. Every access to global memory is checked: it lies in an allocation, is
+// aligned, and meets no write of another block of the launch. For tests alone; x86-64.
 #pragma once
 #include <math.h>
 #include <stddef.h>

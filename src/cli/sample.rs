@@ -52,21 +52,15 @@ pub struct Flags {
 /// Runs the command.
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let n_tokens = flags::in_range("--tokens", flags.tokens, 1, MOST_TOKENS)?;
-    let usage = |message: String| Failure::new(Kind::Usage, message);
+    let seed =
+        flags::in_range("--seed", flags.seed.seed.unwrap_or(0), 0, i64::MAX as usize)? as u64;
     if !(flags.temperature.is_finite() && flags.temperature >= 0.0) {
         let message = format!(
             "--temperature is {}; give a number of 0 or more",
             flags.temperature
         );
-        return Err(usage(message));
+        return Err(Failure::new(Kind::Usage, message));
     }
-    let seed = flags.seed.seed.unwrap_or(0);
-    let seed = u64::try_from(seed).map_err(|_| {
-        usage(format!(
-            "--seed is {seed}; give a whole number of 0 or more"
-        ))
-    })?;
-
     let file = WeightsFile::read(&flags.weights)?;
     let metadata = file.metadata()?;
     let (Architecture::Cell(cell), Facts::Text { level, words, .. }) =

@@ -291,11 +291,14 @@ pub fn train(job: &Job, on_epoch: &mut dyn FnMut(&EpochReport)) -> Result<Outcom
     let lessons = child.lessons()?;
     let plan = child.plan(job.place.device);
     job.place.check(&plan)?; // before the weights are drawn, which may be too large by themselves
-    let drawn = match job.init {
-        Some(_) => None,
-        None => Some(child.params().initial(job.seed)),
+    let drawn;
+    let initial = match job.init {
+        Some(given) => given,
+        None => {
+            drawn = child.params().initial(job.seed);
+            &drawn
+        }
     };
-    let initial = job.init.or(drawn.as_ref()).expect("given or drawn");
     let mut session = job.place.load(&plan, lessons.input(job.seed), initial)?;
     let mut outcome = Outcome {
         diverged: false,

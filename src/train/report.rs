@@ -132,3 +132,20 @@ impl Evaluation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A loss may be a number where its exponential is none.
+    #[test]
+    fn a_perplexity_that_overflows_is_not_finite() {
+        let score = |train_loss: f64, validation_loss: f64| Score::Perplexity {
+            train_perplexity: train_loss.exp(),
+            validation_perplexity: validation_loss.exp(),
+            validation_bits_per_character: None,
+        };
+        assert!(score(5.0, 700.0).is_finite());
+        assert!(!score(5.0, 710.0).is_finite() && !score(710.0, 5.0).is_finite());
+    }
+}

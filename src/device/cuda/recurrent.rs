@@ -76,7 +76,7 @@ fn backward_bytes(stack: &Stack, units: usize) -> usize {
 
 /// Where in the scratch memory of a stack something lies, in values.
 pub struct Scratch {
-    /// Of each layer U `[h][l][h]` and W `[k][l][h]`, transposed.
+    /// Of each layer U `[h][l][h]` and W `[k][l][h]`, transposed; W of the first is not needed.
     pub transposed: Vec<[usize; 2]>,
     /// Of each layer the gradient to c, `[b][h]`.
     pub dc: Vec<usize>,
@@ -92,8 +92,10 @@ impl Scratch {
             len += values;
             len - values
         };
-        let layers = stack.layers.iter();
-        let transposed = layers.map(|layer| [stack.hidden, layer.inputs].map(|k| take(n * k)));
+        let transposed = stack.layers.iter().enumerate().map(|(place, layer)| {
+            let inputs = if place == 0 { 0 } else { layer.inputs };
+            [stack.hidden, inputs].map(|k| take(n * k))
+        });
         let transposed = transposed.collect();
         let dc = stack.layers.iter();
         let dc = dc.map(|_| take(stack.rows * stack.hidden)).collect();
