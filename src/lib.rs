@@ -1,5 +1,6 @@
 //! Neural architecture search with reinforcement learning: a controller designs convolutional
-//! networks, each is trained on real images, and the controller learns from what they achieve.
+//! networks or recurrent cells, each is trained on real images or text, and the controller learns
+//! from what they achieve.
 //!
 //! Modules in dependency order; a module uses only those above it:
 //!
@@ -9,7 +10,7 @@
 //! | [`shape`] | the output-size formulas |
 //! | [`text`] | numbers, digests and names as people read them |
 //! | [`whole_file`] | files that appear whole or not at all |
-//! | [`data`] | data sets: records, split, order of an epoch, views of an image |
+//! | [`data`] | images: records, split, order of an epoch, views; texts: vocabulary, parts, windows |
 //! | [`space`] | architectures and the search space: decisions in, architecture out, and back |
 //! | [`graph`] | architecture to a plan of steps with one arena |
 //! | [`device`] | what runs a plan: `reference` (the specification), `cpu` and `cuda` |

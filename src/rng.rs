@@ -142,9 +142,18 @@ impl Mask {
 
     /// Elements 4 `block` and the three that follow.
     pub fn block(&self, block: u64) -> [bool; 4] {
+        self.blocks::<1>(block).map(|[keeps]| keeps)
+    }
+
+    /// As many blocks from `first` on, side by side: the elements of a place within a block together.
+    #[inline(always)]
+    pub fn blocks<const N: usize>(&self, first: u64) -> [[bool; N]; 4] {
+        let block = std::array::from_fn(|i| first as u32 + i as u32);
         let [low, high] = self.index;
-        let words = philox([block as u32, Purpose::Dropout as u32, low, high], self.key);
-        words.map(|word| word >= self.threshold)
+        let of_all = [Purpose::Dropout as u32, low, high].map(|word| [word; N]);
+        let [purpose, low, high] = of_all;
+        let words = philox_of([block, purpose, low, high], self.key);
+        words.map(|words| words.map(|word| word >= self.threshold))
     }
 }
 
@@ -172,20 +181,24 @@ fn words(x: u64) -> [u32; 2] {
 }
 
 /// Philox4x32 with ten rounds.
-fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+    philox_of(counter.map(|word| [word]), key).map(|[word]| word)
+}
+
+/// Of N counters side by side, which the compiler makes vectors of.
+#[inline(always)]
+fn philox_of<const N: usize>(mut counter: [[u32; N]; 4], mut key: [u32; 2]) -> [[u32; N]; 4] {
     for _ in 0..10 {
-        let p0 = u64::from(counter[0]) * 0xD251_1F53;
-        let p1 = u64::from(counter[2]) * 0xCD9E_8D57;
-        counter = [
-            (p1 >> 32) as u32 ^ counter[1] ^ key[0],
-            p1 as u32,
-            (p0 >> 32) as u32 ^ counter[3] ^ key[1],
-            p0 as u32,
-        ];
-        key = [
-            key[0].wrapping_add(0x9E37_79B9),
-            key[1].wrapping_add(0xBB67_AE85),
-        ];
+        for i in 0..N {
+            let p0 = u64::from(counter[0][i]) * 0xD251_1F53;
+            let p1 = u64::from(counter[2][i]) * 0xCD9E_8D57;
+            counter[0][i] = (p1 >> 32) as u32 ^ counter[1][i] ^ key[0];
+            counter[1][i] = p1 as u32;
+            counter[2][i] = (p0 >> 32) as u32 ^ counter[3][i] ^ key[1];
+            counter[3][i] = p0 as u32;
+        }
+        key[0] = key[0].wrapping_add(0x9E37_79B9);
+        key[1] = key[1].wrapping_add(0xBB67_AE85);
     }
     counter
 }

@@ -1,12 +1,16 @@
 //! Files that appear whole or not at all: written beside their place, then moved there.
 
-use std::fs::{File, Permissions};
+use std::ffi::OsString;
+use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Writes a file by `content`, in the place of one that is there already or that a link leads to. When this returns its
-/// bytes are on disk; where it fails, what was there before still is.
+/// What ends the name of a file while it is being written: `.<name>.<at random>.unfinished`.
+const UNFINISHED: &str = ".unfinished";
+
+/// Writes a file by `content`, in the place of one that is there already or that a link leads to. When
+/// this returns its bytes are on disk; where it fails, what was there before still is.
 ///
 /// # Errors
 /// What the system says where the folder does not exist or cannot be written, and those of
@@ -23,7 +27,12 @@ pub fn write(
     }
     // For everybody whom the user's mask allows, as any other file.
     let everybody = Permissions::from_mode(0o666);
+    let mut prefix = OsString::from(".");
+    prefix.push(path.file_name().unwrap_or_default());
+    prefix.push(".");
     let temporary = tempfile::Builder::new()
+        .prefix(&prefix)
+        .suffix(UNFINISHED)
         .permissions(everybody)
         .tempfile_in(folder(path))?;
     let mut file = BufWriter::with_capacity(1 << 18, temporary.as_file());
@@ -35,6 +44,27 @@ pub fn write(
     File::open(folder(path))?.sync_all() // for its name to survive a power cut too
 }
 
+/// Removes what a program that was killed has left in a folder of files of these names, by their
+/// whole name. Nobody else may be writing them.
+///
+/// # Errors
+/// What the system says where the folder cannot be read or written.
+pub fn remove_unfinished(folder: &Path, names: impl Fn(&str) -> bool) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let file = entry.file_name();
+        let of = file.to_str().and_then(|file| {
+            file.strip_prefix('.')?
+                .strip_suffix(UNFINISHED)?
+                .rsplit_once('.')
+        });
+        if of.is_some_and(|(name, _)| names(name)) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// The folder that a file lies in; `.` for a bare name.
 pub fn folder(path: &Path) -> &Path {
     path.parent()
@@ -44,8 +74,6 @@ pub fn folder(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]
@@ -68,6 +96,26 @@ mod tests {
         write(&link, |file| file.write_all(b"third")).unwrap();
         assert!(link.is_symlink() && fs::read(&path).unwrap() == b"third");
         write(dir.path(), |_| Ok(())).unwrap_err();
+    }
+
+    #[test]
+    fn what_a_killed_program_left_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        write(&path, |file| {
+            // As it would be left: this name exists while the file is written.
+            for entry in fs::read_dir(dir.path())? {
+                let name = entry?.file_name().into_string().unwrap();
+                fs::write(dir.path().join(name.replace(".file.", ".file.x")), "half")?;
+            }
+            file.write_all(b"whole")
+        })
+        .unwrap();
+        fs::write(dir.path().join(".other.a.unfinished"), "another's").unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+        remove_unfinished(dir.path(), |name| name == "file").unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub enum Command {
 #[derive(Args)]
 pub struct Flags {
     /// Folder of images, folder of a text, or text file; also by --data
+    #[arg(conflicts_with = "data")]
     path: Option<PathBuf>,
     #[command(flatten)]
     data: DataFlags,

@@ -72,11 +72,8 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         memory_limit: device.memory_bytes().or_else(machine::memory_bytes),
     };
     let evaluation = child.evaluate(held, &weights, &place)?;
-    if !evaluation.loss().is_finite() {
-        tracing::warn!(
-            "the loss is not finite: {} holds weights that are not, or too large",
-            flags.weights.display()
-        );
+    if !(evaluation.loss().is_finite() && evaluation.value().is_finite()) {
+        return Err(not_finite(&flags.weights));
     }
     let mut json = json!({"split": name});
     let fields = json!(evaluation);
@@ -148,6 +145,15 @@ fn resolve(flags: &Flags, file: &WeightsFile, metadata: &Metadata) -> Result<Con
         }
     }
     Ok(config)
+}
+
+/// Why weights give no result.
+pub fn not_finite(weights: &Path) -> Failure {
+    let message = format!(
+        "{} holds weights that are not finite, or too large; train it again",
+        weights.display()
+    );
+    Failure::new(Kind::Weights, message)
 }
 
 fn other_text(weights: &Path, flag: &str, theirs: &str) -> Failure {

@@ -135,8 +135,11 @@ pub fn open_course(config: &Config, output: &Output) -> Result<Course, Failure> 
 /// Opens the images and says on standard error which they are.
 pub fn open_data(config: &DataConfig, output: &Output) -> Result<Arc<Dataset>, Failure> {
     let for_text = [
-        ("--level", config.level.is_some()),
-        ("--vocabulary", config.vocabulary.is_some()),
+        ("--level (data.level)", config.level.is_some()),
+        (
+            "--vocabulary (data.vocabulary)",
+            config.vocabulary.is_some(),
+        ),
     ];
     refuse(&for_text, "a text", "images")?;
     let dataset = match &config.path {
@@ -157,7 +160,8 @@ pub fn open_data(config: &DataConfig, output: &Output) -> Result<Arc<Dataset>, F
 
 /// Opens the text and says on standard error which it is.
 pub fn open_corpus(config: &DataConfig, output: &Output) -> Result<Arc<Corpus>, Failure> {
-    refuse(&[("--limit", config.limit.is_some())], "images", "a text")?;
+    let for_images = [("--limit (data.limit)", config.limit.is_some())];
+    refuse(&for_images, "images", "a text")?;
     let level = config.level.unwrap_or(Level::Word);
     let corpus = match &config.path {
         Some(path) if matches!(data::Kind::of(path)?, data::Kind::Images) => {

@@ -9,7 +9,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
-use super::failure::{Failure, Kind};
+use super::failure::Failure;
 use super::flags::{self, ConfigFlags, Settings, in_range};
 use super::output::Output;
 use crate::config::{BATCH, default_preset};
@@ -31,45 +31,51 @@ pub struct Flags {
     /// Say the architecture in the tokens of this space
     #[arg(long, value_name = "PRESET", value_parser = PossibleValuesParser::new(PRESETS))]
     preset: Option<String>,
-    /// Images of a batch, for the memory of training
+    /// Images of a batch, for the memory of training; 128 by default
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
-    #[arg(default_value = "128")]
-    batch: i64,
-    /// Classes to tell apart
+    batch: Option<i64>,
+    /// Classes to tell apart; 10 by default
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
-    #[arg(default_value = "10")]
-    classes: i64,
+    classes: Option<i64>,
     /// Units of a layer, for the parameters of a recurrent cell's language model
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
     hidden: Option<i64>,
-    /// Words of that model
+    /// Words of that model; those of --config, else 10000
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
-    #[arg(default_value = "10000")]
-    vocabulary: i64,
+    vocabulary: Option<i64>,
     #[command(flatten)]
     config: ConfigFlags,
 }
 
 /// Runs the command.
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
-    let batch = in_range("--batch", flags.batch, *BATCH.start(), *BATCH.end())?;
-    let classes = in_range("--classes", flags.classes, 1, 1_000_000)?;
+    let batch = flags.batch.unwrap_or(128);
+    let batch = in_range("--batch", batch, *BATCH.start(), *BATCH.end())?;
+    let classes = in_range("--classes", flags.classes.unwrap_or(10), 1, 1_000_000)?;
     let mut settings = Settings::default();
     settings.set("search.preset", "--preset", flags.preset.clone());
-    let size = size(flags)?;
     let architecture = flags::read_architecture(&flags.arch)?;
     let config = settings.resolve(&flags.config, default_preset(architecture.kind()))?;
     let tokens: Result<Vec<Token>, String> = Space::new(&config.space)
         .and_then(|space| space.encode(&architecture))
         .map_err(|error| error.to_string());
     let network = match architecture {
-        Architecture::Conv(network) if size.is_none() => network,
-        Architecture::Conv(_) => {
-            let message = "--hidden goes with a recurrent cell; leave it out";
-            return Err(Failure::new(Kind::Usage, message));
+        Architecture::Conv(network) => network,
+        Architecture::Cell(cell) => {
+            let for_network = [
+                ("--batch", flags.batch.is_some()),
+                ("--classes", flags.classes.is_some()),
+            ];
+            flags::refuse(&for_network, "a convolutional network", "a recurrent cell")?;
+            let size = cell::Size::new(flags, &config, &cell)?;
+            return cell::show(&cell, &tokens, size.as_ref(), output);
         }
-        Architecture::Cell(cell) => return cell::show(&cell, &tokens, size.as_ref(), output),
     };
+    let for_cell = [
+        ("--hidden", flags.hidden.is_some()),
+        ("--vocabulary", flags.vocabulary.is_some()),
+    ];
+    flags::refuse(&for_cell, "a recurrent cell", "a convolutional network")?;
     let graph = Graph::new(&network, classes).map_err(TrainError::from)?;
     let costs = Costs::new(&graph);
     let device = device::open("cpu", Some(1), Convolution::Auto)?;
@@ -97,17 +103,6 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         tokens_in_words(&tokens),
     );
     output.result(&json, &words)
-}
-
-/// The size of a cell's language model, where it is given.
-fn size(flags: &Flags) -> Result<Option<cell::Size>, Failure> {
-    let most = 1_000_000;
-    let vocabulary = in_range("--vocabulary", flags.vocabulary, 1, most)?;
-    let Some(hidden) = flags.hidden else {
-        return Ok(None);
-    };
-    let hidden = in_range("--hidden", hidden, 1, most)?;
-    Ok(Some(cell::Size { hidden, vocabulary }))
 }
 
 fn tokens_in_words(tokens: &Result<Vec<Token>, String>) -> String {

@@ -31,8 +31,9 @@ use output::Output;
 
 /// Neural architecture search with reinforcement learning.
 ///
-/// A controller designs convolutional networks, each is trained on real images, and the controller
-/// learns from what they achieve. Every flag can also be set as NAS_ENGINE_<FLAG>.
+/// A controller designs convolutional networks or recurrent cells, each is trained on real images or
+/// text, and the controller learns from what they achieve. Every flag can also be set as
+/// NAS_ENGINE_<FLAG>.
 #[derive(Parser)]
 #[command(
     name = "nas-engine",

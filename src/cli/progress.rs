@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::Output;
 use crate::config::Config;
-use crate::report;
+use crate::report::{self, Score};
 use crate::search::Event;
 use crate::search::entry::Child;
 use crate::search::history::History;
@@ -36,8 +36,8 @@ pub struct Progress {
 /// The best child so far.
 struct Best {
     reward: f64,
-    /// Its accuracy or perplexity.
-    score: f64,
+    /// Its accuracy or perplexity, as it is shown.
+    score: String,
     sample: u64,
 }
 
@@ -117,12 +117,12 @@ impl Progress {
             self.rewards = (self.rewards.0 + 1, self.rewards.1 + reward);
         }
         let reward = child.reward.filter(|&reward| reward > 0.0);
-        if let (Some(reward), Some(score)) = (reward, child.scores.counted())
+        if let Some(reward) = reward
             && self.best.as_ref().is_none_or(|best| reward > best.reward)
         {
             self.best = Some(Best {
                 reward,
-                score,
+                score: Score::of(&child.scores).shown().1,
                 sample: child.sample,
             });
         }
@@ -151,7 +151,7 @@ impl Progress {
         let best = self
             .best
             .as_ref()
-            .map(|best| format!("{:.4} (sample {})", best.score, best.sample));
+            .map(|best| format!("{} (sample {})", best.score, best.sample));
         format!(
             "mean reward {}, best {}",
             text::share(mean),

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use super::eval::not_finite;
 use super::failure::{Failure, Kind};
 use super::flags::{self, SeedFlags};
 use super::output::Output;
-use crate::data::corpus::{self, END_OF_LINE, Level, Vocabulary};
+use crate::data::corpus::{self, END_OF_LINE, Level, UNKNOWN, Vocabulary};
 use crate::graph::language::{INITIAL, LanguageModel, Settings};
 use crate::graph::recurrent::Dropout;
 use crate::space::Architecture;
@@ -63,8 +64,15 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     }
     let file = WeightsFile::read(&flags.weights)?;
     let metadata = file.metadata()?;
-    let (Architecture::Cell(cell), Facts::Text { level, words, .. }) =
-        (&metadata.architecture, &metadata.facts)
+    let (
+        Architecture::Cell(cell),
+        Facts::Text {
+            level,
+            words,
+            vocabulary_sha256,
+            ..
+        },
+    ) = (&metadata.architecture, &metadata.facts)
     else {
         let message = format!(
             "{} holds a convolutional network, which writes no text; give weights of a cell",
@@ -75,10 +83,11 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let sizes = file.language_sizes()?;
     let vocabulary = Vocabulary::of(words.clone())
         .filter(|vocabulary| vocabulary.len() == sizes.vocabulary)
+        .filter(|vocabulary| vocabulary.sha256() == *vocabulary_sha256)
         .ok_or_else(|| {
             let message = format!(
-                "{} does not say its {} words (metadata `classes`); use a file written by \
-                 `train --save`",
+                "{} does not say its {} words (metadata `classes`, whose digest is \
+                 `vocabulary_sha256`); use a file written by `train --save`",
                 flags.weights.display(),
                 sizes.vocabulary
             );
@@ -99,46 +108,48 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let weights = file.weights(&model.params().0)?;
 
     let mut reader = Reader::new(&model, &weights.trained);
-    let mut text: Vec<u32> = corpus::words(&flags.prompt, *level)
+    let prompt: Vec<u32> = corpus::words(&flags.prompt, *level)
         .map(|word| vocabulary.number(word))
         .collect();
+    let unknown = prompt
+        .iter()
+        .filter(|&&token| token == vocabulary.unknown());
+    let n_unknown = unknown.count();
+    if n_unknown > 0 {
+        tracing::warn!(
+            "--prompt: {n_unknown} of {} {}s are not in the vocabulary, and are read as {UNKNOWN}",
+            prompt.len(),
+            level.noun()
+        );
+    }
     let mut logits = vec![];
-    for &word in vocabulary.end_of_line().iter().chain(&text) {
+    for &word in vocabulary.end_of_line().iter().chain(&prompt) {
         logits = reader.read(word);
     }
     if logits.is_empty() {
         logits = reader.read(0);
     }
+    let mut text = flags.prompt.clone();
     for position in 0..n_tokens {
         if logits.iter().any(|logit| !logit.is_finite()) {
-            let message = format!(
-                "{} holds weights that are not finite, or too large; train it again",
-                flags.weights.display()
-            );
-            return Err(Failure::new(Kind::Weights, message));
+            return Err(not_finite(&flags.weights));
         }
-        let word = draw(&logits, flags.temperature, seed, position as u64);
-        text.push(word);
-        logits = reader.read(word);
+        let token = draw(&logits, flags.temperature, seed, position as u64);
+        write(&mut text, &vocabulary.words()[token as usize], *level);
+        logits = reader.read(token);
     }
-    let written = written(&text, &vocabulary, *level);
-    let json = json!({"text": written, "tokens": n_tokens});
-    output.result(&json, &format!("{written}\n"))
+    let json = json!({"text": text, "tokens": n_tokens});
+    output.result(&json, &format!("{text}\n"))
 }
 
-/// Tokens as a text: words with a space between, lines where they end.
-fn written(tokens: &[u32], vocabulary: &Vocabulary, level: Level) -> String {
-    let mut text = String::new();
-    for &token in tokens {
-        let word = &vocabulary.words()[token as usize];
-        if word == END_OF_LINE {
-            text.push('\n');
-            continue;
-        }
-        if level == Level::Word && !text.is_empty() && !text.ends_with('\n') {
-            text.push(' ');
-        }
-        text += word;
+/// Writes a token after a text: a word with a space before it, a line where it ends.
+fn write(text: &mut String, word: &str, level: Level) {
+    if word == END_OF_LINE {
+        text.push('\n');
+        return;
     }
-    text
+    if level == Level::Word && !(text.is_empty() || text.ends_with(char::is_whitespace)) {
+        text.push(' ');
+    }
+    text.push_str(word);
 }

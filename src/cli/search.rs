@@ -109,9 +109,11 @@ fn begin(flags: &Flags, output: &Output) -> Result<(), Failure> {
     if flags.dry_run {
         return dry_run::run(&config, &course, &*devices.first(Some(1))?, output);
     }
+    // From here on there is a run to go on with.
+    let stop = stop_flag()?;
     let directory = RunDirectory::create(flags.out.clone(), &config)?;
     output.note(&format!("run: {}", directory.path.display()));
-    go_on(&config, course, devices, directory, flags, output)
+    go_on(&config, (course, devices), directory, &stop, flags, output)
 }
 
 /// That the preset is of the kind that `--space` names.
@@ -167,10 +169,13 @@ fn resume(
     settings.set("search.samples", "--samples", flags.samples);
     settings.set("device.name", "--device", flags.device.device.clone());
     settings.set("device.threads", "--threads", flags.device.threads);
+    let stop = stop_flag()?;
     let (config, directory) = RunDirectory::open(directory, &settings.0, output)?;
     let learns = config.search.strategy == StrategyKind::Policy;
     if directory.history.is_finished(config.search.samples, learns) {
         output.note("this run is finished; give --samples a larger number to go on");
+        // It may have been killed after its last child and before this.
+        finish::write_best(&directory.path, &directory.history)?;
         return finish::show(&config, &directory.path, &directory.history, output);
     }
     if directory.history.reach() > config.search.samples {
@@ -185,7 +190,7 @@ fn resume(
     directory.check_same(&config, &course)?;
     let devices = open_devices(&config, output)?;
     directory.write_config(&config)?;
-    go_on(&config, course, devices, directory, flags, output)
+    go_on(&config, (course, devices), directory, &stop, flags, output)
 }
 
 /// Opens what the children are trained on, and says what it is.
@@ -206,9 +211,9 @@ fn open_devices(config: &Config, output: &Output) -> Result<Devices, Failure> {
 /// Runs a search from where its history ends.
 fn go_on(
     config: &Config,
-    course: Course,
-    devices: Devices,
+    (course, devices): (Course, Devices),
     directory: RunDirectory,
+    stop: &AtomicBool,
     flags: &Flags,
     output: &Output,
 ) -> Result<(), Failure> {
@@ -229,7 +234,6 @@ fn go_on(
     }
     journal.append(&Entry::Run(run.clone()))?;
     history.add_run(run);
-    let stop = stop_flag()?;
     let space = space(config)?;
     let mut search = Search {
         space: &space,
@@ -239,7 +243,7 @@ fn go_on(
         evaluator: &mut evaluator,
         journal,
         history,
-        stop: &stop,
+        stop,
     };
     let mut progress = Progress::new(config, &search.history, flags.no_progress, output);
     let end = search.run(&mut |event| progress.see(&event));

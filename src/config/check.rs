@@ -161,7 +161,8 @@ fn check_language(train: &LanguageConfig) -> Result<(), Broken> {
 }
 
 fn above_0(key: &str, x: f64) -> Result<(), Broken> {
-    number(key, x, |x| x > 0.0, "above 0")
+    // Devices have it in 32 bits.
+    number(key, x, |x| x as f32 > 0.0, "above 0, in 32 bits too")
 }
 
 fn broken(key: &str, rule: String) -> Result<(), Broken> {

@@ -20,7 +20,7 @@ use crate::space::{SpaceConfig, SpaceKind};
 use crate::text;
 use crate::train::{LanguageConfig, NetworkConfig, TrainConfig};
 
-pub use check::BATCH;
+pub use check::{BATCH, VOCABULARY};
 pub use read::{ConfigError, Setting};
 
 /// Name of the resolved configuration within a run's directory.

@@ -1,5 +1,6 @@
 //! Images or a text: what lies at a path, judged by the names of the files.
 
+use std::fs;
 use std::path::Path;
 
 use super::{DataError, cifar, corpus};
@@ -18,13 +19,20 @@ impl Kind {
     /// What a path is meant as. That all files are there and in order is not looked at.
     ///
     /// # Errors
-    /// If there is nothing, a folder of neither kind, or one of both.
+    /// If there is nothing, a folder that cannot be read, one of neither kind, or one of both.
     pub fn of(path: &Path) -> Result<Kind, DataError> {
         let owned = || path.to_path_buf();
         if !path.exists() {
             let next = "it does not exist: give the folder of the data, or a text file".to_string();
             let path = owned();
             return Err(DataError::NotAFolder { path, next });
+        }
+        if path.is_dir() {
+            // One that may not be read seems empty.
+            fs::read_dir(path).map_err(|source| DataError::Read {
+                path: owned(),
+                source,
+            })?;
         }
         let images = cifar::holds_images(path);
         let text = match path.is_dir() {

@@ -8,8 +8,10 @@ use crate::space::CellArchitecture;
 
 /// Initial weights of the medium models of Zaremba et al. (2014): uniform in plus or minus this.
 pub const INITIAL: f64 = 0.05;
-/// Hidden units of a layer at most: beyond it a matrix has more values than can be addressed.
+/// Hidden units of a layer at most: at base 16 a matrix then has 2^32 values, 16 GiB.
 pub const MAX_HIDDEN: usize = 1 << 14;
+/// Words at most: they are kept as floats, which hold whole numbers up to here.
+pub const MAX_VOCABULARY: usize = 1 << 24;
 /// Layers at most.
 pub const MAX_LAYERS: usize = 64;
 
@@ -45,8 +47,8 @@ pub enum LanguageError {
     },
     /// A budget that does not allow for a single hidden unit.
     #[error(
-        "{budget} parameters are too few: with {vocabulary} words and {layers} layers, one hidden unit \
-         takes {least}; give at least that many, or limit the vocabulary"
+        "`train.parameters` is {budget}, too few: with {vocabulary} words and {layers} layers, one hidden \
+         unit takes {least}; give at least that many, or limit the vocabulary"
     )]
     Budget {
         /// As given.
@@ -66,15 +68,11 @@ pub enum LanguageError {
 /// Where the budget is too small for one.
 pub fn hidden_within(
     cell: &CellArchitecture,
-    settings: &Settings,
+    layers: usize,
+    vocabulary: usize,
+    tied: bool,
     budget: u64,
 ) -> Result<usize, LanguageError> {
-    let Settings {
-        layers,
-        vocabulary,
-        tied,
-        ..
-    } = *settings;
     let parameters =
         |hidden: usize| cell.parameters(layers as u64, hidden as u64, vocabulary as u64, tied);
     if parameters(1) > budget {
@@ -148,8 +146,7 @@ impl LanguageModel {
         };
         whole("layers", settings.layers, MAX_LAYERS)?;
         whole("hidden", settings.hidden, MAX_HIDDEN)?;
-        // Words are kept as floats, which hold whole numbers up to here.
-        whole("vocabulary", settings.vocabulary, 1 << 24)?;
+        whole("vocabulary", settings.vocabulary, MAX_VOCABULARY)?;
         let rate = settings.dropout.rate;
         if !(0.0..1.0).contains(&rate) {
             let range = "a number from 0, which drops nothing, to below 1".to_string();
@@ -273,11 +270,12 @@ mod tests {
     fn a_budget_is_used_up_to_the_last_unit() {
         let cell = published();
         // The paper's 20 million, section 6 of docs/paper.md: about 535 units.
-        assert_eq!(hidden_within(&cell, &SETTINGS, 20_000_000), Ok(537));
+        let within = |budget| hidden_within(&cell, 2, 10_000, false, budget);
+        assert_eq!(within(20_000_000), Ok(537));
         let of = |hidden| cell.parameters(2, hidden, 10_000, false);
-        assert_eq!(hidden_within(&cell, &SETTINGS, of(100)), Ok(100));
-        assert_eq!(hidden_within(&cell, &SETTINGS, of(100) - 1), Ok(99));
-        let refused = hidden_within(&cell, &SETTINGS, of(1) - 1).unwrap_err();
+        assert_eq!(within(of(100)), Ok(100));
+        assert_eq!(within(of(100) - 1), Ok(99));
+        let refused = within(of(1) - 1).unwrap_err();
         let message = refused.to_string();
         assert!(message.contains(&format!("takes {}", of(1))), "{message}");
     }

@@ -161,14 +161,17 @@ impl Unit<'_> {
             let z = match instruction.combination {
                 Combination::Add => left + right,
                 Combination::ElemMult => left * right,
-                Combination::Max => left.max(right),
+                // A NaN on either side stays, so that divergence is seen.
+                Combination::Max if left >= right || left.is_nan() => left,
+                Combination::Max => right,
             };
             zs.push(z);
             values.push(match instruction.activation {
                 Activation::Identity => z,
                 Activation::Tanh => z.tanh(),
                 Activation::Sigmoid => 1.0 / (1.0 + (-z).exp()),
-                Activation::Relu => z.max(0.0),
+                Activation::Relu if z <= 0.0 => 0.0,
+                Activation::Relu => z,
                 Activation::Sin => z.sin(),
             });
         }
@@ -284,6 +287,41 @@ pub struct Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_that_is_no_number_stays() {
+        let of = |combination, activation, left, right| {
+            let instruction = Instruction {
+                combination,
+                activation,
+                left: Operand::Input(0),
+                right: Operand::Hidden(0),
+            };
+            let program = Program {
+                leaves: 1,
+                instructions: vec![instruction],
+                output: 0,
+                state: 0,
+            };
+            let unit = Unit {
+                input: &[left],
+                hidden: &[right],
+                state: 0.0,
+            };
+            unit.run(&program).1[0]
+        };
+        use {Activation::*, Combination::*};
+        for combination in [Add, ElemMult, Max] {
+            for activation in [Identity, Tanh, Sigmoid, Relu, Sin] {
+                for (left, right) in [(f64::NAN, 1.0), (1.0, f64::NAN)] {
+                    assert!(of(combination, activation, left, right).is_nan());
+                }
+            }
+        }
+        assert_eq!(of(Max, Identity, -1.0, -2.0), -1.0);
+        assert_eq!(of(Max, Relu, -1.0, 3.0), 3.0);
+        assert_eq!(of(Add, Relu, -1.0, 0.5), 0.0);
+    }
 
     #[test]
     fn the_injection_comes_between_a_node_and_its_parent() {

@@ -73,7 +73,7 @@ pub enum Score {
 
 impl Score {
     /// Of a child; 0 without epochs.
-    fn of(scores: &Scores) -> Score {
+    pub fn of(scores: &Scores) -> Score {
         let counted = scores.counted().unwrap_or(0.0);
         match scores {
             Scores::Accuracies(_) => Score::Accuracy(counted),
@@ -82,7 +82,7 @@ impl Score {
     }
 
     /// Its name, and the value in as many digits as mean something.
-    fn shown(self) -> (&'static str, String) {
+    pub fn shown(self) -> (&'static str, String) {
         match self {
             Score::Accuracy(accuracy) => ("accuracy", format!("{accuracy:.4}")),
             Score::Perplexity(perplexity) => ("perplexity", format!("{perplexity:.2}")),

@@ -13,6 +13,7 @@ use crate::search::evaluator::Status;
 use crate::search::history::History;
 use crate::train::checkpoint;
 use crate::train::metadata::Metadata;
+use crate::whole_file;
 
 /// Children whose weights are kept.
 const KEPT: usize = 3;
@@ -26,12 +27,14 @@ pub struct BestWeights {
 }
 
 impl BestWeights {
-    /// Opens the folder, or makes it; drops the files of children that are not on record.
+    /// Opens the folder, or makes it; drops the files of children that are not on
+    /// record, and those that a killed program left half-written.
     ///
     /// # Errors
     /// Where the folder cannot be made or read.
     pub fn open(folder: PathBuf, history: &History) -> io::Result<BestWeights> {
         fs::create_dir_all(&folder)?;
+        whole_file::remove_unfinished(&folder, |_| true)?;
         let mut best = Vec::new();
         for entry in fs::read_dir(&folder)? {
             let path = entry?.path();

@@ -32,7 +32,9 @@ impl fmt::Display for Json {
             Json::Null => write!(f, "null"),
             Json::Bool(x) => write!(f, "{x}"),
             Json::Whole(x) => write!(f, "{x}"),
-            Json::Number(x) if x.abs() < 1e9 => write!(f, "{x}"),
+            Json::Number(x) if *x == 0.0 => write!(f, "0"),
+            // With a point, also where it is whole: that is what is wrong with it then.
+            Json::Number(x) if x.abs() < 1e9 => write!(f, "{x:?}"),
             Json::Number(x) => write!(f, "{x:e}"),
             Json::Text(text) => write!(f, "\"{}\"", shortened(text)),
             Json::List(list) if list.len() > 8 => write!(f, "a list of {} items", list.len()),

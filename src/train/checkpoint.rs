@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::metadata::{Entries, Metadata};
 use crate::graph::Params;
+use crate::graph::language::{MAX_HIDDEN, MAX_LAYERS, MAX_VOCABULARY};
 use crate::graph::params::{Param, Weights};
 use crate::whole_file;
 
@@ -176,7 +177,7 @@ impl WeightsFile {
     /// The sizes of a language model, as its tensors have them.
     ///
     /// # Errors
-    /// Where it has no embedding.
+    /// Where it has no embedding, or one of a size that no model has.
     pub fn language_sizes(&self) -> Result<LanguageSizes, WeightsError> {
         let file = self.tensors();
         let missing = || self.misfit("tensor `embedding.weight` is missing".to_owned());
@@ -186,12 +187,26 @@ impl WeightsFile {
         };
         let has = |name: &str| file.tensor(name).is_ok();
         let layers = (1..).take_while(|layer| has(&format!("layers.{layer}.input.weight")));
-        Ok(LanguageSizes {
+        let sizes = LanguageSizes {
             vocabulary,
             hidden,
             layers: layers.count(),
             tied: !has("decoder.weight"),
-        })
+        };
+        let sizes_are = [
+            ("words", sizes.vocabulary, MAX_VOCABULARY),
+            ("hidden units", sizes.hidden, MAX_HIDDEN),
+            ("layers", sizes.layers, MAX_LAYERS),
+        ];
+        match sizes_are
+            .into_iter()
+            .find(|(_, n, most)| !(1..=*most).contains(n))
+        {
+            Some((what, n, most)) => {
+                Err(self.misfit(format!("its tensors are of {n} {what}, not of 1 to {most}")))
+            }
+            None => Ok(sizes),
+        }
     }
 
     fn tensors(&self) -> SafeTensors<'_> {

@@ -46,8 +46,8 @@ pub enum TrainError {
     },
     /// The plan needs more than is allowed.
     #[error(
-        "the plan takes {bytes} bytes, more than the {limit} allowed; use a smaller --batch or a \
-         machine with more memory"
+        "the plan takes {bytes} bytes, more than the {limit} allowed; use a smaller batch or model, or \
+         a machine with more memory"
     )]
     TooLarge {
         /// Size of the plan.

@@ -78,10 +78,19 @@ impl Language {
         config: &LanguageConfig,
         architecture: &CellArchitecture,
     ) -> Result<Language, TrainError> {
-        let mut settings = Settings {
+        let vocabulary = corpus.vocabulary().len();
+        let hidden = match (config.hidden, config.parameters) {
+            (Some(hidden), _) => hidden,
+            (None, Some(budget)) => {
+                let (layers, tied) = (config.layers, config.tied);
+                language::hidden_within(architecture, layers, vocabulary, tied, budget)?
+            }
+            (None, None) => 0, // refused below, as it is where settings are read
+        };
+        let settings = Settings {
             layers: config.layers,
-            hidden: config.hidden.unwrap_or(1),
-            vocabulary: corpus.vocabulary().len(),
+            hidden,
+            vocabulary,
             tied: config.tied,
             dropout: Dropout {
                 rate: config.dropout,
@@ -89,10 +98,6 @@ impl Language {
             },
             initial: config.initial,
         };
-        // Without either there would be one unit; settings are checked to have one of the two.
-        if let (None, Some(budget)) = (config.hidden, config.parameters) {
-            settings.hidden = language::hidden_within(architecture, &settings, budget)?;
-        }
         let model = LanguageModel::new(architecture, settings)?;
         let (params, spans) = model.params();
         Ok(Language {

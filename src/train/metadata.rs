@@ -126,7 +126,14 @@ impl Metadata {
                 },
                 limit: match entries.find("vocabulary_limit") {
                     None => None,
-                    Some(_) => Some(entries.parse("vocabulary_limit")?),
+                    Some(text) => match entries.parse("vocabulary_limit")? {
+                        0 | 1 => {
+                            return Err(
+                                entries.bad("vocabulary_limit", format!("cannot be `{text}`"))
+                            );
+                        }
+                        limit => Some(limit),
+                    },
                 },
                 words: match entries.find("classes") {
                     None => vec![],

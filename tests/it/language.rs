@@ -9,6 +9,7 @@ use nas_engine::graph::recurrent::Dropout;
 use nas_engine::graph::{Options, Params, Plan};
 use nas_engine::rng::{Purpose, Rng};
 use nas_engine::space::{Architecture, CellArchitecture};
+use nas_engine::train::generate::Reader;
 
 const ROWS: usize = 3;
 const STEPS: usize = 4;
@@ -246,11 +247,56 @@ fn an_evaluation_is_the_same_in_windows_of_any_length() {
     }
 }
 
+/// What writes text computes what is trained: its logits have the loss of the plan.
+#[test]
+fn a_reader_has_the_loss_of_an_evaluation() {
+    for cell in cells() {
+        for tied in [false, true] {
+            let settings = settings(5, tied, 0.0);
+            let model = LanguageModel::new(&cell, settings).expect("sound settings");
+            let options = Options {
+                evaluate_only: true,
+                ..Options::new(1)
+            };
+            let (plan, params) = plan(&cell, settings, &Reference, options);
+            let weights = lively(&params);
+            let mut windows = Windows::default();
+            let rows = windows.add(&text(), 1).expect("long enough");
+            let input = Input {
+                source: Source::Tokens(windows.tokens()),
+                seed: 5,
+            };
+            let mut session = Reference.load(&plan, Some(input)).expect("it loads");
+            let starts = rows.starts(STEPS, false);
+            session.write(plan.weights, &weights);
+            session.begin(&starts, Control::EVALUATE);
+            session.run(List::Evaluate, starts.len());
+            let results = session.results().expect("it runs");
+            let expected: f64 = results.loss_sums.iter().sum();
+
+            let floats: Vec<f32> = weights.iter().map(|&x| x as f32).collect();
+            let mut reader = Reader::new(&model, &floats);
+            let loss = |words: &[u32]| {
+                let logits = reader.read(words[0]);
+                let sum: f64 = logits.iter().map(|logit| logit.exp()).sum();
+                sum.ln() - logits[words[1] as usize]
+            };
+            let read: f64 = text().windows(2).map(loss).sum();
+            let apart = (read - expected).abs() / expected;
+            assert!(apart < 1e-10, "{cell:?}, tied {tied}: {read}, {expected}");
+        }
+    }
+}
+
 #[test]
 fn training_lowers_the_loss() {
     let cpu = Cpu::new(Some(1), Convolution::Auto).expect("a thread starts");
     for cell in cells() {
-        let (plan, params) = plan(&cell, settings(32, true, 0.0), &cpu, Options::new(ROWS));
+        let settings = Settings {
+            initial: 0.4,
+            ..settings(32, false, 0.0)
+        };
+        let (plan, params) = plan(&cell, settings, &cpu, Options::new(ROWS));
         let mut windows = Windows::default();
         let rows = windows.add(&text(), ROWS).expect("long enough");
         let input = Input {
@@ -270,7 +316,7 @@ fn training_lowers_the_loss() {
             learning_rate: 0.1,
             ..CONTROL
         };
-        for _ in 0..150 {
+        for _ in 0..500 {
             let results = run(
                 &mut *session,
                 &plan,
@@ -283,10 +329,11 @@ fn training_lowers_the_loss() {
             // Of the first window, before its update.
             losses.push(results.loss_sums[0] / (ROWS * STEPS) as f64);
         }
-        let (first, last) = (losses[0], losses[149]);
+        let (first, last) = (losses[0], losses[499]);
         // Drawn at random, a word costs ln 11.
-        assert!((first - (VOCABULARY as f64).ln()).abs() < 0.1, "{first}");
-        // By how often it comes alone, 1.77: the words are squares modulo 11.
-        assert!(last < 2.0, "{cell:?}: {first} to {last}");
+        assert!((first - (VOCABULARY as f64).ln()).abs() < 0.4, "{first}");
+        // By how often it comes alone, 1.77: the words are squares modulo 11. The rest is what layers
+        // have learned.
+        assert!(last < 0.9, "{cell:?}: {first} to {last}");
     }
 }

@@ -15,7 +15,7 @@ use crate::report::notation;
 use crate::rng::{Purpose, Rng};
 use crate::space::{Architecture, Space, Token};
 use crate::text;
-use crate::train::{Course, NetworkConfig};
+use crate::train::{Course, NetworkConfig, TrainConfig};
 
 /// Architectures that are drawn to see what the space holds.
 const DRAWS: u64 = 200;
@@ -120,8 +120,7 @@ fn cells(
     device: &dyn Device,
     output: &Output,
 ) -> Result<(), Failure> {
-    let space =
-        Space::new(&config.space).map_err(|error| Failure::from_error(Kind::Config, &error))?;
+    let space = super::space(config)?;
     let seed = config.search.seed;
     let first = SHOWN.min(config.search.samples);
     let tokens: Vec<Vec<Token>> = match config.search.strategy {
@@ -139,9 +138,14 @@ fn cells(
     let n_tokens = space.decisions().most_steps();
     let child = course.child(&cells[0])?;
     let memory = child.plan(device).arena_bytes as u64;
-    // Each weight once a word; a word's own vector is looked up.
-    let embedding = child.params().trained[0].len() as u64;
-    let multiply_adds = child.parameters() - embedding;
+    // Each weight once a word; a word's own vector is looked up, in the decoder's matrix if it is tied.
+    let tied = matches!(&config.train, TrainConfig::Language(train) if train.tied);
+    let looked_up = if tied {
+        0
+    } else {
+        child.params().trained[0].len()
+    };
+    let multiply_adds = child.parameters() - looked_up as u64;
     let words = corpus.tokens(Part::Train).len() as f64;
     // Forward and backward are three times forward.
     let validation = corpus.tokens(Part::Validation).len() as f64;

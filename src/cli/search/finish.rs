@@ -1,5 +1,6 @@
 //! What a person sees of a search that ended, and what to type next.
 
+use std::fs;
 use std::path::Path;
 
 use serde_json::json;
@@ -15,15 +16,17 @@ use crate::text;
 /// Name of the best architecture within a run's directory.
 pub const BEST_FILE_NAME: &str = "best.json";
 
-/// Writes the best architecture into the run's directory, where there is one.
+/// Writes the best architecture into the run's directory, where there is one and the file does not say
+/// it already.
 pub fn write_best(directory: &Path, history: &History) -> Result<(), Failure> {
-    match Summary::new(history).best.first() {
-        Some(best) => run_directory::write(
-            directory,
-            BEST_FILE_NAME,
-            &format!("{}\n", best.architecture),
-        ),
-        None => Ok(()),
+    let summary = Summary::new(history);
+    let Some(best) = summary.best.first() else {
+        return Ok(());
+    };
+    let text = format!("{}\n", best.architecture);
+    match fs::read_to_string(directory.join(BEST_FILE_NAME)) {
+        Ok(before) if before == text => Ok(()),
+        _ => run_directory::write(directory, BEST_FILE_NAME, &text),
     }
 }
 

@@ -78,10 +78,11 @@ impl RunDirectory {
     ) -> Result<(Config, RunDirectory), Failure> {
         let file = path.join(config::FILE_NAME);
         if !file.exists() {
-            let message = format!(
-                "--resume {}: there is no run; give the directory that holds its config.toml",
-                path.display()
-            );
+            let next = match path.join(journal::FILE_NAME).exists() {
+                true => "its config.toml is missing; restore it, or start a new run with --out",
+                false => "there is no run; give the directory that holds its config.toml",
+            };
+            let message = format!("--resume {}: {next}", path.display());
             return Err(Failure::new(Kind::Usage, message));
         }
         let config = Config::resolve(Some(&file), settings, DEFAULT_PRESET)?;
@@ -115,6 +116,10 @@ impl RunDirectory {
             return Err(Failure::new(Kind::Journal, message));
         }
         let history = History::new(&file, contents)?;
+        whole_file::remove_unfinished(&path, |name| {
+            [config::FILE_NAME, BEST_FILE_NAME].contains(&name)
+        })
+        .map_err(|error| cannot_write(&path, &error))?;
         Ok((
             config,
             RunDirectory {

@@ -25,7 +25,7 @@ pub enum CorpusError {
         path: PathBuf,
     },
     /// A file cannot be read.
-    #[error("cannot read {}: {reason}", path.display())]
+    #[error("cannot read {}: {reason}; give a text that can be read", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -75,7 +75,7 @@ pub enum CorpusError {
     /// A part has too few tokens for a window.
     #[error(
         "{}: the {part} part has {tokens} tokens, and {rows} rows of {steps} steps need {}; use a \
-         smaller batch, fewer steps of back-propagation, or a longer text",
+         smaller --batch (train.batch), a smaller train.steps, or a longer text",
         path.display(),
         (*rows as u128) * (*steps as u128 + 1)
     )]

@@ -21,7 +21,7 @@ pub use import::{Imported, import_ptb};
 pub use known::{FileFacts, Known, KnownBy};
 pub use layout::Layout;
 pub(super) use layout::holds_text;
-pub use vocabulary::{END_OF_LINE, Vocabulary, words};
+pub use vocabulary::{END_OF_LINE, UNKNOWN, Vocabulary, words};
 
 use super::mmap;
 use crate::text;

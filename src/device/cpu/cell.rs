@@ -4,16 +4,14 @@
 use super::loops::{self, Loop};
 use super::math;
 use super::simd::Isa;
-use crate::graph::recurrent::{Instruction, Operand, Program};
+use crate::graph::recurrent::{Operand, Program};
 use crate::space::cell::{Activation, Combination};
 
-/// Hidden units that are worked on together: what is computed of them stays in the first cache. What is
-/// left of a row is worked on in blocks of [`SHORT`].
-const LONG: usize = 64;
-/// Units of a short block; the last is filled up with zeros.
-const SHORT: usize = 32;
+/// Hidden units that are worked on together: few enough that copying them takes no call, and that what
+/// is computed of them stays in the first cache.
+const UNITS: usize = 32;
 
-type Block<const N: usize> = [f32; N];
+type Block = [f32; UNITS];
 
 /// What a step computes of a row.
 pub struct Forward<'a> {
@@ -26,6 +24,7 @@ pub struct Forward<'a> {
     /// Results, `[h]`.
     pub h: &'a mut [f32],
     pub c: &'a mut [f32],
+    pub workspace: &'a mut Workspace,
 }
 
 /// What goes back through a step of a row.
@@ -34,11 +33,13 @@ pub struct Backward<'a> {
     /// As in [`Forward`]; takes the gradient in its place.
     pub input: &'a mut [f32],
     pub hidden: &'a mut [f32],
+    /// `c` of the step before, `[h]`.
     pub state: &'a [f32],
-    /// Gradient to h.
+    /// Gradient to h, `[h]`.
     pub dh: &'a [f32],
-    /// Gradient to c; then that to c of the step before.
+    /// Gradient to c, `[h]`; then that to c of the step before.
     pub dc: &'a mut [f32],
+    pub workspace: &'a mut Workspace,
 }
 
 /// Computes `h` and `c`.
@@ -51,49 +52,41 @@ pub fn backward(isa: Isa, row: Backward) {
     loops::run(isa, row);
 }
 
-/// Units from `first` of values `[..][h]`, for up to a block of them; beyond the last, zeros.
-#[inline(always)]
-fn load<const N: usize>(values: &[f32], first: usize, n: usize) -> Block<N> {
-    match <&Block<N>>::try_from(&values[first..first + n]) {
-        Ok(whole) => *whole,
-        Err(_) => {
-            let mut block = [0.0; N];
-            block[..n].copy_from_slice(&values[first..first + n]);
-            block
-        }
-    }
-}
-
-/// The first `n` units of a block to values `[..][h]` from `first` on.
-#[inline(always)]
-fn store<const N: usize>(block: &Block<N>, values: &mut [f32], first: usize, n: usize) {
-    match <&mut Block<N>>::try_from(&mut values[first..first + n]) {
-        Ok(whole) => *whole = *block,
-        Err(_) => values[first..first + n].copy_from_slice(&block[..n]),
-    }
-}
-
-/// What a block of units reads and computes.
-struct Values<const N: usize> {
-    input: Vec<Block<N>>,
-    hidden: Vec<Block<N>>,
-    state: Block<N>,
+/// What is computed of a block, for one thread.
+pub struct Workspace {
+    read: Leaves,
+    /// Gradients to what is read.
+    gradient: Leaves,
     /// Of every instruction.
-    z: Vec<Block<N>>,
-    value: Vec<Block<N>>,
+    z: Vec<Block>,
+    value: Vec<Block>,
+    dvalue: Vec<Block>,
 }
 
-impl<const N: usize> Values<N> {
-    #[inline(always)]
-    fn new(program: &Program) -> Values<N> {
-        let zeros = |n: usize| vec![[0.0; N]; n];
-        let n_instructions = program.instructions.len();
-        Values {
+/// What the instructions read from outside.
+struct Leaves {
+    /// Of `W x` and of `U h`.
+    input: Vec<Block>,
+    hidden: Vec<Block>,
+    state: Block,
+}
+
+impl Workspace {
+    /// Room for the blocks of a program.
+    pub fn new(program: &Program) -> Workspace {
+        let zeros = |n: usize| vec![[0.0; UNITS]; n];
+        let leaves = || Leaves {
             input: zeros(program.leaves),
             hidden: zeros(program.leaves),
-            state: [0.0; N],
-            z: zeros(n_instructions),
-            value: zeros(n_instructions),
+            state: [0.0; UNITS],
+        };
+        let instructions = || zeros(program.instructions.len());
+        Workspace {
+            read: leaves(),
+            gradient: leaves(),
+            z: instructions(),
+            value: instructions(),
+            dvalue: instructions(),
         }
     }
 
@@ -108,12 +101,12 @@ impl<const N: usize> Values<N> {
     ) {
         let units = state.len();
         for leaf in 0..program.leaves {
-            self.input[leaf] = load(input, leaf * units + first, n);
-            self.hidden[leaf] = load(hidden, leaf * units + first, n);
+            self.read.input[leaf] = load(input, leaf * units + first, n);
+            self.read.hidden[leaf] = load(hidden, leaf * units + first, n);
         }
-        self.state = load(state, first, n);
+        self.read.state = load(state, first, n);
         for (i, instruction) in program.instructions.iter().enumerate() {
-            let [left, right] = [instruction.left, instruction.right].map(|x| self.operand(x));
+            let [left, right] = [instruction.left, instruction.right].map(|of| self.operand(of));
             let z = combined(instruction.combination, left, right);
             self.value[i] = activated(instruction.activation, &z);
             self.z[i] = z;
@@ -121,27 +114,83 @@ impl<const N: usize> Values<N> {
     }
 
     #[inline(always)]
-    fn operand(&self, operand: Operand) -> &Block<N> {
+    fn operand(&self, operand: Operand) -> &Block {
         match operand {
-            Operand::Input(leaf) => &self.input[leaf],
-            Operand::Hidden(leaf) => &self.hidden[leaf],
+            Operand::Input(leaf) => &self.read.input[leaf],
+            Operand::Hidden(leaf) => &self.read.hidden[leaf],
             Operand::Value(instruction) => &self.value[instruction],
-            Operand::State => &self.state,
+            Operand::State => &self.read.state,
+        }
+    }
+
+    /// Back through every instruction, after [`Workspace::run`], from the gradients to h and c.
+    #[inline(always)]
+    fn run_back(&mut self, program: &Program, dh: Block, dc: &Block) {
+        let gradient = &mut self.gradient;
+        for blocks in [&mut gradient.input, &mut gradient.hidden, &mut self.dvalue] {
+            blocks.fill([0.0; UNITS]);
+        }
+        gradient.state = [0.0; UNITS];
+        self.dvalue[program.output] = dh;
+        for (i, instruction) in program.instructions.iter().enumerate().rev() {
+            let (z, value, dvalue) = (&self.z[i], &self.value[i], &self.dvalue[i]);
+            let mut dz = sloped(instruction.activation, z, value, dvalue);
+            if i == program.state {
+                dz = zip(&dz, dc, |a, b| a + b);
+            }
+            let [left, right] = [instruction.left, instruction.right].map(|of| self.operand(of));
+            let (dleft, dright) = shares(instruction.combination, left, right, &dz);
+            self.add(instruction.left, &dleft);
+            self.add(instruction.right, &dright);
+        }
+    }
+
+    /// Adds to the gradient to an operand.
+    #[inline(always)]
+    fn add(&mut self, operand: Operand, share: &Block) {
+        let gradient = match operand {
+            Operand::Input(leaf) => &mut self.gradient.input[leaf],
+            Operand::Hidden(leaf) => &mut self.gradient.hidden[leaf],
+            Operand::Value(instruction) => &mut self.dvalue[instruction],
+            Operand::State => &mut self.gradient.state,
+        };
+        *gradient = zip(gradient, share, |sum, share| sum + share);
+    }
+}
+
+/// Units from `first` of values `[..][h]`, for up to a block of them; beyond the last, zeros.
+#[inline(always)]
+fn load(values: &[f32], first: usize, n: usize) -> Block {
+    match <&Block>::try_from(&values[first..first + n]) {
+        Ok(whole) => *whole,
+        Err(_) => {
+            let mut block = [0.0; UNITS];
+            block[..n].copy_from_slice(&values[first..first + n]);
+            block
         }
     }
 }
 
+/// The first `n` units of a block to values `[..][h]` from `first` on.
 #[inline(always)]
-fn zip<const N: usize>(a: &Block<N>, b: &Block<N>, f: impl Fn(f32, f32) -> f32) -> Block<N> {
-    let mut out = [0.0; N];
-    for i in 0..N {
+fn store(block: &Block, values: &mut [f32], first: usize, n: usize) {
+    match <&mut Block>::try_from(&mut values[first..first + n]) {
+        Ok(whole) => *whole = *block,
+        Err(_) => values[first..first + n].copy_from_slice(&block[..n]),
+    }
+}
+
+#[inline(always)]
+fn zip(a: &Block, b: &Block, f: impl Fn(f32, f32) -> f32) -> Block {
+    let mut out = [0.0; UNITS];
+    for i in 0..UNITS {
         out[i] = f(a[i], b[i]);
     }
     out
 }
 
 #[inline(always)]
-fn combined<const N: usize>(how: Combination, left: &Block<N>, right: &Block<N>) -> Block<N> {
+fn combined(how: Combination, left: &Block, right: &Block) -> Block {
     match how {
         Combination::Add => zip(left, right, |a, b| a + b),
         Combination::ElemMult => zip(left, right, |a, b| a * b),
@@ -151,184 +200,95 @@ fn combined<const N: usize>(how: Combination, left: &Block<N>, right: &Block<N>)
 }
 
 #[inline(always)]
-fn activated<const N: usize>(activation: Activation, z: &Block<N>) -> Block<N> {
+fn activated(activation: Activation, z: &Block) -> Block {
     match activation {
         Activation::Identity => *z,
         Activation::Tanh => zip(z, z, |z, _| math::tanh(z)),
         Activation::Sigmoid => zip(z, z, |z, _| math::sigmoid(z)),
         // A NaN stays, so that divergence is seen.
         Activation::Relu => zip(z, z, |z, _| if z <= 0.0 { 0.0 } else { z }),
-        Activation::Sin => zip(z, z, |z, _| z.sin()),
+        Activation::Sin => of_angles(z, math::sin, f32::sin),
     }
 }
 
 /// dvalue times the activation's derivative at z.
 #[inline(always)]
-fn sloped<const N: usize>(
-    activation: Activation,
-    z: &Block<N>,
-    value: &Block<N>,
-    dvalue: &Block<N>,
-) -> Block<N> {
+fn sloped(activation: Activation, z: &Block, value: &Block, dvalue: &Block) -> Block {
     match activation {
         Activation::Identity => *dvalue,
         Activation::Tanh => zip(value, dvalue, |y, d| d * (1.0 - y * y)),
         Activation::Sigmoid => zip(value, dvalue, |y, d| d * (y * (1.0 - y))),
         Activation::Relu => zip(z, dvalue, |z, d| if z <= 0.0 { 0.0 } else { d }),
-        Activation::Sin => zip(z, dvalue, |z, d| d * z.cos()),
+        Activation::Sin => zip(&of_angles(z, math::cos, f32::cos), dvalue, |cos, d| d * cos),
     }
 }
 
-impl Forward<'_> {
-    /// The units from `from` on, in blocks of N; where the next ones begin. Short blocks take all.
-    #[inline(always)]
-    fn blocks<const N: usize>(&mut self, from: usize) -> usize {
-        let Program { output, state, .. } = *self.program;
-        let end = end_of_blocks::<N>(from, self.state.len());
-        if end == from {
-            return end;
+/// What the operands get of the gradient to z. Of two equal ones the first is the larger.
+#[inline(always)]
+fn shares(how: Combination, left: &Block, right: &Block, dz: &Block) -> (Block, Block) {
+    match how {
+        Combination::Add => (*dz, *dz),
+        Combination::ElemMult => (zip(dz, right, |d, b| d * b), zip(dz, left, |d, a| d * a)),
+        Combination::Max => {
+            let first = zip(left, right, |a, b| if a >= b { 1.0 } else { 0.0 });
+            (
+                zip(dz, &first, |d, first| if first > 0.0 { d } else { 0.0 }),
+                zip(dz, &first, |d, first| if first > 0.0 { 0.0 } else { d }),
+            )
         }
-        let mut values = Values::<N>::new(self.program);
-        for first in (from..end).step_by(N) {
-            let n = N.min(end - first);
-            values.run(
-                self.program,
-                [self.input, self.hidden, self.state],
-                first,
-                n,
-            );
-            store(&values.value[output], self.h, first, n);
-            store(&values.z[state], self.c, first, n);
-        }
-        end
     }
+}
+
+/// A function of angles: by `near`, and where that is not exact, one after the other by `far`.
+#[inline(always)]
+fn of_angles(z: &Block, near: impl Fn(f32) -> f32, far: impl Fn(f32) -> f32) -> Block {
+    let mut out = zip(z, z, |z, _| near(z));
+    let is_far = |z: f32| z.abs() > math::LARGEST_ANGLE;
+    if z.iter().any(|&z| is_far(z)) {
+        for (out, &z) in out.iter_mut().zip(z).filter(|(_, z)| is_far(**z)) {
+            *out = far(z);
+        }
+    }
+    out
+}
+
+/// The first of each block of units, and how many it has.
+fn blocks(units: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..units)
+        .step_by(UNITS)
+        .map(move |first| (first, UNITS.min(units - first)))
 }
 
 impl Loop for Forward<'_> {
     #[inline(always)]
-    fn run(mut self) {
-        let done = self.blocks::<LONG>(0);
-        self.blocks::<SHORT>(done);
-    }
-}
-
-/// How many of `units` are in blocks of N. Only short blocks need not be whole.
-#[inline(always)]
-fn end_of_blocks<const N: usize>(from: usize, units: usize) -> usize {
-    match N {
-        SHORT => units,
-        _ => units - (units - from) % N,
-    }
-}
-
-impl Backward<'_> {
-    /// As [`Forward::blocks`].
-    #[inline(always)]
-    fn blocks<const N: usize>(&mut self, from: usize) -> usize {
-        let Program {
-            leaves,
-            output,
-            state,
-            ..
-        } = *self.program;
-        let units = self.state.len();
-        let end = end_of_blocks::<N>(from, units);
-        if end == from {
-            return end;
+    fn run(self) {
+        let Program { output, state, .. } = *self.program;
+        let workspace = self.workspace;
+        for (first, n) in blocks(self.state.len()) {
+            let leaves = [self.input, self.hidden, self.state];
+            workspace.run(self.program, leaves, first, n);
+            store(&workspace.value[output], self.h, first, n);
+            store(&workspace.z[state], self.c, first, n);
         }
-        let mut values = Values::<N>::new(self.program);
-        let mut gradients = Values::<N>::new(self.program);
-        for first in (from..end).step_by(N) {
-            let n = N.min(end - first);
-            values.run(
-                self.program,
-                [self.input, self.hidden, self.state],
-                first,
-                n,
-            );
-            gradients.clear();
-            gradients.value[output] = load(self.dh, first, n);
-            let dc = load(self.dc, first, n);
-            for (i, instruction) in self.program.instructions.iter().enumerate().rev() {
-                let dvalue = &gradients.value[i];
-                let mut dz = sloped(
-                    instruction.activation,
-                    &values.z[i],
-                    &values.value[i],
-                    dvalue,
-                );
-                if i == state {
-                    dz = zip(&dz, &dc, |a, b| a + b);
-                }
-                gradients.add(instruction, &values, &dz);
-            }
-            for leaf in 0..leaves {
-                let at = leaf * units + first;
-                store(&gradients.input[leaf], self.input, at, n);
-                store(&gradients.hidden[leaf], self.hidden, at, n);
-            }
-            store(&gradients.state, self.dc, first, n);
-        }
-        end
     }
 }
 
 impl Loop for Backward<'_> {
     #[inline(always)]
-    fn run(mut self) {
-        let done = self.blocks::<LONG>(0);
-        self.blocks::<SHORT>(done);
-    }
-}
-
-/// As gradients to what [`Values`] holds; z is not used.
-impl<const N: usize> Values<N> {
-    #[inline(always)]
-    fn clear(&mut self) {
-        for blocks in [&mut self.input, &mut self.hidden, &mut self.value] {
-            blocks.fill([0.0; N]);
-        }
-        self.state = [0.0; N];
-    }
-
-    /// Adds what the operands of an instruction get of the gradient to its z.
-    #[inline(always)]
-    fn add(&mut self, instruction: &Instruction, values: &Values<N>, dz: &Block<N>) {
-        let (left, right) = (instruction.left, instruction.right);
-        let (a, b) = (values.operand(left), values.operand(right));
-        match instruction.combination {
-            Combination::Add => {
-                self.add_to(left, dz);
-                self.add_to(right, dz);
+    fn run(self) {
+        let units = self.state.len();
+        let workspace = self.workspace;
+        for (first, n) in blocks(units) {
+            let leaves = [&*self.input, &*self.hidden, self.state];
+            workspace.run(self.program, leaves, first, n);
+            let (dh, dc) = (load(self.dh, first, n), load(self.dc, first, n));
+            workspace.run_back(self.program, dh, &dc);
+            for leaf in 0..self.program.leaves {
+                let at = leaf * units + first;
+                store(&workspace.gradient.input[leaf], self.input, at, n);
+                store(&workspace.gradient.hidden[leaf], self.hidden, at, n);
             }
-            Combination::ElemMult => {
-                self.add_to(left, &zip(dz, b, |d, b| d * b));
-                self.add_to(right, &zip(dz, a, |d, a| d * a));
-            }
-            Combination::Max => {
-                let first = zip(a, b, |a, b| if a >= b { 1.0 } else { 0.0 });
-                self.add_to(
-                    left,
-                    &zip(dz, &first, |d, first| if first > 0.0 { d } else { 0.0 }),
-                );
-                self.add_to(
-                    right,
-                    &zip(dz, &first, |d, first| if first > 0.0 { 0.0 } else { d }),
-                );
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn add_to(&mut self, operand: Operand, share: &Block<N>) {
-        let gradient = match operand {
-            Operand::Input(leaf) => &mut self.input[leaf],
-            Operand::Hidden(leaf) => &mut self.hidden[leaf],
-            Operand::Value(instruction) => &mut self.value[instruction],
-            Operand::State => &mut self.state,
-        };
-        for i in 0..N {
-            gradient[i] += share[i];
+            store(&workspace.gradient.state, self.dc, first, n);
         }
     }
 }

@@ -1,15 +1,28 @@
 //! Dropout by addressed masks: see [`crate::device::reference`] for the formula.
 
+use super::loops::{self, Loop};
+use super::simd::Isa;
 use super::workers::each;
 use crate::device::Moment;
 use crate::graph::recurrent::Stack;
 use crate::rng::Mask;
 
-/// Values that a task handles; a multiple of the mask's words of a block.
-const PIECE: usize = 1 << 14;
+/// Blocks of a mask that are made side by side, and the values that they are for.
+const BLOCKS: usize = 16;
+const VALUES: usize = 4 * BLOCKS;
+/// Values that a task handles.
+const PIECE: usize = 256 * VALUES;
 
-/// `x` `[t][b][width]` with some values dropped to `out`, or the gradient back through that.
-pub fn run(stack: &Stack, moment: &Moment, place: usize, width: usize, x: &[f32], out: &mut [f32]) {
+/// `x` `[t][b][width]` with some values dropped to `out`, or the gradient back through that; `place` is
+/// the layer that reads it, or the number of layers for what the last one gives.
+pub fn run(
+    isa: Isa,
+    (stack, moment): (&Stack, &Moment),
+    place: usize,
+    width: usize,
+    x: &[f32],
+    out: &mut [f32],
+) {
     let dropout = stack.dropout;
     let n = stack.steps * stack.rows * width;
     let (x, out) = (&x[..n], &mut out[..n]);
@@ -18,30 +31,48 @@ pub fn run(stack: &Stack, moment: &Moment, place: usize, width: usize, x: &[f32]
     };
     let mask = Mask::new(moment.seed, epoch, moment.batch, place as u8, dropout.rate);
     let factor = (1.0 / (1.0 - dropout.rate)) as f32;
-    if dropout.variational {
-        let a_step = stack.rows * width;
-        let mut factors = vec![1.0; a_step];
-        let ones = vec![1.0; a_step];
-        drop(&mask, factor, 0, &ones, &mut factors);
-        let steps = x.chunks_exact(a_step).zip(out.chunks_exact_mut(a_step));
-        return each(steps, |(x, out)| {
-            for ((out, x), factor) in out.iter_mut().zip(x).zip(&factors) {
-                *out = x * factor;
-            }
-        });
-    }
-    let pieces = x.chunks(PIECE).zip(out.chunks_mut(PIECE)).enumerate();
+    // A variational mask is that of a step, made again for each.
+    let (piece, moves_on) = match dropout.variational {
+        true => (stack.rows * width, 0),
+        false => (PIECE, PIECE / 4),
+    };
+    let pieces = x.chunks(piece).zip(out.chunks_mut(piece)).enumerate();
     each(pieces, |(i, (x, out))| {
-        drop(&mask, factor, (i * PIECE) as u64, x, out);
+        let first = (i * moves_on) as u64;
+        let piece = Piece {
+            mask,
+            factor,
+            first,
+            x,
+            out,
+        };
+        loops::run(isa, piece);
     });
 }
 
-/// Elements from `first`, a multiple of 4, of a mask.
-fn drop(mask: &Mask, factor: f32, first: u64, x: &[f32], out: &mut [f32]) {
-    for (i, (x, out)) in x.chunks(4).zip(out.chunks_mut(4)).enumerate() {
-        let keeps = mask.block(first / 4 + i as u64);
-        for ((out, x), keep) in out.iter_mut().zip(x).zip(keeps) {
-            *out = if keep { x * factor } else { 0.0 };
+/// Values of consecutive blocks of a mask.
+struct Piece<'a> {
+    mask: Mask,
+    factor: f32,
+    /// The first block.
+    first: u64,
+    x: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Loop for Piece<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let values = self.x.chunks(VALUES).zip(self.out.chunks_mut(VALUES));
+        for (first, (x, out)) in (self.first..).step_by(BLOCKS).zip(values) {
+            let keeps = self.mask.blocks::<BLOCKS>(first);
+            let mut kept = [false; VALUES];
+            for (i, kept) in kept.iter_mut().enumerate() {
+                *kept = keeps[i % 4][i / 4];
+            }
+            for ((out, &x), kept) in out.iter_mut().zip(x).zip(kept) {
+                *out = if kept { x * self.factor } else { 0.0 };
+            }
         }
     }
 }

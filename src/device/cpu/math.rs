@@ -53,6 +53,51 @@ pub fn tanh(x: f32) -> f32 {
     x * p / q
 }
 
+/// Angles up to which [`sin`] and [`cos`] are exact to their last bits: what [`reduced`] subtracts is
+/// then a product without rounding.
+pub const LARGEST_ANGLE: f32 = 8192.0;
+
+/// sin(x), within 1e-7, of an angle of at most [`LARGEST_ANGLE`]; NaN for NaN.
+#[inline(always)]
+pub fn sin(x: f32) -> f32 {
+    let (quarter, r) = reduced(x);
+    of_quarter(quarter, r)
+}
+
+/// cos(x), as [`sin`].
+#[inline(always)]
+pub fn cos(x: f32) -> f32 {
+    let (quarter, r) = reduced(x);
+    of_quarter(quarter.wrapping_add(1), r)
+}
+
+/// An angle as quarters of a turn and what is left, in plus or minus pi / 4 (Cody and Waite).
+#[inline(always)]
+fn reduced(x: f32) -> (i32, f32) {
+    const ROUND: f32 = 12_582_912.0; // as in `exp`
+    let shifted = x * std::f32::consts::FRAC_2_PI + ROUND;
+    let n = shifted - ROUND;
+    // pi / 2 in parts of few bits (those of Cephes' `sinf`, doubled).
+    let r = ((x - n * 1.570_312_5) - n * 4.837_512_969_970_703e-4) - n * 7.549_789_948_768_648e-8;
+    (shifted.to_bits().wrapping_sub(ROUND.to_bits()) as i32, r)
+}
+
+/// sin(r + quarter * pi / 2), by the minimax polynomials of Cephes' `sinf` and `cosf`.
+#[inline(always)]
+fn of_quarter(quarter: i32, r: f32) -> f32 {
+    let s = r * r;
+    let sin = -1.951_529_6e-4;
+    let sin = sin * s + 8.332_161e-3;
+    let sin = sin * s - 1.666_665_5e-1;
+    let sin = sin * s * r + r;
+    let cos = 2.443_315_7e-5;
+    let cos = cos * s - 1.388_731_6e-3;
+    let cos = cos * s + 4.166_664_6e-2;
+    let cos = cos * s * s - 0.5 * s + 1.0;
+    let value = if quarter & 1 == 0 { sin } else { cos };
+    if quarter & 2 == 0 { value } else { -value }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +119,20 @@ mod tests {
         assert!(apart(sigmoid, |x| 1.0 / (1.0 + (-x).exp()), -80.0, 80.0) < 4e-7);
         assert!(apart(tanh, f64::tanh, -20.0, 20.0) < 4.8e-7);
         assert!(apart(tanh, f64::tanh, -1e-3, 1e-3) < 4.8e-7);
+    }
+
+    #[test]
+    fn sine_and_cosine_are_close_where_they_are_offered() {
+        for range in [1.0, 10.0, 300.0, LARGEST_ANGLE] {
+            for i in 0..200_001 {
+                let x = range * (i as f32 / 100_000.0 - 1.0);
+                let exact = f64::from(x).sin_cos();
+                let apart = |got: f32, exact: f64| (f64::from(got) - exact).abs();
+                assert!(apart(sin(x), exact.0) < 1e-7, "sin {x}");
+                assert!(apart(cos(x), exact.1) < 1e-7, "cos {x}");
+            }
+        }
+        assert!(sin(f32::NAN).is_nan() && cos(f32::NAN).is_nan());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::simd::{Isa, Kernel, Simd};
-use super::workers::each;
+use super::workers::{each, each_with};
 
 /// Columns of the widest panel; those of others divide it.
 const WIDEST: usize = 48;
@@ -14,6 +14,9 @@ const TALLEST: usize = 8;
 /// The sum is taken in blocks of so many terms: a block of a panel stays in the second cache, one of a
 /// tile's rows in the first.
 const BLOCK: usize = 384;
+/// Rows of the left factor that are gathered together where it is in column order: their values lie
+/// side by side there, and those of the next column far away.
+const GATHERED: usize = 32;
 /// Panels and rows of a task.
 const TASK_PANELS: usize = 6;
 const TASK_ROWS: usize = 120;
@@ -105,12 +108,18 @@ impl<'a> Packed<'a> {
         let rows = (0..m).step_by(TASK_ROWS);
         let n_panels = n.div_ceil(self.width);
         let tasks = rows.flat_map(|row| (0..n_panels).step_by(TASK_PANELS).map(move |p| (row, p)));
-        each(tasks, |(row, panel)| {
+        // For columns that are gathered.
+        let room_len = match left {
+            Left::Rows(_) => 0,
+            Left::Columns(_) => GATHERED * BLOCK,
+        };
+        let rooms = std::iter::repeat_with(|| vec![0.0; room_len]);
+        each_with(tasks, rooms, |(row, panel), room| {
             let rows = row..m.min(row + TASK_ROWS);
             let panels = panel..n_panels.min(panel + TASK_PANELS);
             // SAFETY: rows and columns are of the matrices, whose lengths were asserted; no other task
             // has them.
-            unsafe { self.task(m, left, out, rows, panels, add) };
+            unsafe { self.task(m, left, out, (rows, panels), add, room) };
         });
     }
 
@@ -123,23 +132,24 @@ impl<'a> Packed<'a> {
         m: usize,
         left: Left,
         out: Out,
-        rows: Range<usize>,
-        panels: Range<usize>,
+        (rows, panels): (Range<usize>, Range<usize>),
         add: bool,
+        room: &mut [f32],
     ) {
         let Packed { isa, n, k, .. } = *self;
-        let mut room = [0.0; TALLEST * BLOCK];
         for first in (0..k.max(1)).step_by(BLOCK) {
             let len = BLOCK.min(k - first);
+            let mut gathered = rows.start..rows.start;
             for (row, n_rows) in pieces(rows.clone(), isa.register_tile().0) {
-                // Columns are gathered: their values of one row lie far apart.
                 let (left, row_step, k_step) = match left {
                     Left::Rows(left) => (left[row * k + first..].as_ptr(), k, 1),
                     Left::Columns(left) => {
-                        for (l, room) in room.chunks_exact_mut(n_rows).take(len).enumerate() {
-                            room.copy_from_slice(&left[(first + l) * m + row..][..n_rows]);
+                        if row + n_rows > gathered.end {
+                            gathered = row..rows.end.min(row + GATHERED);
+                            let left = &left[first * m..][..len * m];
+                            gather(left, m, gathered.clone(), room);
                         }
-                        (room.as_ptr(), 1, n_rows)
+                        (room[row - gathered.start..].as_ptr(), 1, GATHERED)
                     }
                 };
                 for panel in panels.clone() {
@@ -162,6 +172,17 @@ impl<'a> Packed<'a> {
                     unsafe { isa.run(tile) };
                 }
             }
+        }
+    }
+}
+
+/// Some columns of a matrix whose rows are m long, to rows of [`GATHERED`].
+fn gather(matrix: &[f32], m: usize, columns: Range<usize>, out: &mut [f32]) {
+    for (row, out) in matrix.chunks_exact(m).zip(out.as_chunks_mut().0) {
+        // Where there are enough, more come along than asked for: a copy of one length takes no call.
+        match row[columns.start..].first_chunk::<GATHERED>() {
+            Some(whole) => *out = *whole,
+            None => out[..columns.len()].copy_from_slice(&row[columns.clone()]),
         }
     }
 }

@@ -1,16 +1,16 @@
 //! A stack of recurrent layers, unrolled over a window: products of packed weights, and the cell in
 //! vectorised loops over hidden units.
 
-use super::cell::{self, Backward, Forward};
+use super::cell::{self, Backward, Forward, Workspace};
 use super::dropout;
 use super::product::{Left, Packed, Right, packed_len};
 use super::steps::Batch;
-use super::workers::each;
+use super::workers::{each_with, threads};
 use crate::device::Moment;
 use crate::graph::recurrent::{Recurrent, Stack};
 use crate::graph::step::BufferId;
 
-/// Floats that it needs while it runs, for the largest of the factors that are packed.
+/// Floats that it needs while it runs: the largest of the factors that are packed, and the gradient to c.
 pub fn scratch_len(stack: &Stack) -> usize {
     let (hidden, places) = (stack.hidden, stack.steps * stack.rows);
     let n = stack.program.leaves * hidden;
@@ -20,7 +20,13 @@ pub fn scratch_len(stack: &Stack) -> usize {
         .iter()
         .map(|layer| layer.inputs)
         .chain([hidden]);
-    widths.map(of).max().unwrap_or(0)
+    widths.map(of).max().unwrap_or(0) + stack.rows * hidden
+}
+
+/// One for each thread.
+fn workspaces(stack: &Stack) -> Vec<Workspace> {
+    let workspaces = std::iter::repeat_with(|| Workspace::new(&stack.program));
+    workspaces.take(threads()).collect()
 }
 
 /// Forward over a window.
@@ -32,20 +38,21 @@ pub unsafe fn fwd(batch: &Batch, stack: &Stack, moment: &Moment) {
     unsafe {
         let mut below: &[f32] = batch.get(stack.input);
         for (place, layer) in stack.layers.iter().enumerate() {
-            dropout::run(
-                stack,
-                moment,
-                place,
-                layer.inputs,
-                below,
-                batch.get_mut(layer.x),
-            );
+            let x = batch.get_mut(layer.x);
+            dropout::run(batch.isa, (stack, moment), place, layer.inputs, below, x);
             layer_fwd(batch, stack, layer, moment);
             below = &batch.get(layer.h)[stack.rows * stack.hidden..];
         }
         let place = stack.layers.len();
         let output = batch.get_mut(stack.output);
-        dropout::run(stack, moment, place, stack.hidden, below, output);
+        dropout::run(
+            batch.isa,
+            (stack, moment),
+            place,
+            stack.hidden,
+            below,
+            output,
+        );
     }
 }
 
@@ -88,6 +95,7 @@ unsafe fn layer_fwd(batch: &Batch, stack: &Stack, layer: &Recurrent, moment: &Mo
             state[..a_step].fill(0.0);
         }
     }
+    let mut workspaces = workspaces(stack);
     for step in 0..steps {
         let (before, after) = h.split_at_mut((step + 1) * a_step);
         let hiddens = &mut hiddens[step * rows * n..][..rows * n];
@@ -101,17 +109,22 @@ unsafe fn layer_fwd(batch: &Batch, stack: &Stack, layer: &Recurrent, moment: &Mo
                     .chunks_exact_mut(hidden)
                     .zip(c_after.chunks_exact_mut(hidden)),
             );
-        each(tasks, |(((input, hidden), state), (h, c))| {
-            let row = Forward {
-                program: &stack.program,
-                input,
-                hidden,
-                state,
-                h,
-                c,
-            };
-            cell::forward(batch.isa, row);
-        });
+        each_with(
+            tasks,
+            workspaces.iter_mut(),
+            |(((input, hidden), state), (h, c)), workspace| {
+                let row = Forward {
+                    program: &stack.program,
+                    input,
+                    hidden,
+                    state,
+                    h,
+                    c,
+                    workspace,
+                };
+                cell::forward(batch.isa, row);
+            },
+        );
     }
 }
 
@@ -126,14 +139,14 @@ pub unsafe fn bwd(batch: &Batch, stack: &Stack, moment: &Moment) {
     unsafe {
         for layer in stack.layers.iter().rev() {
             let (dy, dh) = (batch.get(above), batch.get_mut(layer.dh));
-            dropout::run(stack, moment, place, stack.hidden, dy, dh);
+            dropout::run(batch.isa, (stack, moment), place, stack.hidden, dy, dh);
             layer_bwd(batch, stack, layer);
             above = layer.dx;
             place -= 1;
         }
         let width = stack.layers[0].inputs;
         let (dx, dinput) = (batch.get(above), batch.get_mut(stack.dinput));
-        dropout::run(stack, moment, place, width, dx, dinput);
+        dropout::run(batch.isa, (stack, moment), place, width, dx, dinput);
     }
 }
 
@@ -161,9 +174,12 @@ unsafe fn layer_bwd(batch: &Batch, stack: &Stack, layer: &Recurrent) {
     let scratch = || unsafe { batch.get_mut(batch.plan.scratch) };
     let isa = batch.isa;
     let u = Right::Rows(&weights[layer.hidden_weight.range()]);
-    let u = Packed::new(isa, u, hidden, n, scratch());
-    // To c of the step before: it takes the place of no buffer, as it lives for a step only.
-    let mut dc = vec![0.0; a_step];
+    // The gradient to c lives while U is packed.
+    let (room, dc) = scratch().split_at_mut(packed_len(hidden, n));
+    let u = Packed::new(isa, u, hidden, n, room);
+    let dc = &mut dc[..a_step];
+    dc.fill(0.0);
+    let mut workspaces = workspaces(stack);
     for step in (0..steps).rev() {
         let inputs = &mut inputs[step * rows * n..][..rows * n];
         let hiddens = &mut hiddens[step * rows * n..][..rows * n];
@@ -171,17 +187,22 @@ unsafe fn layer_bwd(batch: &Batch, stack: &Stack, layer: &Recurrent) {
         let tasks = (inputs.chunks_exact_mut(n).zip(hiddens.chunks_exact_mut(n)))
             .zip(c[step * a_step..].chunks_exact(hidden))
             .zip(dh.chunks_exact(hidden).zip(dc.chunks_exact_mut(hidden)));
-        each(tasks, |(((input, hidden), state), (dh, dc))| {
-            let row = Backward {
-                program: &stack.program,
-                input,
-                hidden,
-                state,
-                dh,
-                dc,
-            };
-            cell::backward(batch.isa, row);
-        });
+        each_with(
+            tasks,
+            workspaces.iter_mut(),
+            |(((input, hidden), state), (dh, dc)), workspace| {
+                let row = Backward {
+                    program: &stack.program,
+                    input,
+                    hidden,
+                    state,
+                    dh,
+                    dc,
+                    workspace,
+                };
+                cell::backward(batch.isa, row);
+            },
+        );
         if step > 0 {
             // What h of the step before gets besides what came from above.
             let before = &mut dh_before[(step - 1) * a_step..];

@@ -2,6 +2,11 @@
 
 use std::sync::Mutex;
 
+/// Threads of the pool in which a step runs; 1 outside of any.
+pub fn threads() -> usize {
+    rayon::current_thread_index().map_or(1, |_| rayon::current_num_threads())
+}
+
 /// Runs every task once. Which thread takes which task is open, so results must not depend on it.
 pub fn each<T: Send>(tasks: impl Iterator<Item = T> + Send, run: impl Fn(T) + Sync) {
     each_with(tasks, std::iter::repeat(()), |task, ()| run(task));
@@ -13,7 +18,7 @@ pub fn each_with<T: Send, W: Send>(
     mut workspaces: impl Iterator<Item = W> + Send,
     run: impl Fn(T, &mut W) + Sync,
 ) {
-    let threads = rayon::current_thread_index().map_or(1, |_| rayon::current_num_threads());
+    let threads = threads();
     if threads == 1 {
         let mut workspace = workspaces
             .next()

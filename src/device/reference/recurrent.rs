@@ -64,8 +64,8 @@ fn slope(activation: Activation, z: f64, value: f64) -> f64 {
         Activation::Identity => 1.0,
         Activation::Tanh => 1.0 - value * value,
         Activation::Sigmoid => value * (1.0 - value),
-        Activation::Relu if z > 0.0 => 1.0,
-        Activation::Relu => 0.0,
+        Activation::Relu if z <= 0.0 => 0.0,
+        Activation::Relu => 1.0,
         Activation::Sin => z.cos(),
     }
 }

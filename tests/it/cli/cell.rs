@@ -1,6 +1,7 @@
 //! Recurrent cells on the command line: shown by `inspect` and by `search --dry-run`, refused by
 //! `roofline`.
 
+use serde_json::json as value;
 use tempfile::TempDir;
 
 use super::{example, file, json, nas};
@@ -47,6 +48,56 @@ fn inspect_says_the_equations_of_a_cell() {
     assert!(reason.contains("convolutional networks"), "{reason}");
 }
 
+#[test]
+fn inspect_says_the_size_of_a_language_model() {
+    let worked = example("cell-worked.json");
+    // The size that a file of settings has, and flags over it.
+    let folder = tempfile::tempdir().unwrap();
+    let of = |train: &str, more: &[&str]| {
+        let toml = format!("[search]\npreset = \"cell-sample\"\n[train]\n{train}\n");
+        let config = file(folder.path(), "size.toml", toml);
+        let inspect = ["inspect", "--arch", &worked, "--config", &config];
+        json(&[&inspect[..], more].concat())
+    };
+    let tied = of(
+        "tied = true\nlayers = 1\nhidden = 33",
+        &["--vocabulary", "52"],
+    );
+    assert_eq!(tied["parameters"], 4 * 33 * 33 + 52 * 33 + 52);
+    assert_eq!(
+        (&tied["layers"], &tied["tied"]),
+        (&value!(1), &value!(true))
+    );
+    assert_eq!(
+        of("layers = 3", &["--hidden", "2"])["parameters"],
+        3 * 16 + 4000 + 1000
+    );
+    assert_eq!(of("parameters = 100000", &[])["hidden"], 42);
+    for (arch, flag, words) in [
+        (&worked, ["--batch", "3"], "a recurrent cell"),
+        (&worked, ["--classes", "3"], "a recurrent cell"),
+        (&worked, ["--hidden", "16385"], "16384"),
+        (&worked, ["--vocabulary", "1"], "from 2"),
+        (
+            &example("small.json"),
+            ["--hidden", "3"],
+            "a convolutional network",
+        ),
+        (
+            &example("small.json"),
+            ["--vocabulary", "3"],
+            "a convolutional network",
+        ),
+    ] {
+        let ended = nas(&[&["inspect", "--arch", arch][..], &flag].concat());
+        assert_eq!(ended.code, 2, "{ended:?}");
+        assert!(
+            ended.stderr.contains(flag[0]) && ended.stderr.contains(words),
+            "{ended:?}"
+        );
+    }
+}
+
 /// What a search for cells would be, by policy and at random.
 #[test]
 fn a_search_for_cells_is_shown() {
@@ -67,8 +118,20 @@ fn a_search_for_cells_is_shown() {
         assert!((16.7..16.9).contains(&size), "{size}");
         assert_eq!(shown["first_samples"][0]["space"], "cell");
         assert_eq!(shown, json(&flags), "the same each time");
+        // All but the embedding, where a word is looked up: 1,000 words of 32 units.
+        assert_eq!(shown["parameters"], 97_768);
+        assert_eq!(shown["multiply_adds"], 97_768 - 32_000);
     }
     let folder = TempDir::new().unwrap();
+    let tied = "[search]\npreset = \"cell-sample\"\n[train]\ntied = true\n";
+    let tied = file(folder.path(), "tied.toml", tied);
+    let shown = json(&["search", "--config", &tied, "--dry-run"]);
+    assert_eq!(shown["parameters"], 97_768 - 32_000);
+    assert_eq!(
+        shown["multiply_adds"],
+        97_768 - 32_000,
+        "the decoder's matrix"
+    );
     // The settings that are shown are a file that gives them again; one may be changed.
     let toml = nas(&["search", "--preset", "ptb", "--dry-run"]).stdout;
     let toml = toml

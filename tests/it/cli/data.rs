@@ -222,11 +222,15 @@ fn bad_texts_end_in_words() {
             2,
             "[possible values: word, char]",
         ),
-        (vec![&good, "--limit", "20"], 2, "--limit goes with images"),
+        (
+            vec![&good, "--limit", "20"],
+            2,
+            "--limit (data.limit) goes with images",
+        ),
         (
             vec![&images, "--level", "char"],
             2,
-            "--level goes with a text",
+            "--level (data.level) goes with a text",
         ),
     ] {
         for command in ["show", "verify"] {
@@ -251,7 +255,9 @@ fn a_text_is_no_images() {
         let ended = nas(&[more, &["--level", "char"]].concat());
         assert_eq!(ended.code, 2, "{ended:?}");
         assert!(
-            ended.stderr.contains("--level goes with a text"),
+            ended
+                .stderr
+                .contains("--level (data.level) goes with a text"),
             "{ended:?}"
         );
     }

@@ -1,44 +1,51 @@
 //! What cells cannot be trained with, and what is said of it.
 
+use std::collections::HashMap;
 use std::fs;
 
-use super::super::bad_input::refused;
-use super::super::{data_folder, example, file, text};
+use safetensors::SafeTensors;
+
+use super::super::{bad_input, data_folder, example, file, nas, text};
 use super::Place;
 
-#[test]
-fn bad_input() {
-    let place = Place::new();
+fn refused(arguments: &[String], code: i32, kind: &str, words: &[&str]) {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    bad_input::refused(&arguments, code, kind, words);
+}
+
+/// The command that trains an LSTM by the settings of a place.
+fn train(place: &Place, more: &[&str]) -> Vec<String> {
     let cell = example("cell-lstm.json");
-    let train = |more: &[&str]| {
-        let train = ["train", "--arch", &cell, "--config", &place.config];
-        [&train[..], more]
-            .concat()
-            .into_iter()
-            .map(str::to_owned)
-            .collect::<Vec<String>>()
-    };
-    let refused = |arguments: &[String], code, kind, words: &[&str]| {
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        refused(&arguments, code, kind, words);
-    };
-    let data = &place.data[..];
+    let train = ["train", "--arch", &cell, "--config", &place.config];
+    [&train[..], more]
+        .concat()
+        .into_iter()
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn texts() {
+    let place = Place::new();
     let on = |text: &str| {
         let path = file(place.folder.path(), "other.txt", text);
-        train(&["--data", &path])
+        train(&place, &["--data", &path])
     };
     refused(&on(""), 3, "data", &["other.txt", "empty"]);
     refused(&on("a b c d e f"), 3, "data", &["other.txt", "part"]);
     let short = "a b c ".repeat(20);
-    refused(
-        &on(&short),
-        2,
-        "usage",
-        &["other.txt", "4 rows of", "batch"],
-    );
+    let words = ["other.txt", "4 rows of", "--batch", "train.steps"];
+    refused(&on(&short), 2, "usage", &words);
     let images = data_folder(20, 4);
     let images = text(images.path());
-    refused(&train(&["--data", &images]), 3, "data", &["images", "text"]);
+    let words = ["images", "text"];
+    refused(&train(&place, &["--data", &images]), 3, "data", &words);
+}
+
+#[test]
+fn flags() {
+    let place = Place::new();
+    let data = &place.data[..];
     for (flag, value, kind, words) in [
         ("--hidden", "0", "config", &["--hidden", "from 1"][..]),
         ("--hidden", "99999", "config", &["--hidden", "16384"]),
@@ -53,7 +60,12 @@ fn bad_input() {
             &["--augment", "a recurrent cell"],
         ),
     ] {
-        refused(&train(&["--data", data, flag, value]), 2, kind, words);
+        refused(
+            &train(&place, &["--data", data, flag, value]),
+            2,
+            kind,
+            words,
+        );
     }
     let network = example("small.json");
     let hidden = ["train", "--arch", &network, "--hidden", "8"].map(str::to_owned);
@@ -70,8 +82,13 @@ fn bad_input() {
         "usage",
         &["small.json", "--space conv", "--space cell"],
     );
+}
 
-    // Budgets and sizes in a file, where they stand.
+/// Budgets and sizes in a file, where they stand.
+#[test]
+fn settings() {
+    let place = Place::new();
+    let data = &place.data[..];
     let with = |line: &str, words: &[&str]| {
         let toml = format!("[search]\npreset = \"cell-sample\"\n[train]\n{line}\n");
         let config = file(place.folder.path(), "wrong.toml", toml);
@@ -80,7 +97,7 @@ fn bad_input() {
     };
     with(
         "parameters = 40",
-        &["40 parameters are too few", "one hidden unit"],
+        &["`train.parameters` is 40, too few", "one hidden unit"],
     );
     with("parameters = 0", &["wrong.toml, line 4", "from 1"]);
     with(
@@ -96,6 +113,7 @@ fn bad_input() {
     // What no machine has the memory for.
     let huge = "[search]\npreset = \"cell-sample\"\n[train]\nlayers = 64\nhidden = 16384\n";
     let huge = file(place.folder.path(), "huge.toml", huge);
+    let cell = example("cell-lstm.json");
     let huge = ["train", "--arch", &cell, "--config", &huge, "--data", data].map(str::to_owned);
     refused(
         &huge,
@@ -103,8 +121,13 @@ fn bad_input() {
         "usage",
         &["the plan takes", "machine with more memory"],
     );
+}
 
-    // Weights and the text that they are of.
+/// Weights and the text that they are of.
+#[test]
+fn weights_of_another_model() {
+    let place = Place::new();
+    let data = &place.data[..];
     let saved = place.path("w.safetensors");
     place.train("cell-lstm.json", &["--save", &saved]);
     let eval = |more: &[&str]| {
@@ -133,21 +156,119 @@ fn bad_input() {
         "usage",
         &["--vocabulary"],
     );
-    let init = train(&["--data", data, "--hidden", "7", "--init", &saved]);
+    let init = train(&place, &["--data", data, "--hidden", "7", "--init", &saved]);
     refused(
         &init,
         3,
         "weights",
         &["embedding.weight", "[7, 6]", "[7, 7]"],
     );
-    let cut = fs::read(&saved).unwrap();
-    let cut = file(
-        place.folder.path(),
-        "cut.safetensors",
-        &cut[..cut.len() - 5],
-    );
-    for command in ["eval", "sample"] {
-        let arguments = [command, "--weights", &cut].map(str::to_owned);
-        refused(&arguments, 3, "weights", &["cut.safetensors"]);
+}
+
+/// A saved file with other metadata and, where `value` is given, that as the first word's bias.
+fn edited(saved: &str, path: &str, metadata: &[(&str, Option<&str>)], value: Option<f32>) {
+    let bytes = fs::read(saved).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let mut words: HashMap<String, String> = header.metadata().clone().unwrap();
+    for &(key, text) in metadata {
+        match text {
+            Some(text) => words.insert(key.to_owned(), text.to_owned()),
+            None => words.remove(key),
+        };
     }
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let tensors = file.tensors().into_iter().map(|(name, tensor)| {
+        let mut data = tensor.data().to_vec();
+        if let Some(value) = value.filter(|_| name == "decoder.bias") {
+            data[..4].copy_from_slice(&value.to_le_bytes());
+        }
+        (name, tensor.dtype(), tensor.shape().to_vec(), data)
+    });
+    let tensors: Vec<_> = tensors.collect();
+    let views = tensors.iter().map(|(name, dtype, shape, data)| {
+        let view = safetensors::tensor::TensorView::new(*dtype, shape.clone(), data).unwrap();
+        (name.clone(), view)
+    });
+    let written = safetensors::serialize(views, Some(words)).unwrap();
+    fs::write(path, written).unwrap();
+}
+
+#[test]
+fn weights_files_that_were_edited() {
+    let place = Place::new();
+    let (saved, path) = (
+        place.path("w.safetensors"),
+        place.path("edited.safetensors"),
+    );
+    place.train("cell-lstm.json", &["--save", &saved]);
+    let command = |name: &str| {
+        let mut words = vec![name.to_owned(), "--weights".to_owned(), path.clone()];
+        if name == "eval" {
+            words.extend(["--data".to_owned(), place.data.clone()]);
+        }
+        words
+    };
+    let whole = fs::read(&saved).unwrap();
+    fs::write(&path, &whole[..whole.len() - 5]).unwrap();
+    for name in ["eval", "sample"] {
+        refused(&command(name), 3, "weights", &["edited.safetensors"]);
+    }
+    let words = ["edited.safetensors", "not finite, or too large"];
+    for value in [f32::NAN, f32::INFINITY] {
+        edited(&saved, &path, &[], Some(value));
+        for name in ["eval", "sample"] {
+            refused(&command(name), 3, "weights", &words);
+        }
+    }
+    // A loss that is a number, and whose perplexity is none.
+    edited(&saved, &path, &[], Some(2000.0));
+    refused(&command("eval"), 3, "weights", &words);
+    for limit in ["0", "1", "-3"] {
+        edited(&saved, &path, &[("vocabulary_limit", Some(limit))], None);
+        refused(
+            &command("eval"),
+            3,
+            "weights",
+            &["edited.safetensors", "vocabulary_limit"],
+        );
+    }
+    // Words that are not there, or not those of the digest.
+    let other_order = r#"["b","a","c","d","e","f","<unk>"]"#;
+    for classes in [None, Some("[]"), Some(other_order)] {
+        edited(&saved, &path, &[("classes", classes)], None);
+        refused(
+            &command("sample"),
+            3,
+            "weights",
+            &["edited.safetensors", "`classes`"],
+        );
+    }
+    // Data of the same words, but not those it was trained on: a warning.
+    edited(&saved, &path, &[("data_sha256", Some("0"))], None);
+    let command = command("eval");
+    let ended = nas(&command);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("was trained on other data"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn weights_of_a_network_write_no_text() {
+    let images = data_folder(40, 10);
+    let place = Place::new();
+    let (arch, saved) = (example("small.json"), place.path("network.safetensors"));
+    let images = text(images.path());
+    let train = ["train", "--arch", &arch, "--data", &images, "--epochs", "1"];
+    let train = [&train[..], &["--batch", "8", "--save", &saved]].concat();
+    assert_eq!(nas(&train).code, 0);
+    let sample = ["sample", "--weights", &saved].map(str::to_owned);
+    refused(
+        &sample,
+        3,
+        "weights",
+        &["network.safetensors", "convolutional network"],
+    );
 }

@@ -38,7 +38,7 @@ fn a_search_pays_for_perplexity_and_resumes() {
     assert_eq!(number(&found["best"][0]["perplexity"]), best);
     assert!(found["best"][0].get("accuracy").is_none());
 
-    // Stopped after a batch, on other threads, and gone on with.
+    // Ended after two batches, on other threads, and gone on with.
     place.search("cut", &["--samples", "8", "--threads", "1"]);
     let cut = place.path("cut");
     json(&[
@@ -94,6 +94,63 @@ fn a_search_pays_for_perplexity_and_resumes() {
             .iter()
             .all(|fact| fact["event"] == "child")
     );
+}
+
+/// Killed while it wrote: the journal ends within a line, `best.json` is that of before or not there,
+/// and files are half-written.
+#[test]
+fn a_search_that_was_killed_goes_on_as_if_never() {
+    let place = Place::new();
+    place.search("whole", &["--samples", "10"]);
+    let facts = place.facts("whole");
+    let journal = fs::read(place.path("whole/journal.jsonl")).unwrap();
+    let ends = (1..journal.len()).filter(|&at| journal[at - 1] == b'\n');
+    let ends: Vec<usize> = ends.collect();
+    // After the run's line, within a batch, after it, within a line.
+    for cut in [
+        ends[0],
+        ends[3],
+        ends[6] + 40,
+        ends[9],
+        ends[ends.len() - 2] + 11,
+    ] {
+        let run = place.path(&format!("cut-{cut}"));
+        fs::create_dir_all(format!("{run}/weights")).unwrap();
+        fs::copy(
+            place.path("whole/config.toml"),
+            format!("{run}/config.toml"),
+        )
+        .unwrap();
+        fs::write(format!("{run}/journal.jsonl"), &journal[..cut]).unwrap();
+        for name in [
+            ".best.json.a1b2c3.unfinished",
+            "weights/.0.safetensors.x.unfinished",
+        ] {
+            fs::write(format!("{run}/{name}"), "half").unwrap();
+        }
+        json(&["search", "--resume", &run]);
+        assert!(place.facts(&format!("cut-{cut}")) == facts, "cut at {cut}");
+        let best = |run: &str| fs::read_to_string(format!("{run}/best.json")).unwrap();
+        assert_eq!(best(&run), best(&place.path("whole")));
+        let names = |folder: &str| {
+            let entries = fs::read_dir(folder).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.filter(|name| name.ends_with(".unfinished")).count()
+        };
+        assert_eq!(names(&run) + names(&format!("{run}/weights")), 0);
+    }
+    // Killed after the last line, before the best was written.
+    let best = place.path("whole/best.json");
+    let written = fs::read(&best).unwrap();
+    for stale in [None, Some("{}\n")] {
+        fs::remove_file(&best).unwrap();
+        stale.map(|text| fs::write(&best, text).unwrap());
+        json(&["search", "--resume", &place.path("whole")]);
+        assert_eq!(fs::read(&best).unwrap(), written);
+    }
+    fs::remove_file(place.path("whole/config.toml")).unwrap();
+    let resume = ["search", "--resume", &place.path("whole")];
+    refused(&resume, 2, "usage", &["config.toml is missing", "--out"]);
 }
 
 /// A child that diverges, or whose perplexity is too large to be a number, ends with reward 0.
