@@ -17,6 +17,7 @@ pub mod ops;
 mod policy;
 mod pool;
 mod probe;
+mod refusals;
 mod resident;
 mod toolkit;
 mod traffic;
