@@ -36,7 +36,7 @@ DEVICE int state_slot(const CellProgram& program) { return 2 * program.leaves; }
 DEVICE int value_slot(const CellProgram& program, int i) { return 2 * program.leaves + 1 + i; }
 DEVICE int n_slots(const CellProgram& program) { return value_slot(program, program.n_instructions); }
 
-// The slots of the running thread, of which there are CELLS.
+// The slots of the running thread's cell; the first CELLS threads have one each.
 struct Slots {
     Shared<float> data;
     METHOD float& operator[](int slot) const { return data[slot * CELLS + thread_idx()]; }
@@ -49,12 +49,12 @@ DEVICE float sine(float x, int turn) {
     const double quarters = fabsf(x) < 1.125899906842624e15f ? rint((double)x * quarter) : 0.0;
     const double rest = fma(-quarters, low, fma(-quarters, high, (double)x));
     const float r = fabsf(x) < 1.125899906842624e15f ? (float)rest : 0.f * x, s = r * r;
-    const int64_t octant = (int64_t)quarters + turn;
+    const int64_t quadrant = (int64_t)quarters + turn;
     const float of_sine = fmaf(fmaf(fmaf(-1.9515296e-4f, s, 8.3321609e-3f), s, -0.16666655f), s * r, r);
     const float of_cosine =
         fmaf(fmaf(fmaf(2.4433157e-5f, s, -1.3887316e-3f), s, 4.1666646e-2f), s * s, fmaf(-0.5f, s, 1.f));
-    const float y = octant & 1 ? of_cosine : of_sine;
-    return octant & 2 ? -y : y;
+    const float y = quadrant & 1 ? of_cosine : of_sine;
+    return quadrant & 2 ? -y : y;
 }
 
 // A NaN on either side stays.

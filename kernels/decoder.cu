@@ -31,7 +31,7 @@ DEVICE float larger(float a, float b) { return b > a ? b : a; }
 
 // logits = x W^T + bias; what a row's softmax needs of each part, and the targets' logits.
 //
-// grid:  ceil(n / 128), ceil(vocabulary / 128)
+// grid:  ceil(n / 128) ceil(vocabulary / 128); all places with words that follow each other
 // block: 256; each of 8 warps 32 places by 64 words
 // shared: 4 (128 + 128) (32 + 8); two steps of both factors
 // needs: nothing
@@ -39,7 +39,8 @@ DEVICE float larger(float a, float b) { return b > a ? b : a; }
 // flops: 2 128^2 32 ceil(hidden / 32) blocks
 KERNEL(decoder_logits, DecoderArgs, 256, 1) {
     const int64_t hidden = args.hidden, vocabulary = args.vocabulary;
-    const int row0 = (int)blockIdx.x * TILE, column0 = (int)blockIdx.y * TILE;
+    const int n_rows = ceil_div(args.n, TILE), tile = (int)blockIdx.x;
+    const int row0 = tile % n_rows * TILE, column0 = tile / n_rows * TILE;
     float sum[2][8][4] = {};
     gemm_tile<true, true>(
         0, args.hidden,
@@ -133,6 +134,7 @@ struct DecoderLossArgs {
 // block: 256; each thread every 256th place
 // shared: 8 * 8; a number for each of 8 warps
 // needs: nothing
+// bytes: 8 a place
 KERNEL(decoder_loss, DecoderLossArgs, 256, 1) {
     double loss = 0.0;
     for (int64_t i = thread_idx(); i < args.n; i += 256) loss += args.losses[i];
@@ -180,7 +182,7 @@ struct DecoderGradArgs {
 
 // partials[s] = the sum of dlogits W over the words of split s.
 //
-// grid:  ceil(hidden / 128), ceil(n / 128), splits
+// grid:  ceil(n / 128) ceil(hidden / 128), 1, splits; places that follow each other with all of W
 // block: 256; each of 8 warps 32 places by 64 values
 // shared: 4 (128 (32 + 8) + 32 (128 + 8)); two steps of both factors
 // needs: nothing
@@ -188,7 +190,8 @@ struct DecoderGradArgs {
 // flops: 2 128^2 32 ceil(vocabulary / 32) ceil(hidden / 128) ceil(n / 128)
 KERNEL(decoder_bwd_data, DecoderGradArgs, 256, 1) {
     const int64_t hidden = args.hidden, vocabulary = args.vocabulary;
-    const int column0 = (int)blockIdx.x * TILE, row0 = (int)blockIdx.y * TILE;
+    const int n_columns = ceil_div(args.hidden, TILE), tile = (int)blockIdx.x;
+    const int row0 = tile / n_columns * TILE, column0 = tile % n_columns * TILE;
     const int split = (int)blockIdx.z, first = split * args.split_words;
     float sum[2][8][4] = {};
     gemm_tile<true, false>(
@@ -225,7 +228,7 @@ KERNEL(decoder_bwd_data_sum, DecoderGradArgs, 256, 1) {
 
 // dW = dlogits^T x; dbias = the sum of dlogits over the places, as if x had a last column of ones.
 //
-// grid:  ceil((hidden + 1) / 128), ceil(vocabulary / 128)
+// grid:  ceil(vocabulary / 128) ceil((hidden + 1) / 128); words that follow each other with all x
 // block: 256; each of 8 warps 32 words by 64 values
 // shared: 4 * 2 * 32 (128 + 8); two steps of both factors
 // needs: nothing
@@ -233,7 +236,8 @@ KERNEL(decoder_bwd_data_sum, DecoderGradArgs, 256, 1) {
 // flops: 2 128^2 32 ceil(n / 32) blocks
 KERNEL(decoder_bwd_filter, DecoderGradArgs, 256, 1) {
     const int64_t hidden = args.hidden, vocabulary = args.vocabulary;
-    const int column0 = (int)blockIdx.x * TILE, row0 = (int)blockIdx.y * TILE;
+    const int n_columns = ceil_div(args.hidden + 1, TILE), tile = (int)blockIdx.x;
+    const int row0 = tile / n_columns * TILE, column0 = tile % n_columns * TILE;
     float sum[2][8][4] = {};
     gemm_tile<false, false>(
         0, args.n,

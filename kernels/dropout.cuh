@@ -3,14 +3,14 @@
 #include "epoch.cuh"
 #include "rng.cuh"
 
-// What a stack's masks are made of, but for the moment.
+// What a stack's masks are made of, but for epoch, batch and place.
 struct DropoutRate {
     uint64_t seed;
     uint32_t threshold;  // words from here on keep their value
     float factor;        // of a value that is kept
 };
 
-// A mask at a moment.
+// The mask of an epoch, batch and place.
 struct Mask {
     DropoutRate rate;
     uint64_t index;

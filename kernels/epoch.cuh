@@ -8,7 +8,7 @@ struct Control {
     float momentum;
     float weight_decay;
     float max_norm;  // of the gradient, in plain descent
-    int epoch;      // of crops and flips; -1: the evaluation view
+    int epoch;      // of crops, flips and dropout; -1: evaluation, without them
     int n_records;  // of the epoch's order
 };
 

@@ -5,23 +5,23 @@
 
 #define TILE 128  // rows and columns of a tile
 #define STEP 32   // of the sum that are in shared memory together
+#define GAP 8     // values between two lines in shared memory
 
-// Threads of a block: 8 warps, four along rows and two along columns, each 32 rows by 64 columns.
-#define GEMM_THREADS 256
+// A block has 256 threads: 8 warps, four along rows and two along columns, each 32 rows by 64 columns.
 
-// Values between the starts of two rows in shared memory, by which a warp's loads of matrices meet
+// Values between the starts of two lines in shared memory, by which a warp's loads of matrices meet
 // no bank twice. A factor lies there as in global memory: [TILE][STEP] where the values of a sum are
 // side by side, [STEP][TILE] where those of a row or column are.
 template <bool BY_STEP>
 struct Lines {
-    static constexpr int PITCH = (BY_STEP ? STEP : TILE) + 8;
+    static constexpr int PITCH = (BY_STEP ? STEP : TILE) + GAP;
     static constexpr int BYTES = 2 * PITCH * (BY_STEP ? TILE : STEP);
 };
 
 // A thread's part of a step of a factor: 8 pairs of values that are side by side.
 template <bool BY_STEP>
 struct Loaded {
-    static constexpr int PAIRS = TILE * STEP / 2 / GEMM_THREADS;
+    static constexpr int PAIRS = TILE * STEP / 2 / 256;
     static constexpr int IN_LINE = (BY_STEP ? STEP : TILE) / 2;
     float value[PAIRS][2];
 
@@ -29,7 +29,7 @@ struct Loaded {
     template <class At>
     METHOD void load(At at, int k0) {
         UNROLL for (int p = 0; p < PAIRS; p++) {
-            const int pair = p * GEMM_THREADS + thread_idx();
+            const int pair = p * 256 + thread_idx();
             const int line = pair / IN_LINE, place = pair % IN_LINE * 2;
             UNROLL for (int half = 0; half < 2; half++)
                 value[p][half] = BY_STEP ? at(line, k0 + place + half) : at(place + half, k0 + line);
@@ -39,18 +39,12 @@ struct Loaded {
     METHOD void store(int to) const {
         auto pairs = shared<uint32_t>(to, Lines<BY_STEP>::BYTES / 4);
         UNROLL for (int p = 0; p < PAIRS; p++) {
-            const int pair = p * GEMM_THREADS + thread_idx();
+            const int pair = p * 256 + thread_idx();
             const int at = pair / IN_LINE * (Lines<BY_STEP>::PITCH / 2) + pair % IN_LINE;
             pairs[at] = to_pair(value[p][0], value[p][1]);
         }
     }
 };
-
-// Bytes of shared memory of a product: two steps of both factors.
-template <bool LEFT_BY_STEP, bool RIGHT_BY_STEP>
-constexpr int gemm_bytes() {
-    return 2 * (Lines<LEFT_BY_STEP>::BYTES + Lines<RIGHT_BY_STEP>::BYTES);
-}
 
 // Where in a warp's 32 x 64 results its sum [m][n][i] lies.
 DEVICE int row_of(int m, int i) { return m * 16 + lane_idx() / 4 + i / 2 * 8; }

@@ -17,16 +17,17 @@ struct ProductArgs {
 // out[i,j] = bias[j] + sum over l of a[i,l] b[j,l]: first each piece of l by itself, then the pieces
 // in order.
 //
-// grid:  ceil(n / 32), ceil(m / 32)
+// grid:  ceil(m / 32) ceil(n / 32); rows of a that follow each other with all of b
 // block: 256; each of 8 warps four rows of a with four times eight of b
 // needs: k a multiple of pieces
-// bytes: b once for 32 rows of a and a once for 32 of b, from a cache
+// bytes: b once for 32 rows of a and a once for 32 of b, from a cache; out once
+// flops: 2 m n k
 KERNEL(product_rows, ProductArgs, 256, 1) {
-    const int first_a = (int)blockIdx.y * 32 + 4 * warp_idx(), lane = lane_idx();
+    const int n_tiles = ceil_div(args.n, 32), tile = (int)blockIdx.x, lane = lane_idx();
+    const int first_a = tile / n_tiles * 32 + 4 * warp_idx(), column = tile % n_tiles * 32;
     const int piece = args.k / args.pieces;
     if (first_a >= args.m) return;
-    for (int first_b = (int)blockIdx.x * 32; first_b < min(args.n, (int)blockIdx.x * 32 + 32);
-         first_b += 8) {
+    for (int first_b = column; first_b < min(args.n, column + 32); first_b += 8) {
         float sum = 0.f;
         for (int p = 0; p < args.pieces; p++) {
             int64_t a_rows[4], b_rows[8];
@@ -76,11 +77,13 @@ KERNEL(transpose, MatrixArgs, 256, 1) {
     const int lane = lane_idx();
     for (int i = warp_idx(); i < 32; i += 8) {
         const int row = first_row + i, column = first_column + lane;
-        if (row < args.m && column < args.n) tile[i * 33 + lane] = args.a[(int64_t)row * args.n + column];
+        if (row < args.m && column < args.n)
+            tile[i * 33 + lane] = args.a[(int64_t)row * args.n + column];
     }
     sync_block();
     for (int i = warp_idx(); i < 32; i += 8) {
         const int row = first_row + lane, column = first_column + i;
-        if (row < args.m && column < args.n) args.out.write((int64_t)column * args.m + row, tile[lane * 33 + i]);
+        if (row < args.m && column < args.n)
+            args.out.write((int64_t)column * args.m + row, tile[lane * 33 + i]);
     }
 }

@@ -50,12 +50,13 @@ struct RecurrentFwdArgs {
 // shared: 4 * 128 slots; of the cells
 // needs: W x of the step, h and c of the step before
 // bytes: U and 12 leaves + 16 a unit and row
+// flops: 2 leaves rows hidden^2; and those of the cells
 KERNEL(recurrent_fwd, RecurrentFwdArgs, 256, 1) {
     const Slice slice = slice_of((int)blockIdx.x, args.units, args.hidden);
     const GlobalRows weight = {args.weight, slice, args.hidden, args.hidden};
     const Slots slots = {shared<float>(0, CELLS * args.slots)};
-    slice_products(args.h_before, weight, slice, args.rows, args.hidden, args.hidden, args.leaves,
-                   args.weight, false, args.hidden_products);
+    slice_products(args.h_before, weight, slice, args.rows, args.hidden, args.leaves, args.weight,
+                   false, args.hidden_products);
     sync_block();
     each_cell(slice, args.rows, [&](int, int row, int unit) {
         const int64_t at = (int64_t)row * args.hidden + unit;
@@ -92,6 +93,7 @@ struct RecurrentBwdArgs {
 // shared: 8 * 128 slots + 4 leaves rows units; of the cells, and the products leaf by leaf
 // needs: the step after, and what the forward pass left
 // bytes: U and 20 leaves + 16 a unit and row
+// flops: 2 leaves rows hidden^2, but for the last step; and those of the cells
 KERNEL(recurrent_bwd, RecurrentBwdArgs, 256, 1) {
     const Slice slice = slice_of((int)blockIdx.x, args.units, args.hidden);
     const GlobalRows weight = {args.weight, slice, args.hidden, args.leaves * args.hidden};

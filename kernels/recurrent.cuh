@@ -37,17 +37,17 @@ struct GlobalRows {
 
 // out[b][l][unit] = row of `weight` . row of x (+ bias), for the units of a slice.
 template <class X, class Weight>
-DEVICE void slice_products(const X& x, const Weight& weight, const Slice& slice, int rows, int k,
+DEVICE void slice_products(const X& x, const Weight& weight, const Slice& slice, int rows,
                            int hidden, int leaves, const In<float>& bias, bool has_bias,
                            const Out<float>& out) {
     const int n = leaves * slice.n, lane = lane_idx(), n_tiles = ceil_div(n, 8);
     for (int tile = warp_idx(); tile < n_tiles * ceil_div(rows, 4); tile += n_threads() / 32) {
         const int first_x = tile / n_tiles * 4, first = tile % n_tiles * 8;
         int64_t x_rows[4], w_rows[8];
-        UNROLL for (int i = 0; i < 4; i++) x_rows[i] = (int64_t)min(first_x + i, rows - 1) * k;
+        UNROLL for (int i = 0; i < 4; i++) x_rows[i] = (int64_t)min(first_x + i, rows - 1) * hidden;
         UNROLL for (int i = 0; i < 8; i++) w_rows[i] = weight.row(min(first + i, n - 1));
         // From zero, as product_rows.
-        const float product = 0.f + row_products<4>(x, x_rows, weight, w_rows, k);
+        const float product = 0.f + row_products<4>(x, x_rows, weight, w_rows, hidden);
         const int row = first_x + lane / 8, r = first + lane % 8;
         if (row >= rows || r >= n) continue;
         const int unit = r / slice.n * hidden + slice.first + r % slice.n;
@@ -83,11 +83,13 @@ DEVICE float leaf_sum(const Shared<float>& room, int n_cells, int leaves, int ce
     return sum;
 }
 
-// Runs `work(cell, row, unit)` for every row and unit of a slice, CELLS at once.
+// Runs `work(cell, row, unit)` for every row and unit of a slice, CELLS at once, a thread each; there
+// are no barriers in it.
 template <class Work>
 DEVICE void each_cell(const Slice& slice, int rows, Work work) {
+    if (thread_idx() >= CELLS) return;
     for (int cell = thread_idx(); cell < rows * slice.n; cell += CELLS)
-        if (thread_idx() < CELLS) work(cell, cell / slice.n, slice.first + cell % slice.n);
+        work(cell, cell / slice.n, slice.first + cell % slice.n);
 }
 
 // Fills the slots of leaves and state of a unit.

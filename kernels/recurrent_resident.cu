@@ -78,8 +78,9 @@ DEVICE GlobalRows weight_rows(const ResidentFwdArgs& args, const Slice& slice, i
 //        first 128 threads one each
 // shared: 4 * 128 slots + 4 n_resident leaves units hidden; of the cells, and the weights
 // needs: W x of the first layer, h and c before the first step
-// bytes: weights once where they are resident; 12 leaves + 20 a unit, row and step of a layer, and what
-//        the other blocks publish, from a cache
+// bytes: weights once where they are resident; 12 leaves + 16 a unit, row and step of the first layer,
+//        16 leaves + 16 of the others; and h and y of all blocks, from a cache
+// flops: 2 leaves rows hidden^2 steps (2 n_layers - 1); and those of the cells
 KERNEL(recurrent_resident_fwd, ResidentFwdArgs, 512, 1) {
     const int h = args.hidden, state = args.rows * h, n_weights = 2 * args.n_layers - 1;
     const int weight_len = args.leaves * args.units * h, first_weight = 4 * CELLS * args.slots;
@@ -89,7 +90,9 @@ KERNEL(recurrent_resident_fwd, ResidentFwdArgs, 512, 1) {
         load_rows(weight_rows(args, slice, i), args.leaves * slice.n,
                   shared<float>(first_weight + 4 * i * weight_len, weight_len));
     sync_block();
-    for (int round = 0; round < args.steps + args.n_layers - 1; round++) {
+    const Control control = args.control[0];
+    const int batch = args.counters[BATCH_IDX], n_rounds = args.steps + args.n_layers - 1;
+    for (int round = 0; round < n_rounds; round++) {
         for (int i = max(0, round - args.steps + 1); i <= min(round, args.n_layers - 1); i++) {
             const ResidentFwdLayer& layer = args.layers[i];
             const int step = round - i;
@@ -103,15 +106,14 @@ KERNEL(recurrent_resident_fwd, ResidentFwdArgs, 512, 1) {
                 if (weight < args.n_resident) {
                     const int at = first_weight + 4 * weight * weight_len;
                     slice_products(x, SharedRows{shared<float>(at, weight_len), h}, slice, args.rows, h,
-                                   h, args.leaves, layer.bias, has_bias, out);
+                                   args.leaves, layer.bias, has_bias, out);
                 } else {
-                    slice_products(x, weight_rows(args, slice, weight), slice, args.rows, h, h,
+                    slice_products(x, weight_rows(args, slice, weight), slice, args.rows, h,
                                    args.leaves, layer.bias, has_bias, out);
                 }
             }
             sync_block();
-            const Mask mask =
-                mask_at(args.rate, args.control[0], args.counters[BATCH_IDX], i + 1);
+            const Mask mask = mask_at(args.rate, control, batch, i + 1);
             each_cell(slice, args.rows, [&](int, int row, int unit) {
                 const int64_t at = (int64_t)row * h + unit;
                 fill_slots(args.program, slots, Own{from(layer.input_products, products)},
@@ -124,7 +126,7 @@ KERNEL(recurrent_resident_fwd, ResidentFwdArgs, 512, 1) {
                                 dropped(mask, value, (uint64_t)(args.variational ? at : before + at)));
             });
         }
-        grid_barrier(args.arrivals);
+        if (round + 1 < n_rounds) grid_barrier(args.arrivals);
     }
 }
 
@@ -132,8 +134,6 @@ struct ResidentBwdLayer {
     In<float> hidden_weight;            // U transposed, [h][l][h]
     In<float> input_weight;             // W transposed, [h][l][h], but for the first layer
     In<float> c;                        // [t + 1][b][h]
-    Out<float> dh;                      // [t][b][h]; that of the last layer is there
-    Out<float> dx;                      // [t][b][h]; not written of the first layer
     Out<float> dc;                      // [b][h]: gradient to c of a step; then to c of the one before
     Exchanged<float> input_products;    // [t][b][l][h]; takes the gradient in its place
     Exchanged<float> hidden_products;   // the same
@@ -141,6 +141,7 @@ struct ResidentBwdLayer {
 
 struct ResidentBwdArgs {
     ResidentBwdLayer layers[4];
+    In<float> dh;  // of the last layer, [t][b][h]
     In<Control> control;
     In<int> counters;
     Out<uint64_t> arrivals;
@@ -158,6 +159,7 @@ struct ResidentBwdArgs {
     int reserved;
 };
 
+// The same of the transposed weights.
 DEVICE GlobalRows weight_rows_bwd(const ResidentBwdArgs& args, const Slice& slice, int number) {
     const ResidentBwdLayer& layer = args.layers[(number + 1) / 2];
     const In<float> weight = number % 2 ? layer.input_weight : layer.hidden_weight;
@@ -173,8 +175,9 @@ DEVICE GlobalRows weight_rows_bwd(const ResidentBwdArgs& args, const Slice& slic
 // shared: 8 * 128 slots + 8 leaves rows units + 4 n_resident leaves units hidden; of the cells, the
 //         products leaf by leaf, and the weights
 // needs: what the forward pass left, dh of the last layer
-// bytes: weights once where they are resident; 20 leaves + 24 a unit, row and step of a layer, and what
-//        the other blocks publish, from a cache
+// bytes: weights once where they are resident; 16 leaves + 12 a unit, row and step of a layer, 4 more of
+//        the last one; and the gradients to products of all blocks, from a cache
+// flops: 2 leaves rows hidden^2 ((2 n_layers - 1) steps - n_layers); and those of the cells
 KERNEL(recurrent_resident_bwd, ResidentBwdArgs, 512, 1) {
     const int h = args.hidden, state = args.rows * h, last = args.n_layers - 1;
     const int room_len = args.leaves * args.rows * args.units, first_room = 8 * CELLS * args.slots;
@@ -188,7 +191,9 @@ KERNEL(recurrent_resident_bwd, ResidentBwdArgs, 512, 1) {
         load_rows(weight_rows_bwd(args, slice, i), slice.n,
                   shared<float>(first_weight + 4 * i * weight_len, weight_len));
     sync_block();
-    for (int round = 0; round < args.steps + last; round++) {
+    const Control control = args.control[0];
+    const int batch = args.counters[BATCH_IDX], n_rounds = args.steps + last;
+    for (int round = 0; round < n_rounds; round++) {
         for (int behind = max(0, round - args.steps + 1); behind <= min(round, last); behind++) {
             const int i = last - behind, step = args.steps - 1 - (round - behind);
             const ResidentBwdLayer& layer = args.layers[i];
@@ -212,24 +217,21 @@ KERNEL(recurrent_resident_bwd, ResidentBwdArgs, 512, 1) {
                 }
             }
             sync_block();
-            const Mask mask =
-                mask_at(args.rate, args.control[0], args.counters[BATCH_IDX], i + 1);
+            const Mask mask = mask_at(args.rate, control, batch, i + 1);
             each_cell(slice, args.rows, [&](int cell, int row, int unit) {
                 const int n_cells = args.rows * slice.n;
                 const int64_t at = (int64_t)row * h + unit;
-                if (i < last) {
-                    const float dx = leaf_sum(from_above, n_cells, args.leaves, cell);
-                    args.layers[i + 1].dx.write(before + at, dx);
-                    const uint64_t element = (uint64_t)(args.variational ? at : before + at);
-                    layer.dh.write(before + at, dropped(mask, dx, element));
-                }
+                const float dh =
+                    i == last ? args.dh[before + at]
+                              : dropped(mask, leaf_sum(from_above, n_cells, args.leaves, cell),
+                                        (uint64_t)(args.variational ? at : before + at));
                 const float after =
                     is_last_step ? 0.f : leaf_sum(from_after, n_cells, args.leaves, cell);
                 const float dc = is_last_step ? 0.f : layer.dc.read(at);
                 fill_slots(args.program, slots, Own{from(layer.input_products, products)},
                            Own{from(layer.hidden_products, products)}, layer.c[before + at], row, unit,
                            h);
-                cell_bwd(args.program, slots, dslots, layer.dh.read(before + at) + after, dc);
+                cell_bwd(args.program, slots, dslots, dh + after, dc);
                 for (int leaf = 0; leaf < args.leaves; leaf++) {
                     const int64_t to = products + (int64_t)(row * args.leaves + leaf) * h + unit;
                     layer.input_products.publish(to, dslots[leaf]);
@@ -239,6 +241,6 @@ KERNEL(recurrent_resident_bwd, ResidentBwdArgs, 512, 1) {
             });
             sync_block();
         }
-        grid_barrier(args.arrivals);
+        if (round + 1 < n_rounds) grid_barrier(args.arrivals);
     }
 }

@@ -32,6 +32,9 @@ extern thread_local unsigned block_number;  // in the grid, x fastest
 std::string run(const Kernel& kernel, Index grid, unsigned n_threads, uint32_t shared_bytes,
                 const void* args, const Mode& mode, bool cooperative);
 
+// Whether the blocks of the launch under way are all resident.
+bool is_cooperative();
+
 // Published writes of a block are numbered by the fences before them. Number of the next one's, and
 // whether the running block has been shown those of another.
 uint32_t published_now();

@@ -12,6 +12,7 @@ thread_local unsigned block_number;
 
 constexpr size_t ALIGNMENT = 256;  // of an allocation, as a GPU's
 constexpr size_t SECTOR = 32;      // what a GPU's memory brings at once
+constexpr uint32_t SEVERAL = UINT32_MAX;  // blocks, instead of the number of one
 
 void* Memory::allocate(size_t bytes) {
     Allocation a;
@@ -68,7 +69,8 @@ uint64_t stamp_of_block() { return memory->launch << 32 | block_number; }
 
 bool of_this_launch(uint64_t stamp) { return stamp >> 32 == memory->launch; }
 
-void count_read(Memory::Allocation* a, size_t first, size_t end) {
+// Counts what was read; of blocks that take turns, which ones read is kept for what is written later.
+void note_read(Memory::Allocation* a, size_t first, size_t end) {
     counters.bytes_read += end - first;
     for (size_t i = first / SECTOR; i * SECTOR < end; i++) {
         // What the launch itself wrote is in the cache.
@@ -76,13 +78,20 @@ void count_read(Memory::Allocation* a, size_t first, size_t end) {
         counters.sectors_read += !cached;
         a->sector_read[i] = memory->launch;
     }
+    if (!is_cooperative()) return;
+    a->was_read.resize(a->written.size());
+    for (size_t i = first / 2; i < (end + 1) / 2; i++) {
+        uint64_t& reader = a->was_read[i];
+        bool by_another = of_this_launch(reader) && reader != stamp_of_block();
+        reader = by_another ? memory->launch << 32 | SEVERAL : stamp_of_block();
+    }
 }
 
 }  // namespace
 
 void read(const void* from, size_t bytes, size_t alignment, bool never_written) {
     auto [a, first, end, stamp, n] = access(from, bytes, alignment);
-    count_read(a, first, end);
+    note_read(a, first, end);
     for (size_t i = 0; i < n; i++) {
         if (!of_this_launch(stamp[i])) continue;
         if (never_written) fail("a read-only tensor that this launch writes");
@@ -100,17 +109,18 @@ void write(void* to, size_t bytes, size_t alignment) {
     for (size_t i = 0; i < n; i++) {
         if (of_this_launch(stamp[i]) && stamp[i] != stamp_of_block())
             fail("a write over what another block wrote");
+        uint64_t reader = a->was_read.empty() ? 0 : a->was_read[first / 2 + i];
+        if (of_this_launch(reader) && reader != stamp_of_block())
+            fail("a write of what another block has read before");
         stamp[i] = stamp_of_block();
     }
 }
 
 void fetch(const void* from, size_t bytes, size_t alignment) {
     auto [a, first, end, stamp, n] = access(from, bytes, alignment);
-    count_read(a, first, end);
+    note_read(a, first, end);
     a->published.resize(a->written.size());
-    a->fetched.resize(a->written.size());
     for (size_t i = 0; i < n; i++) {
-        a->fetched[first / 2 + i] = stamp_of_block();
         if (!of_this_launch(stamp[i]) || stamp[i] == stamp_of_block()) continue;
         uint64_t published = a->published[first / 2 + i];
         if (!of_this_launch(published)) fail("a read of what another block wrote, not published");
@@ -123,12 +133,8 @@ void publish(void* to, size_t bytes, size_t alignment) {
     write(to, bytes, alignment);
     auto [a, first, end, stamp, n] = access(to, bytes, alignment);
     a->published.resize(a->written.size());
-    a->fetched.resize(a->written.size());
-    for (size_t i = first / 2; i < first / 2 + n; i++) {
-        if (of_this_launch(a->fetched[i]) && a->fetched[i] != stamp_of_block())
-            fail("a write of what another block has read before");
+    for (size_t i = first / 2; i < first / 2 + n; i++)
         a->published[i] = memory->launch << 32 | published_now();
-    }
 }
 
 }  // namespace host

@@ -15,9 +15,9 @@ struct Memory {
         size_t bytes;
         // Of each two bytes, the launch and block that wrote them last.
         std::vector<uint64_t> written;
-        // The same of what was published, with the writer's number instead of the block; and of what
-        // was fetched, with the block. Made when first needed.
-        std::vector<uint64_t> published, fetched;
+        // The same of what was published, with the writer's number instead of the block; and, of
+        // cooperative launches, of what was read, with the block. Made when first needed.
+        std::vector<uint64_t> published, was_read;
         // Of each sector, the launches that read and that wrote it last.
         std::vector<uint64_t> sector_read, sector_written;
     };

@@ -329,6 +329,8 @@ void sync_block() {
 
 // ---- grids whose blocks are all resident --------------------------------------------------------
 
+bool is_cooperative() { return grid->cooperative; }
+
 uint32_t published_now() { return current->publishes; }
 
 bool was_shown(unsigned block, uint32_t published) { return current->shown[block] >= published; }

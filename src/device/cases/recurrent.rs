@@ -106,6 +106,13 @@ pub(super) fn cases() -> Vec<Case> {
             dropout: HALF,
             ..lstm.clone()
         },
+        Row {
+            // More than a tile of places, of rows and of inputs.
+            rows: 20,
+            steps: 7,
+            inputs: 40,
+            ..two.clone()
+        },
         Row { windows: 2, ..two },
         Row {
             windows: 2,

@@ -30,6 +30,39 @@ pub const MOST_INSTRUCTIONS: usize = 32;
 /// Cells that a block computes at once, each with its slots in shared memory.
 pub const CELLS: usize = 128;
 
+/// The number of a combination in a kernel's table.
+fn of_combination(combination: Combination) -> usize {
+    match combination {
+        Combination::Add => 0,
+        Combination::ElemMult => 1,
+        Combination::Max => 2,
+    }
+}
+
+/// The number of an activation.
+fn of_activation(activation: Activation) -> usize {
+    match activation {
+        Activation::Identity => 0,
+        Activation::Tanh => 1,
+        Activation::Sigmoid => 2,
+        Activation::Relu => 3,
+        Activation::Sin => 4,
+    }
+}
+
+/// Numbers that `kernels/` defines too; the last combination and activation are what is no other.
+pub fn constants() -> Vec<(&'static str, usize)> {
+    vec![
+        ("CELLS", CELLS),
+        ("ADD", of_combination(Combination::Add)),
+        ("ELEM_MULT", of_combination(Combination::ElemMult)),
+        ("IDENTITY", of_activation(Activation::Identity)),
+        ("TANH", of_activation(Activation::Tanh)),
+        ("SIGMOID", of_activation(Activation::Sigmoid)),
+        ("RELU", of_activation(Activation::Relu)),
+    ]
+}
+
 /// Slots of a cell.
 pub fn n_slots(program: &Program) -> usize {
     2 * program.leaves + 1 + program.instructions.len()
@@ -46,18 +79,8 @@ pub fn program(of: &Program) -> CellProgram {
     let mut instructions = [CellInstruction::zeroed(); MOST_INSTRUCTIONS];
     for (to, instruction) in instructions.iter_mut().zip(&of.instructions) {
         *to = CellInstruction {
-            combination: match instruction.combination {
-                Combination::Add => 0,
-                Combination::ElemMult => 1,
-                Combination::Max => 2,
-            },
-            activation: match instruction.activation {
-                Activation::Identity => 0,
-                Activation::Tanh => 1,
-                Activation::Sigmoid => 2,
-                Activation::Relu => 3,
-                Activation::Sin => 4,
-            },
+            combination: of_combination(instruction.combination) as i32,
+            activation: of_activation(instruction.activation) as i32,
             left: slot(instruction.left),
             right: slot(instruction.right),
         };

@@ -57,6 +57,11 @@ const PART: usize = 64;
 const SPLIT_TILES: usize = 264;
 const SPLIT_WORDS: usize = 512;
 
+/// Numbers that `kernels/` defines too.
+pub fn constants() -> Vec<(&'static str, usize)> {
+    vec![("PART", PART)]
+}
+
 /// Splits of the sum over the words, and words of each.
 fn splits(decoder: &Decoder) -> [usize; 2] {
     let tiles = decoder.n.div_ceil(TILE) * decoder.hidden.div_ceil(TILE);
@@ -128,9 +133,8 @@ impl Launches<'_> {
             n_parts: decoder.vocabulary.div_ceil(PART) as i32,
             keep: i32::from(keep),
         };
-        let tiles = [decoder.n, decoder.vocabulary].map(|n| n.div_ceil(TILE));
-        let grid = [tiles[0], tiles[1], 1];
-        self.push_shared("decoder_logits", grid, 256, 2 * BY_STEP, &args);
+        let tiles = decoder.n.div_ceil(TILE) * decoder.vocabulary.div_ceil(TILE);
+        self.push_shared("decoder_logits", [tiles, 1, 1], 256, 2 * BY_STEP, &args);
         self.push("decoder_places", [decoder.n.div_ceil(8), 1, 1], 256, &args);
         let loss = DecoderLossArgs {
             losses: In::at(args.losses.0),
@@ -170,11 +174,11 @@ impl Launches<'_> {
             reserved: 0,
         };
         let [n, hidden, vocabulary] = [decoder.n, decoder.hidden, decoder.vocabulary];
-        let grid = [hidden.div_ceil(TILE), n.div_ceil(TILE), splits];
+        let grid = [n.div_ceil(TILE) * hidden.div_ceil(TILE), 1, splits];
         self.push_shared("decoder_bwd_data", grid, 256, BY_STEP + ACROSS, &args);
         let blocks = (n * hidden).div_ceil(256);
         self.push("decoder_bwd_data_sum", [blocks, 1, 1], 256, &args);
-        let grid = [(hidden + 1).div_ceil(TILE), vocabulary.div_ceil(TILE), 1];
-        self.push_shared("decoder_bwd_filter", grid, 256, 2 * ACROSS, &args);
+        let tiles = vocabulary.div_ceil(TILE) * (hidden + 1).div_ceil(TILE);
+        self.push_shared("decoder_bwd_filter", [tiles, 1, 1], 256, 2 * ACROSS, &args);
     }
 }

@@ -7,7 +7,7 @@ use crate::graph::recurrent::{Dropout, Stack};
 use crate::graph::step::BufferId;
 
 structs! {
-    /// What masks are made of, but for the moment.
+    /// What masks are made of, but for epoch, batch and place.
     struct DropoutRate {
         seed: u64,
         threshold: u32,

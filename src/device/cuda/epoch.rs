@@ -24,6 +24,15 @@ pub const NOT_FINITE: usize = 3;
 /// Number of counters.
 pub const N_COUNTERS: usize = 4;
 
+/// Numbers that `kernels/` defines too.
+pub fn constants() -> Vec<(&'static str, usize)> {
+    vec![
+        ("N_IMAGES", N_IMAGES),
+        ("CORRECT", CORRECT),
+        ("NOT_FINITE", NOT_FINITE),
+    ]
+}
+
 /// Where all of it lies on the device.
 #[derive(Clone, Copy, Debug)]
 pub struct Epoch {
@@ -47,7 +56,7 @@ pub struct Epoch {
     pub records: u64,
     /// Words of the text.
     pub n_tokens: usize,
-    /// Seed of crops and flips.
+    /// Seed of crops, flips and dropout.
     pub seed: u64,
     /// Which views are loaded: 0 upsample-crop, 1 pad-crop, 2 none.
     pub augment: i32,

@@ -26,6 +26,11 @@ const GAP: usize = 8;
 pub const BY_STEP: usize = 4 * TILE * (STEP + GAP);
 pub const ACROSS: usize = 4 * STEP * (TILE + GAP);
 
+/// Numbers that `kernels/` defines too.
+pub fn constants() -> Vec<(&'static str, usize)> {
+    vec![("TILE", TILE), ("STEP", STEP), ("GAP", GAP)]
+}
+
 /// Which factors lie transposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transposed {

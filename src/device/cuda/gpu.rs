@@ -261,8 +261,12 @@ impl Stream for GpuStream<'_> {
             true => result::launch_cooperative_kernel,
             false => result::launch_kernel,
         };
-        // SAFETY: the argument is the kernel's struct, whose declarations a test compares; its
-        // pointers are into what the session allocated. The driver copies it in the call.
+        // SAFETY: the argument is the kernel's struct, whose declarations a test compares; the driver
+        // copies it in the call. Its pointers are into what the session allocated, by the plan's
+        // offsets, and no kernel leaves what they point to: the launchers' sizes and grids see to
+        // that, and the host runner checks every access of the same kernels over the case table. A
+        // cooperative launch has a count of arrivals of its own (`Launches::arrivals`), which
+        // `allocate` zeroed, and one grid as long as it lives, as `grid_barrier.cuh` asks for.
         let launched = unsafe {
             start(
                 function.cu_function(),

@@ -138,7 +138,9 @@ impl<'a> Launches<'a> {
     /// Adds a launch.
     ///
     /// # Panics
-    /// Where a grid is larger than a GPU takes: plans whose batch is beyond that are refused before.
+    /// Where a grid is larger than a GPU takes. No plan that fits into memory has such a launch: along
+    /// y and z are images of a batch and hidden units, which settings limit, and never places of a text
+    /// or words of a vocabulary.
     pub(super) fn push_shared(
         &mut self,
         kernel: &'static str,
@@ -178,6 +180,10 @@ impl<'a> Launches<'a> {
     pub(super) fn arrivals(&mut self) -> Out<u64> {
         let number = self.n_cooperative;
         self.n_cooperative += 1;
+        assert!(
+            self.n_cooperative <= most_cooperative(self.plan),
+            "there is room for the count of arrivals {number}"
+        );
         Out::at(self.epoch.arrivals + 8 * number as u64)
     }
 
@@ -210,7 +216,7 @@ impl<'a> Launches<'a> {
         Out::at(self.address(vector) + 4 * span.start as u64)
     }
 
-    /// Images of a batch.
+    /// Images of a batch, or rows of text.
     pub(super) fn batch(&self) -> usize {
         self.plan.batch
     }
@@ -218,9 +224,9 @@ impl<'a> Launches<'a> {
 
 /// Launches of a plan whose blocks wait for each other, at most.
 pub fn most_cooperative(plan: &Plan) -> usize {
-    let steps = plan.train.iter().chain(&plan.evaluate);
+    let steps = [&plan.prepare, &plan.train, &plan.evaluate];
     let of_text = |step: &&Step| matches!(step, Step::Unroll(_) | Step::UnrollGrad(_));
-    steps.filter(of_text).count()
+    steps.into_iter().flatten().filter(of_text).count()
 }
 
 /// Blocks along y and z at most.

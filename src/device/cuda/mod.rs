@@ -138,7 +138,9 @@ impl Device for Cuda {
         plan: &'a Plan,
         input: Option<Input<'a>>,
     ) -> Result<Box<dyn Session + 'a>, DeviceError> {
-        let mut steps = plan.train.iter().chain(&plan.evaluate);
+        let mut steps = [&plan.prepare, &plan.train, &plan.evaluate]
+            .into_iter()
+            .flatten();
         if let Some(step) = steps.find(|step| !self.has_kernels(step)) {
             return Err(DeviceError::Unavailable {
                 device: self.describe(),
@@ -186,4 +188,15 @@ pub fn declarations() -> Vec<Declaration> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Every number that host and kernels both name.
+pub fn constants() -> Vec<(&'static str, usize)> {
+    [
+        cell::constants(),
+        decoder::constants(),
+        epoch::constants(),
+        gemm::constants(),
+    ]
+    .concat()
 }

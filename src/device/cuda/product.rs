@@ -38,6 +38,7 @@ impl Launches<'_> {
         [m, n, k]: [usize; 3],
         pieces: usize,
     ) {
+        assert!(k.is_multiple_of(pieces), "{k} is so many pieces: {pieces}");
         let args = ProductArgs {
             a,
             b,
@@ -50,8 +51,8 @@ impl Launches<'_> {
             has_bias: i32::from(bias.is_some()),
             reserved: 0,
         };
-        let grid = [n.div_ceil(32), m.div_ceil(32), 1];
-        self.push("product_rows", grid, 256, &args);
+        let tiles = m.div_ceil(32) * n.div_ceil(32);
+        self.push("product_rows", [tiles, 1, 1], 256, &args);
     }
 
     /// `out` `[n]`: the sums of the columns of `a` `[m][n]`.

@@ -76,8 +76,8 @@ fn backward_bytes(stack: &Stack, units: usize) -> usize {
 
 /// Where in the scratch memory of a stack something lies, in values.
 pub struct Scratch {
-    /// Of each layer U `[h][l][h]` and W `[k][l][h]`, transposed; W of the first is not needed.
-    pub transposed: Vec<[usize; 2]>,
+    /// Of each layer, transposed: U `[h][l][h]` and, but of the first, W `[k][l][h]`.
+    pub transposed: Vec<(usize, Option<usize>)>,
     /// Of each layer the gradient to c, `[b][h]`.
     pub dc: Vec<usize>,
     len: usize,
@@ -93,8 +93,8 @@ impl Scratch {
             len - values
         };
         let transposed = stack.layers.iter().enumerate().map(|(place, layer)| {
-            let inputs = if place == 0 { 0 } else { layer.inputs };
-            [stack.hidden, inputs].map(|k| take(n * k))
+            let hidden = take(n * stack.hidden);
+            (hidden, (place > 0).then(|| take(n * layer.inputs)))
         });
         let transposed = transposed.collect();
         let dc = stack.layers.iter();
@@ -122,6 +122,8 @@ struct Sizes {
 }
 
 impl Launches<'_> {
+    /// Forward: in one launch for all layers and steps where its blocks can all be resident, else in a
+    /// launch a step of each layer.
     pub(super) fn unroll(&mut self, stack: &Stack) {
         if let Some(resident) = Resident::forward(stack, self.limits) {
             let first = &stack.layers[0];
@@ -146,13 +148,14 @@ impl Launches<'_> {
         self.dropout(stack, place, stack.hidden, below, stack.output);
     }
 
+    /// Backward, in one of the same two ways, whichever it was forward.
     pub(super) fn unroll_grad(&mut self, stack: &Stack) {
         let scratch = Scratch::new(stack);
         let n = stack.program.leaves * stack.hidden;
-        let places = stack.layers.iter().zip(&scratch.transposed).enumerate();
-        for (place, (layer, [hidden_weight, input_weight])) in places {
+        let places = stack.layers.iter().zip(&scratch.transposed);
+        for (layer, (hidden_weight, input_weight)) in places {
             self.transpose_weight(layer.hidden_weight, *hidden_weight, [n, stack.hidden]);
-            if place > 0 {
+            if let Some(input_weight) = input_weight {
                 self.transpose_weight(layer.input_weight, *input_weight, [n, layer.inputs]);
             }
         }
@@ -171,7 +174,7 @@ impl Launches<'_> {
                 }),
             }
             if place == 0 || resident.is_none() {
-                self.input_gradient(stack, place, scratch.transposed[place][1]);
+                self.input_gradient(stack, place, scratch.transposed[place].1);
             }
             self.weight_gradients(stack, layer);
             above = layer.dx;
@@ -179,20 +182,20 @@ impl Launches<'_> {
         self.dropout(stack, 0, stack.layers[0].inputs, (above, 0), stack.dinput);
     }
 
-    /// Gradient to x of all steps. Above the first layer the sums are those that one launch for all
-    /// steps makes; of the first it makes none.
-    fn input_gradient(&mut self, stack: &Stack, place: usize, transposed: usize) {
+    /// Gradient to x of all steps. Above the first layer, where W is transposed, the sums are those that
+    /// one launch for all steps makes; of the first it makes none.
+    fn input_gradient(&mut self, stack: &Stack, place: usize, transposed: Option<usize>) {
         let layer = &stack.layers[place];
         let dinputs = self.input(layer.input_products);
         let dx = self.output(layer.dx);
         let n = stack.program.leaves * stack.hidden;
         let sizes = [stack.steps * stack.rows, layer.inputs, n];
-        if place == 0 {
-            let weight = self.input_span(self.plan.weights, layer.input_weight);
-            return self.gemm(Transposed::Nn, (dinputs, weight), None, dx, sizes);
+        if let Some(transposed) = transposed {
+            let factors = (dinputs, self.scratch(transposed));
+            return self.product_rows(factors, None, dx, sizes, stack.program.leaves);
         }
-        let factors = (dinputs, self.scratch(transposed));
-        self.product_rows(factors, None, dx, sizes, stack.program.leaves);
+        let weight = self.input_span(self.plan.weights, layer.input_weight);
+        self.gemm(Transposed::Nn, (dinputs, weight), None, dx, sizes);
     }
 
     fn recurrent_carry(&mut self, stack: &Stack, layer: &Recurrent) {
@@ -266,7 +269,7 @@ impl Launches<'_> {
             products + sizes.products
         };
         let args = RecurrentBwdArgs {
-            weight: self.scratch(scratch.transposed[place][0]),
+            weight: self.scratch(scratch.transposed[place].0),
             after: self.input_at(layer.hidden_products, after),
             c_before: self.input_at(layer.c, state),
             dh: self.input_at(layer.dh, state),

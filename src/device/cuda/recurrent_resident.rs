@@ -50,8 +50,6 @@ structs! {
         hidden_weight: In<f32>,
         input_weight: In<f32>,
         c: In<f32>,
-        dh: Out<f32>,
-        dx: Out<f32>,
         dc: Out<f32>,
         input_products: Exchanged<f32>,
         hidden_products: Exchanged<f32>,
@@ -60,6 +58,7 @@ structs! {
     /// Of `recurrent_resident_bwd`.
     struct ResidentBwdArgs {
         layers: [ResidentBwdLayer; 4],
+        dh: In<f32>,
         control: In<Control>,
         counters: In<i32>,
         arrivals: Out<u64>,
@@ -128,6 +127,7 @@ impl Resident {
 }
 
 impl Launches<'_> {
+    /// All layers and steps forward in one launch, for [`Launches::unroll`], which chooses.
     pub(super) fn resident_fwd(&mut self, stack: &Stack, resident: Resident) {
         let weights = self.plan.weights;
         let mut layers = [ResidentFwdLayer::zeroed(); MOST_LAYERS];
@@ -174,23 +174,24 @@ impl Launches<'_> {
         );
     }
 
+    /// All layers and steps backward in one launch, for [`Launches::unroll_grad`], which chooses.
     pub(super) fn resident_bwd(&mut self, stack: &Stack, scratch: &Scratch, resident: Resident) {
         let mut layers = [ResidentBwdLayer::zeroed(); MOST_LAYERS];
         for (i, (to, layer)) in layers.iter_mut().zip(&stack.layers).enumerate() {
-            let [hidden_weight, input_weight] = scratch.transposed[i];
+            let (hidden_weight, input_weight) = scratch.transposed[i];
             *to = ResidentBwdLayer {
                 hidden_weight: self.scratch(hidden_weight),
-                input_weight: self.scratch(input_weight),
+                input_weight: self.scratch(input_weight.unwrap_or(hidden_weight)),
                 c: self.input(layer.c),
-                dh: self.output(layer.dh),
-                dx: self.output(layer.dx),
                 dc: self.scratch_output(scratch.dc[i]),
                 input_products: self.exchanged(layer.input_products),
                 hidden_products: self.exchanged(layer.hidden_products),
             };
         }
+        let top = stack.layers.last().expect("a stack has layers");
         let args = ResidentBwdArgs {
             layers,
+            dh: self.input(top.dh),
             control: self.epoch.control(),
             counters: In::at(self.epoch.counters),
             arrivals: self.arrivals(),

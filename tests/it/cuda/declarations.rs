@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use nas_engine::device::cuda::declarations;
+use nas_engine::device::cuda::{constants, declarations};
 
 /// Fields of `struct name { ... };` in the text of the kernels, as (name, type).
 fn fields(text: &str, name: &str) -> Option<Vec<(String, String)>> {
@@ -40,8 +40,8 @@ fn constant(text: &str, name: &str) -> String {
         .to_string()
 }
 
-#[test]
-fn host_and_kernels_declare_the_same() {
+/// The text of all kernels.
+fn kernels() -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
     let mut text = String::new();
     for entry in fs::read_dir(folder).expect("kernels/") {
@@ -50,6 +50,25 @@ fn host_and_kernels_declare_the_same() {
             text += &fs::read_to_string(&path).expect("text");
         }
     }
+    text
+}
+
+#[test]
+fn host_and_kernels_have_the_same_constants() {
+    let text = kernels();
+    for (name, value) in constants() {
+        assert_eq!(
+            text.matches(&format!("#define {name} ")).count(),
+            1,
+            "{name}"
+        );
+        assert_eq!(constant(&text, name), value.to_string(), "{name}");
+    }
+}
+
+#[test]
+fn host_and_kernels_declare_the_same() {
+    let text = kernels();
     for declaration in declarations() {
         let name = declaration.name;
         let got = fields(&text, name).unwrap_or_else(|| panic!("no kernel declares {name}"));

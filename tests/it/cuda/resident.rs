@@ -8,6 +8,8 @@ use libloading::Library;
 use nas_engine::device::cases::{self, Case, Outputs, same_bits};
 use nas_engine::device::cuda::Cuda;
 use nas_engine::device::cuda::driver::{Driver, Limits};
+use nas_engine::device::reference::Reference;
+use nas_engine::graph::step::Step;
 
 use super::host::{Host, Limited, MODES, Mode, PROFILES, kernels};
 use super::ops::{check_all, run};
@@ -15,6 +17,17 @@ use super::ops::{check_all, run};
 /// Shared memory with room for most of the weights of some cases, on two processors, and for all of
 /// others: backward of the two layers of the worked example, forward of the large LSTM.
 pub const NARROW: [usize; 2] = [10 << 10, 40 << 10];
+
+/// How the backward pass of a case was launched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backward {
+    /// There is none.
+    None,
+    /// In one launch.
+    Resident,
+    /// In a launch a step.
+    BySteps,
+}
 
 /// Kernels that were launched, with their blocks.
 type Seen = Arc<Mutex<BTreeSet<(&'static str, u32)>>>;
@@ -58,10 +71,20 @@ fn by_steps(case: &Case) -> Result<Outputs, String> {
     let outputs = run(case, &cuda, 1)?;
     assert!(blocks(&seen, "recurrent_fwd").is_some());
     assert!(blocks(&seen, "recurrent_resident_fwd").is_none());
+    let backward = blocks(&seen, "recurrent_bwd").is_some();
+    assert_eq!(backward, has_backward(case), "{case}");
+    assert!(blocks(&seen, "recurrent_resident_bwd").is_none());
     Ok(outputs)
 }
 
-/// Whether kernels give a case these bits with so many processors and so much shared memory.
+/// Whether a case has a backward pass.
+fn has_backward(case: &Case) -> bool {
+    let steps = case.plan(&Reference).plan.evaluate;
+    steps.iter().any(|step| matches!(step, Step::UnrollGrad(_)))
+}
+
+/// Whether kernels give a case these bits with so many processors and so much shared memory: by one
+/// launch forward, and backward, if there is such a pass, by one or a launch a step; which, is told.
 ///
 /// # Errors
 /// What differs, or the runner's words.
@@ -70,17 +93,27 @@ pub fn check_with(
     case: &Case,
     expected: &Outputs,
     (shared_bytes, processors): (usize, usize),
-) -> Result<(), String> {
+) -> Result<Backward, String> {
+    let mut backward = Backward::None;
     for mode in MODES {
         let (cuda, seen) = cuda(library, mode, shared_bytes, processors);
         let with = |e| format!("{processors} processors, {shared_bytes} bytes, {mode:?}: {e}");
         let got = run(case, &cuda, 2).map_err(with)?;
         same_bits(expected, &got).map_err(with)?;
-        let blocks = blocks(&seen, "recurrent_resident_fwd");
-        let n = blocks.ok_or(format!("{case}: no launch of a whole window"))?;
+        let forward = blocks(&seen, "recurrent_resident_fwd");
+        let n = forward.ok_or(format!("{case}: no launch of a whole window"))?;
         assert!(n as usize <= processors, "{case}: {n} blocks");
+        assert!(blocks(&seen, "recurrent_fwd").is_none(), "{case}");
+        let ways = ["recurrent_resident_bwd", "recurrent_bwd"].map(|kernel| blocks(&seen, kernel));
+        backward = match ways {
+            [None, None] => Backward::None,
+            [Some(n), None] if n as usize <= processors => Backward::Resident,
+            [None, Some(_)] => Backward::BySteps,
+            _ => return Err(with(format!("{case}: backward by blocks {ways:?}"))),
+        };
+        assert_eq!(backward != Backward::None, has_backward(case), "{case}");
     }
-    Ok(())
+    Ok(backward)
 }
 
 /// Whether kernels give a case the bits of a launch a step, however many blocks there are.
@@ -89,9 +122,15 @@ pub fn check_with(
 /// As [`check_with`].
 pub fn check(library: &Arc<Library>, case: &Case) -> Result<(), String> {
     let expected = by_steps(case)?;
-    [1, 2, 7]
-        .into_iter()
-        .try_for_each(|processors| check_with(library, case, &expected, (PROFILES[0], processors)))
+    for processors in [1, 2, 7] {
+        let backward = check_with(library, case, &expected, (PROFILES[0], processors))?;
+        assert_ne!(
+            backward,
+            Backward::BySteps,
+            "{case}: {processors} processors"
+        );
+    }
+    Ok(())
 }
 
 /// The cases that have recurrent layers.
@@ -113,18 +152,22 @@ pub fn fits(case: &Case, cuda: &Cuda) -> bool {
 
 #[test]
 fn bits_do_not_depend_on_where_weights_lie() {
-    let checked = Mutex::new([0; NARROW.len()]);
+    // Cases forward, and of these backward.
+    let checked = Mutex::new([[0; 2]; NARROW.len()]);
     check_all(&cases(), |case| {
         let expected = by_steps(case)?;
         for (i, shared_bytes) in NARROW.into_iter().enumerate() {
             let cuda = cuda(&kernels(), MODES[0], shared_bytes, 2).0;
             if fits(case, &cuda) {
-                checked.lock().expect("no thread panics with it")[i] += 1;
-                check_with(&kernels(), case, &expected, (shared_bytes, 2))?;
+                let backward = check_with(&kernels(), case, &expected, (shared_bytes, 2))?;
+                let checked = &mut checked.lock().expect("no thread panics with it")[i];
+                checked[0] += 1;
+                checked[1] += usize::from(backward == Backward::Resident);
             }
         }
         Ok(())
     });
     let checked = checked.into_inner().expect("no thread panicked");
-    assert!(checked.iter().all(|&n| n > 2), "{checked:?}");
+    let enough = |&[forward, backward]: &[usize; 2]| forward > 2 && backward > 0;
+    assert!(checked.iter().all(enough), "{checked:?}");
 }

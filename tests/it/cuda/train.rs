@@ -25,6 +25,7 @@ pub fn losses_are_those_of_the_cpu(cuda: &Cuda) {
     let cpu = Cpu::new(Some(1), Convolution::Direct).expect("threads");
     let (expected, got) = (run(&cpu, &dataset, &config), run(cuda, &dataset, &config));
     assert_eq!(expected.step_losses.len(), 20);
+    assert_eq!(got.step_losses.len(), 20);
     let pairs = expected.step_losses.iter().zip(&got.step_losses);
     for (i, (want, loss)) in pairs.enumerate() {
         let bound = if i == 0 { 0.005 } else { 0.02 };
@@ -81,6 +82,8 @@ pub fn language_models_are_those_of_the_cpu(cuda: &Cuda) {
         let got = language(cuda, &cell, tied);
         assert!(!got.diverged);
         let near = |want: f64, value: f64| (value / want - 1.0).abs() < 0.01;
+        assert!(!expected.step_losses.is_empty());
+        assert_eq!(got.step_losses.len(), expected.step_losses.len());
         let pairs = expected.step_losses.iter().zip(&got.step_losses);
         for (step, (&want, &loss)) in pairs.enumerate() {
             assert!(near(want, loss), "step {step}: cpu {want}, cuda {loss}");
