@@ -6,11 +6,13 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 /// What ends the name of a file while it is being written: `.<name>.<at random>.unfinished`.
 const UNFINISHED: &str = ".unfinished";
 
-/// Writes a file by `content`, in the place of one that is there already or that a link leads to. When
-/// this returns its bytes are on disk; where it fails, what was there before still is.
+/// Writes a file by `content`, in the place of one that is there already or that a link leads to.
+/// When this returns its bytes are on disk; where it fails, what was there before still is.
 ///
 /// # Errors
 /// What the system says where the folder does not exist or cannot be written, and those of
@@ -25,16 +27,7 @@ pub fn write(
     if path.exists() && !path.is_file() {
         return Err(io::Error::other("there is something else than a file"));
     }
-    // For everybody whom the user's mask allows, as any other file.
-    let everybody = Permissions::from_mode(0o666);
-    let mut prefix = OsString::from(".");
-    prefix.push(path.file_name().unwrap_or_default());
-    prefix.push(".");
-    let temporary = tempfile::Builder::new()
-        .prefix(&prefix)
-        .suffix(UNFINISHED)
-        .permissions(everybody)
-        .tempfile_in(folder(path))?;
+    let temporary = temporary(path)?;
     let mut file = BufWriter::with_capacity(1 << 18, temporary.as_file());
     content(&mut file)?;
     file.flush()?;
@@ -42,6 +35,27 @@ pub fn write(
     temporary.as_file().sync_all()?;
     temporary.persist(path)?;
     File::open(folder(path))?.sync_all() // for its name to survive a power cut too
+}
+
+/// That a file can be written at a place: nothing is left there.
+///
+/// # Errors
+/// What the system says where it cannot.
+pub fn check(path: &Path) -> io::Result<()> {
+    temporary(path).map(drop)
+}
+
+/// What becomes the file at `path`.
+fn temporary(path: &Path) -> io::Result<NamedTempFile> {
+    let mut prefix = OsString::from(".");
+    prefix.push(path.file_name().unwrap_or_default());
+    prefix.push(".");
+    tempfile::Builder::new()
+        .prefix(&prefix)
+        .suffix(UNFINISHED)
+        // For everybody whom the user's mask allows, as any other file.
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder(path))
 }
 
 /// Removes what a program that was killed has left in a folder of files of these names, by their
@@ -104,8 +118,9 @@ mod tests {
         let path = dir.path().join("file");
         write(&path, |file| {
             // As it would be left: this name exists while the file is written.
-            for entry in fs::read_dir(dir.path())? {
-                let name = entry?.file_name().into_string().unwrap();
+            let entries = fs::read_dir(dir.path())?.collect::<io::Result<Vec<_>>>()?;
+            for entry in entries {
+                let name = entry.file_name().into_string().unwrap();
                 fs::write(dir.path().join(name.replace(".file.", ".file.x")), "half")?;
             }
             file.write_all(b"whole")

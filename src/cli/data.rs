@@ -38,7 +38,6 @@ pub enum Command {
 #[derive(Args)]
 pub struct Flags {
     /// Folder of images, folder of a text, or text file; also by --data
-    #[arg(conflicts_with = "data")]
     path: Option<PathBuf>,
     #[command(flatten)]
     data: DataFlags,
@@ -58,8 +57,13 @@ enum Space {
     Cell,
 }
 
-/// Runs the command.
-pub fn run(command: &Command, output: &Output) -> Result<(), Failure> {
+/// Runs the command. `typed` are the names of the flags on the command line.
+pub fn run(command: &Command, typed: &[String], output: &Output) -> Result<(), Failure> {
+    let is_typed = |name: &str| typed.iter().any(|flag| flag == name);
+    if is_typed("path") && is_typed("data") {
+        let message = "a path and --data name the same thing; give one of them";
+        return Err(Failure::new(Kind::Usage, message));
+    }
     match command {
         Command::Show(flags) => show(flags, false, output),
         Command::Verify(flags) => show(flags, true, output),

@@ -7,16 +7,14 @@ use serde_json::json;
 
 use super::failure::{Failure, Kind};
 use super::flags::{self, ConfigFlags, DataFlags, DeviceFlags, Settings};
-use super::machine;
 use super::output::Output;
 use crate::config::{self, Config};
 use crate::data::corpus::Level;
-use crate::device;
 use crate::text;
 use crate::train::checkpoint::WeightsFile;
 use crate::train::metadata::{Facts, Metadata};
 use crate::train::{
-    Course, Evaluation, Held, LanguageConfig, NetworkConfig, Place, TextScore, TrainConfig,
+    Course, Evaluation, Held, LanguageConfig, NetworkConfig, TextScore, TrainConfig,
 };
 
 /// Images of a batch; any number gives the same result.
@@ -57,21 +55,12 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     check_data(&flags.weights, &metadata, &course)?;
     let child = course.child(&metadata.architecture)?;
     let weights = file.weights(child.params())?;
-    let (device, why) = device::open_first(
-        &config.device.name,
-        config.device.threads,
-        config.device.convolution,
-    )?;
-    output.device(&device.describe(), why.as_deref());
+    let device = flags::open_device(&config, output)?;
     let (name, held) = match flags.split {
         SplitName::Validation => ("validation", Held::Validation),
         SplitName::Test => ("test", Held::Test),
     };
-    let place = Place {
-        device: &*device,
-        memory_limit: device.memory_bytes().or_else(machine::memory_bytes),
-    };
-    let evaluation = child.evaluate(held, &weights, &place)?;
+    let evaluation = child.evaluate(held, &weights, &flags::place(&*device))?;
     if !(evaluation.loss().is_finite() && evaluation.value().is_finite()) {
         return Err(not_finite(&flags.weights));
     }

@@ -13,9 +13,9 @@ use super::output::Output;
 use crate::config::{Config, DataConfig, Setting};
 use crate::data::corpus::{Corpus, Level};
 use crate::data::{self, Dataset};
-use crate::device;
+use crate::device::{self, Device};
 use crate::space::{Architecture, ConvArchitecture};
-use crate::train::{Course, TrainConfig};
+use crate::train::{Course, Place, TrainConfig};
 use crate::whole_file;
 
 /// What runs the work. Whole numbers are read signed, so that a negative one is refused by name.
@@ -179,6 +179,22 @@ pub fn open_corpus(config: &DataConfig, output: &Output) -> Result<Arc<Corpus>, 
     Ok(Arc::new(corpus))
 }
 
+/// Opens the device of one child and says on standard error which it is.
+pub fn open_device(config: &Config, output: &Output) -> Result<Box<dyn Device>, Failure> {
+    let settings = &config.device;
+    let (device, why) = device::open_first(&settings.name, settings.threads, settings.convolution)?;
+    output.device(&device.describe(), why.as_deref());
+    Ok(device)
+}
+
+/// Where one child is trained or evaluated: within the GPU's memory, or the machine's.
+pub fn place(device: &dyn Device) -> Place<'_> {
+    Place {
+        device,
+        memory_limit: device.memory_bytes().or_else(machine::memory_bytes),
+    }
+}
+
 fn note_data(config: &DataConfig, words: &str, output: &Output) {
     let hint = match config.path {
         Some(_) => "",
@@ -258,7 +274,7 @@ pub fn check_writable(flag: &str, path: &Path) -> Result<(), Failure> {
             "it is no file but a device or a pipe; name a file".into(),
         ));
     }
-    tempfile::NamedTempFile::new_in(whole_file::folder(path)).map_err(|error| {
+    whole_file::check(path).map_err(|error| {
         wrong(format!(
             "{}; choose a folder that can be written",
             error.kind()

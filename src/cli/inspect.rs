@@ -1,5 +1,5 @@
-//! `nas-engine inspect`: layers, parameters, work and memory of an architecture; a recurrent cell as
-//! equations and as a tree.
+//! `nas-engine inspect`: layers, parameters, work and memory of an architecture; a recurrent cell
+//! as equations and as a tree.
 
 mod cell;
 

@@ -31,8 +31,8 @@ use output::Output;
 
 /// Neural architecture search with reinforcement learning.
 ///
-/// A controller designs convolutional networks or recurrent cells, each is trained on real images or
-/// text, and the controller learns from what they achieve. Every flag can also be set as
+/// A controller designs convolutional networks or recurrent cells, each is trained on real images
+/// or text, and the controller learns from what they achieve. Every flag can also be set as
 /// NAS_ENGINE_<FLAG>.
 #[derive(Parser)]
 #[command(
@@ -120,7 +120,7 @@ fn execute(command: Command, matches: &ArgMatches, output: &Output) -> Result<()
         Command::Sample(flags) => sample::run(&flags, output),
         Command::Inspect(flags) => inspect::run(&flags, output),
         Command::Roofline(flags) => roofline::run(&flags, output),
-        Command::Data(command) => data::run(&command, output),
+        Command::Data(command) => data::run(&command, &typed(matches), output),
         Command::Status(flags) => status::run(&flags, output),
         Command::Doctor => doctor::run(output),
         Command::Completions { shell } => {
@@ -152,19 +152,17 @@ fn with_environment(command: clap::Command) -> clap::Command {
 /// Names of the command's own flags that were typed, as opposed to set in the environment.
 fn typed(matches: &ArgMatches) -> Vec<String> {
     let program = Cli::command();
-    let Some((name, matches)) = matches.subcommand() else {
-        return Vec::new();
-    };
-    let arguments = program
-        .find_subcommand(name)
-        .into_iter()
-        .flat_map(|command| {
-            // Flags of every command are defined above it, and so are not among these.
-            command.get_arguments().map(Arg::get_id)
-        });
-    arguments
-        .filter(|id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine))
-        .map(|id| id.as_str().to_owned())
+    let (mut command, mut matches) = (&program, matches);
+    while let Some((name, below)) = matches.subcommand()
+        && let Some(found) = command.find_subcommand(name)
+    {
+        (command, matches) = (found, below);
+    }
+    // Flags of every command are defined above it, and so are not among these.
+    let names = command.get_arguments().map(|flag| flag.get_id().as_str());
+    names
+        .filter(|name| matches.value_source(name) == Some(ValueSource::CommandLine))
+        .map(str::to_owned)
         .collect()
 }
 

@@ -1,6 +1,6 @@
 //! `nas-engine sample`: text that a trained cell writes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -11,6 +11,7 @@ use super::flags::{self, SeedFlags};
 use super::output::Output;
 use crate::data::corpus::{self, END_OF_LINE, Level, UNKNOWN, Vocabulary};
 use crate::graph::language::{INITIAL, LanguageModel, Settings};
+use crate::graph::params::Weights;
 use crate::graph::recurrent::Dropout;
 use crate::space::Architecture;
 use crate::train::TrainError;
@@ -62,59 +63,17 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         );
         return Err(Failure::new(Kind::Usage, message));
     }
-    let file = WeightsFile::read(&flags.weights)?;
-    let metadata = file.metadata()?;
-    let (
-        Architecture::Cell(cell),
-        Facts::Text {
-            level,
-            words,
-            vocabulary_sha256,
-            ..
-        },
-    ) = (&metadata.architecture, &metadata.facts)
-    else {
-        let message = format!(
-            "{} holds a convolutional network, which writes no text; give weights of a cell",
-            flags.weights.display()
-        );
-        return Err(Failure::new(Kind::Weights, message));
-    };
-    let sizes = file.language_sizes()?;
-    let vocabulary = Vocabulary::of(words.clone())
-        .filter(|vocabulary| vocabulary.len() == sizes.vocabulary)
-        .filter(|vocabulary| vocabulary.sha256() == *vocabulary_sha256)
-        .ok_or_else(|| {
-            let message = format!(
-                "{} does not say its {} words (metadata `classes`, whose digest is \
-                 `vocabulary_sha256`); use a file written by `train --save`",
-                flags.weights.display(),
-                sizes.vocabulary
-            );
-            Failure::new(Kind::Weights, message)
-        })?;
-    let settings = Settings {
-        layers: sizes.layers,
-        hidden: sizes.hidden,
-        vocabulary: sizes.vocabulary,
-        tied: sizes.tied,
-        dropout: Dropout {
-            rate: 0.0,
-            variational: false,
-        },
-        initial: INITIAL,
-    };
-    let model = LanguageModel::new(cell, settings).map_err(TrainError::from)?;
-    let weights = file.weights(&model.params().0)?;
-
+    let Trained {
+        model,
+        weights,
+        vocabulary,
+        level,
+    } = Trained::read(&flags.weights)?;
     let mut reader = Reader::new(&model, &weights.trained);
-    let prompt: Vec<u32> = corpus::words(&flags.prompt, *level)
-        .map(|word| vocabulary.number(word))
-        .collect();
-    let unknown = prompt
-        .iter()
-        .filter(|&&token| token == vocabulary.unknown());
-    let n_unknown = unknown.count();
+    let words = || corpus::words(&flags.prompt, level);
+    let prompt: Vec<u32> = words().map(|word| vocabulary.number(word)).collect();
+    let is_unknown = |word: &&str| *word != UNKNOWN && !vocabulary.has(word);
+    let n_unknown = words().filter(is_unknown).count();
     if n_unknown > 0 {
         tracing::warn!(
             "--prompt: {n_unknown} of {} {}s are not in the vocabulary, and are read as {UNKNOWN}",
@@ -135,11 +94,74 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
             return Err(not_finite(&flags.weights));
         }
         let token = draw(&logits, flags.temperature, seed, position as u64);
-        write(&mut text, &vocabulary.words()[token as usize], *level);
+        write(&mut text, &vocabulary.words()[token as usize], level);
         logits = reader.read(token);
     }
     let json = json!({"text": text, "tokens": n_tokens});
     output.result(&json, &format!("{text}\n"))
+}
+
+/// A trained language model and its words.
+struct Trained {
+    model: LanguageModel,
+    weights: Weights,
+    vocabulary: Vocabulary,
+    level: Level,
+}
+
+impl Trained {
+    fn read(path: &Path) -> Result<Trained, Failure> {
+        let file = WeightsFile::read(path)?;
+        let metadata = file.metadata()?;
+        let (
+            Architecture::Cell(cell),
+            Facts::Text {
+                level,
+                words,
+                vocabulary_sha256,
+                ..
+            },
+        ) = (&metadata.architecture, &metadata.facts)
+        else {
+            let message = format!(
+                "{} holds a convolutional network, which writes no text; give weights of a cell",
+                path.display()
+            );
+            return Err(Failure::new(Kind::Weights, message));
+        };
+        let sizes = file.language_sizes()?;
+        let vocabulary = Vocabulary::of(words.clone())
+            .filter(|vocabulary| vocabulary.len() == sizes.vocabulary)
+            .filter(|vocabulary| vocabulary.sha256() == *vocabulary_sha256)
+            .ok_or_else(|| {
+                let message = format!(
+                    "{} does not say its {} words (metadata `classes`, whose digest is \
+                     `vocabulary_sha256`); use a file written by `train --save`",
+                    path.display(),
+                    sizes.vocabulary
+                );
+                Failure::new(Kind::Weights, message)
+            })?;
+        let settings = Settings {
+            layers: sizes.layers,
+            hidden: sizes.hidden,
+            vocabulary: sizes.vocabulary,
+            tied: sizes.tied,
+            dropout: Dropout {
+                rate: 0.0,
+                variational: false,
+            },
+            initial: INITIAL,
+        };
+        let model = LanguageModel::new(cell, settings).map_err(TrainError::from)?;
+        let weights = file.weights(&model.params().0)?;
+        Ok(Trained {
+            model,
+            weights,
+            vocabulary,
+            level: *level,
+        })
+    }
 }
 
 /// Writes a token after a text: a word with a space before it, a line where it ends.

@@ -8,17 +8,16 @@ use serde_json::json;
 
 use super::failure::{Failure, Kind};
 use super::flags::{self, ConfigFlags, DataFlags, DeviceFlags, SeedFlags, Settings};
-use super::machine::{self, MemoryWatch};
+use super::machine::MemoryWatch;
 use super::output::Output;
 use crate::config::Config;
 use crate::data::Augment;
-use crate::device;
 use crate::graph::Params;
 use crate::graph::params::Weights;
 use crate::space::SpaceKind;
 use crate::text;
 use crate::train::checkpoint::{self, WeightsFile};
-use crate::train::{self, Child, EpochReport, Job, Outcome, Pace, Place, Score};
+use crate::train::{self, Child, EpochReport, Job, Outcome, Pace, Score};
 
 /// Flags of `train`.
 #[derive(Args)]
@@ -83,19 +82,11 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         .as_deref()
         .map(|path| read_weights(path, child.params()))
         .transpose()?;
-    let (device, why) = device::open_first(
-        &config.device.name,
-        config.device.threads,
-        config.device.convolution,
-    )?;
-    output.device(&device.describe(), why.as_deref());
+    let device = flags::open_device(&config, output)?;
     let watch = MemoryWatch::start();
     let job = Job {
         child: &*child,
-        place: Place {
-            device: &*device,
-            memory_limit: device.memory_bytes().or_else(machine::memory_bytes),
-        },
+        place: flags::place(&*device),
         learning_rate: flags.learning_rate,
         seed: config.search.seed,
         init: init.as_ref(),
@@ -108,8 +99,8 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let peak = watch.peak();
     if outcome.diverged {
         let message = format!(
-            "training diverged in epoch {}: a loss or a weight is not finite; use a smaller \
-             --learning-rate",
+            "training diverged in epoch {}: a loss, a weight or a perplexity is not finite; use a \
+             smaller --learning-rate",
             outcome.epochs.len() + 1
         );
         return Err(Failure::new(Kind::Run, message));

@@ -47,8 +47,8 @@ pub enum LanguageError {
     },
     /// A budget that does not allow for a single hidden unit.
     #[error(
-        "`train.parameters` is {budget}, too few: with {vocabulary} words and {layers} layers, one hidden \
-         unit takes {least}; give at least that many, or limit the vocabulary"
+        "`train.parameters` is {budget}, too few: with {vocabulary} words and {layers} layers, one \
+         hidden unit takes {least}; give at least that many, or limit the vocabulary"
     )]
     Budget {
         /// As given.

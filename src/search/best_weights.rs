@@ -34,7 +34,7 @@ impl BestWeights {
     /// Where the folder cannot be made or read.
     pub fn open(folder: PathBuf, history: &History) -> io::Result<BestWeights> {
         fs::create_dir_all(&folder)?;
-        whole_file::remove_unfinished(&folder, |_| true)?;
+        whole_file::remove_unfinished(&folder, |name| sample(Path::new(name)).is_some())?;
         let mut best = Vec::new();
         for entry in fs::read_dir(&folder)? {
             let path = entry?.path();

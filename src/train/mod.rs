@@ -339,7 +339,7 @@ pub fn train(job: &Job, on_epoch: &mut dyn FnMut(&EpochReport)) -> Result<Outcom
     Ok(outcome)
 }
 
-/// One epoch and its validation; `None` where a loss or a weight is not finite.
+/// One epoch and its validation; `None` where a loss, a weight or a perplexity is not finite.
 fn run_epoch(
     job: &Job,
     lessons: &dyn Lessons,

@@ -180,7 +180,8 @@ pub fn write(directory: &Path, name: &str, text: &str) -> Result<(), Failure> {
 /// Why a run cannot be kept where asked.
 pub fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
     let message = format!(
-        "cannot write {}: {error}; choose another --out",
+        "cannot write {}: {error}; check the right to it and the room on its disk, or choose another \
+         --out for a new run",
         path.display()
     );
     Failure::new(Kind::Usage, message)

@@ -80,6 +80,11 @@ impl Vocabulary {
         self.numbers.get(word).copied().unwrap_or(self.unknown)
     }
 
+    /// Whether it has a word.
+    pub fn has(&self, word: &str) -> bool {
+        self.numbers.contains_key(word)
+    }
+
     /// The number of `<unk>`.
     pub fn unknown(&self) -> u32 {
         self.unknown

@@ -22,9 +22,13 @@ pub fn scratch_len(decoder: &Decoder) -> usize {
 
 /// What the decoder reads and writes.
 pub struct Buffers<'a> {
+    /// `[n][h]`.
     pub x: &'a [f32],
+    /// `[n]`.
     pub targets: &'a [f32],
+    /// `[v][h]`.
     pub weight: &'a [f32],
+    /// `[v]`.
     pub bias: &'a [f32],
     /// Room of [`scratch_len`].
     pub scratch: &'a mut [f32],
@@ -32,7 +36,7 @@ pub struct Buffers<'a> {
     pub gradients: Option<Gradients<'a>>,
 }
 
-/// Gradients of the loss divided by the rows.
+/// Gradients of the loss divided by the rows, shaped as what they are of.
 pub struct Gradients<'a> {
     pub dx: &'a mut [f32],
     pub dweight: &'a mut [f32],

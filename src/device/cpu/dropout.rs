@@ -76,3 +76,59 @@ impl Loop for Piece<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::recurrent::{Dropout, Program};
+    use crate::graph::step::BufferId;
+
+    /// Every element, over pieces and groups of blocks that are not whole.
+    #[test]
+    fn what_is_kept_is_what_the_mask_says() {
+        for (variational, rows, width) in [
+            (false, 3, PIECE / 3 + 24),
+            (true, 10, 7),
+            (true, 131, 1),
+            (true, 2, 64),
+        ] {
+            let stack = Stack {
+                program: Program::lstm(),
+                steps: 2,
+                rows,
+                hidden: width,
+                layers: vec![],
+                dropout: Dropout {
+                    rate: 0.4,
+                    variational,
+                },
+                input: BufferId(0),
+                dinput: BufferId(0),
+                output: BufferId(0),
+                doutput: BufferId(0),
+            };
+            let moment = Moment {
+                seed: 5,
+                epoch: Some(2),
+                batch: 3,
+            };
+            let mask = Mask::new(5, 2, 3, 1, 0.4);
+            let n = 2 * rows * width;
+            let x: Vec<f32> = (1..=n).map(|i| i as f32).collect();
+            for isa in Isa::available() {
+                let mut out = vec![f32::NAN; n];
+                run(isa, (&stack, &moment), 1, width, &x, &mut out);
+                for (i, (out, x)) in out.iter().zip(&x).enumerate() {
+                    let element = if variational { i % (rows * width) } else { i };
+                    let factor = (1.0 / 0.6f64) as f32;
+                    let kept = if mask.keeps(element as u64) {
+                        x * factor
+                    } else {
+                        0.0
+                    };
+                    assert_eq!(*out, kept, "{variational}, {rows} x {width}, {i}");
+                }
+            }
+        }
+    }
+}

@@ -1,4 +1,6 @@
-//! Nesterov momentum with weight decay.
+//! Nesterov momentum with weight decay, and plain descent with a clipped gradient.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::loops::{self, Loop};
 use super::simd::Isa;
@@ -17,25 +19,32 @@ pub fn step(
     gradients: &[f32],
     velocities: &mut [f32],
 ) -> bool {
-    let finite = std::sync::atomic::AtomicBool::new(true);
-    let tasks = (weights.chunks_mut(CHUNK))
+    let pieces = (weights.chunks_mut(CHUNK))
         .zip(gradients.chunks(CHUNK))
         .zip(velocities.chunks_mut(CHUNK));
-    each(tasks, |((weights, gradients), velocities)| {
+    are_finite(pieces, |((weights, gradients), velocities), check| {
+        let nesterov = Nesterov {
+            control,
+            weights,
+            gradients,
+            velocities,
+            check,
+        };
+        loops::run(isa, nesterov);
+    })
+}
+
+/// Updates every piece; whether each left its check at 0, as finite parameters do.
+fn are_finite<T: Send>(
+    pieces: impl Iterator<Item = T> + Send,
+    update: impl Fn(T, &mut f32) + Sync,
+) -> bool {
+    let finite = AtomicBool::new(true);
+    each(pieces, |piece| {
         let mut check = 0.0;
-        let check_mut = &mut check;
-        loops::run(
-            isa,
-            Nesterov {
-                control,
-                weights,
-                gradients,
-                velocities,
-                check: check_mut,
-            },
-        );
+        update(piece, &mut check);
         if check != 0.0 {
-            finite.store(false, std::sync::atomic::Ordering::Relaxed);
+            finite.store(false, Ordering::Relaxed);
         }
     });
     finite.into_inner()
@@ -102,25 +111,16 @@ pub fn descend(isa: Isa, control: &Control, weights: &mut [f32], gradients: &[f3
         1.0
     };
     let rate = (f64::from(control.learning_rate) * factor) as f32;
-    let finite = std::sync::atomic::AtomicBool::new(true);
-    let tasks = weights.chunks_mut(CHUNK).zip(gradients.chunks(CHUNK));
-    each(tasks, |(weights, gradients)| {
-        let mut check = 0.0;
-        let check_mut = &mut check;
-        loops::run(
-            isa,
-            Descent {
-                rate,
-                weights,
-                gradients,
-                check: check_mut,
-            },
-        );
-        if check != 0.0 {
-            finite.store(false, std::sync::atomic::Ordering::Relaxed);
-        }
-    });
-    finite.into_inner()
+    let pieces = weights.chunks_mut(CHUNK).zip(gradients.chunks(CHUNK));
+    are_finite(pieces, |(weights, gradients), check| {
+        let descent = Descent {
+            rate,
+            weights,
+            gradients,
+            check,
+        };
+        loops::run(isa, descent);
+    })
 }
 
 struct SquareSum<'a> {
@@ -152,12 +152,22 @@ struct Descent<'a> {
 impl Loop for Descent<'_> {
     #[inline(always)]
     fn run(self) {
-        let mut check = 0.0;
-        for (w, g) in self.weights.iter_mut().zip(self.gradients) {
+        let update = |w: &mut f32, g: f32| {
             *w -= self.rate * g;
-            check += *w * 0.0;
+            *w * 0.0
+        };
+        let (weights, last_weights) = self.weights.as_chunks_mut::<8>();
+        let (gradients, last_gradients) = self.gradients.as_chunks::<8>();
+        let mut check = [0.0; 8];
+        for (w, g) in weights.iter_mut().zip(gradients) {
+            for i in 0..8 {
+                check[i] += update(&mut w[i], g[i]);
+            }
         }
-        *self.check = check;
+        for (w, &g) in last_weights.iter_mut().zip(last_gradients) {
+            check[0] += update(w, g);
+        }
+        *self.check = check.iter().sum();
     }
 }
 
@@ -206,6 +216,13 @@ mod tests {
                     &mut velocities,
                 );
                 assert!(!finite, "{bad} at {at}");
+                let control = Control {
+                    learning_rate: 4.0,
+                    ..CONTROL
+                };
+                let mut weights = [1.0; 19];
+                let finite = descend(Isa::detect(), &control, &mut weights, &gradients);
+                assert!(!finite, "descent: {bad} at {at}");
             }
         }
     }

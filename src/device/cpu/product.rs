@@ -17,6 +17,7 @@ const BLOCK: usize = 384;
 /// Rows of the left factor that are gathered together where it is in column order: their values lie
 /// side by side there, and those of the next column far away.
 const GATHERED: usize = 32;
+const _: () = assert!(GATHERED >= TALLEST, "a tile's rows are gathered together");
 /// Panels and rows of a task.
 const TASK_PANELS: usize = 6;
 const TASK_ROWS: usize = 120;
@@ -118,7 +119,7 @@ impl<'a> Packed<'a> {
             let rows = row..m.min(row + TASK_ROWS);
             let panels = panel..n_panels.min(panel + TASK_PANELS);
             // SAFETY: rows and columns are of the matrices, whose lengths were asserted; no other task
-            // has them.
+            // has them; the room is as long as was asked for above.
             unsafe { self.task(m, left, out, (rows, panels), add, room) };
         });
     }
@@ -126,7 +127,8 @@ impl<'a> Packed<'a> {
     /// Some rows and panels of a product.
     ///
     /// # Safety
-    /// The matrices have them, and nobody else uses these places of `out`.
+    /// The matrices have them, nobody else uses these places of `out`, and `room` has GATHERED x BLOCK
+    /// floats where the left factor is in column order.
     unsafe fn task(
         &self,
         m: usize,

@@ -10,7 +10,8 @@ use crate::device::Moment;
 use crate::graph::recurrent::{Recurrent, Stack};
 use crate::graph::step::BufferId;
 
-/// Floats that it needs while it runs: the largest of the factors that are packed, and the gradient to c.
+/// Floats that it needs while it runs: the largest of the factors that are packed, and the gradient
+/// to c.
 pub fn scratch_len(stack: &Stack) -> usize {
     let (hidden, places) = (stack.hidden, stack.steps * stack.rows);
     let n = stack.program.leaves * hidden;
@@ -157,26 +158,20 @@ unsafe fn layer_bwd(batch: &Batch, stack: &Stack, layer: &Recurrent) {
     let n = stack.program.leaves * hidden;
     let a_step = rows * hidden;
     // SAFETY: the caller's promise.
-    let (weights, gradients, x, inputs, hiddens, h, c, dh, dx) = unsafe {
+    let (weights, inputs, hiddens, c, dh, scratch) = unsafe {
         (
             batch.get(batch.plan.weights),
-            batch.get_mut(batch.plan.gradients),
-            batch.get(layer.x),
             batch.get_mut(layer.input_products),
             batch.get_mut(layer.hidden_products),
-            batch.get(layer.h),
             batch.get(layer.c),
             batch.get_mut(layer.dh),
-            batch.get_mut(layer.dx),
+            batch.get_mut(batch.plan.scratch),
         )
     };
-    // SAFETY: the caller's promise; packed factors are used up before others are packed.
-    let scratch = || unsafe { batch.get_mut(batch.plan.scratch) };
-    let isa = batch.isa;
     let u = Right::Rows(&weights[layer.hidden_weight.range()]);
     // The gradient to c lives while U is packed.
-    let (room, dc) = scratch().split_at_mut(packed_len(hidden, n));
-    let u = Packed::new(isa, u, hidden, n, room);
+    let (room, dc) = scratch.split_at_mut(packed_len(hidden, n));
+    let u = Packed::new(batch.isa, u, hidden, n, room);
     let dc = &mut dc[..a_step];
     dc.fill(0.0);
     let mut workspaces = workspaces(stack);
@@ -209,23 +204,49 @@ unsafe fn layer_bwd(batch: &Batch, stack: &Stack, layer: &Recurrent) {
             u.product(rows, Left::Rows(hiddens), before, true);
         }
     }
+    // SAFETY: the caller's promise; U is used up.
+    unsafe { products_bwd(batch, stack, layer) };
+}
+
+/// From the gradients to `W x` and `U h` those to W, U, the bias and x.
+///
+/// # Safety
+/// As [`Batch::run`].
+unsafe fn products_bwd(batch: &Batch, stack: &Stack, layer: &Recurrent) {
+    let (places, hidden) = (stack.steps * stack.rows, stack.hidden);
+    let n = stack.program.leaves * hidden;
+    // SAFETY: the caller's promise.
+    let (weights, gradients, x, inputs, hiddens, h, dx) = unsafe {
+        (
+            batch.get(batch.plan.weights),
+            batch.get_mut(batch.plan.gradients),
+            batch.get(layer.x),
+            batch.get(layer.input_products),
+            batch.get(layer.hidden_products),
+            batch.get(layer.h),
+            batch.get_mut(layer.dx),
+        )
+    };
+    // SAFETY: the caller's promise; packed factors are used up before others are packed.
+    let scratch = || unsafe { batch.get_mut(batch.plan.scratch) };
+    let isa = batch.isa;
     let w = Right::Rows(&weights[layer.input_weight.range()]);
     let w = Packed::new(isa, w, layer.inputs, n, scratch());
-    w.product(steps * rows, Left::Rows(inputs), dx, false);
+    w.product(places, Left::Rows(inputs), dx, false);
     let x = Packed::new(
         isa,
-        Right::Rows(&x[..steps * rows * layer.inputs]),
+        Right::Rows(&x[..places * layer.inputs]),
         layer.inputs,
-        steps * rows,
+        places,
         scratch(),
     );
     let dw = &mut gradients[layer.input_weight.range()];
     x.product(n, Left::Columns(inputs), dw, false);
     let h = Packed::new(
         isa,
-        Right::Rows(&h[..steps * a_step]),
+        Right::Rows(&h[..places * hidden]),
         hidden,
-        steps * rows,
+        places,
         scratch(),
     );
     let du = &mut gradients[layer.hidden_weight.range()];
