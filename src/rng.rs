@@ -189,13 +189,14 @@ fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
 #[inline(always)]
 fn philox_of<const N: usize>(mut counter: [[u32; N]; 4], mut key: [u32; 2]) -> [[u32; N]; 4] {
     for _ in 0..10 {
-        for i in 0..N {
-            let p0 = u64::from(counter[0][i]) * 0xD251_1F53;
-            let p1 = u64::from(counter[2][i]) * 0xCD9E_8D57;
-            counter[0][i] = (p1 >> 32) as u32 ^ counter[1][i] ^ key[0];
-            counter[1][i] = p1 as u32;
-            counter[2][i] = (p0 >> 32) as u32 ^ counter[3][i] ^ key[1];
-            counter[3][i] = p0 as u32;
+        let [a, b, c, d] = &mut counter;
+        for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
+            let p0 = u64::from(*a) * 0xD251_1F53;
+            let p1 = u64::from(*c) * 0xCD9E_8D57;
+            *a = (p1 >> 32) as u32 ^ *b ^ key[0];
+            *b = p1 as u32;
+            *c = (p0 >> 32) as u32 ^ *d ^ key[1];
+            *d = p0 as u32;
         }
         key[0] = key[0].wrapping_add(0x9E37_79B9);
         key[1] = key[1].wrapping_add(0xBB67_AE85);

@@ -78,7 +78,7 @@ fn reduced(x: f32) -> (i32, f32) {
     let shifted = x * std::f32::consts::FRAC_2_PI + ROUND;
     let n = shifted - ROUND;
     // pi / 2 in parts of few bits (those of Cephes' `sinf`, doubled).
-    let r = ((x - n * 1.570_312_5) - n * 4.837_512_969_970_703e-4) - n * 7.549_789_948_768_648e-8;
+    let r = ((x - n * 1.570_312_5) - n * 4.837_513e-4) - n * 7.549_79e-8;
     (shifted.to_bits().wrapping_sub(ROUND.to_bits()) as i32, r)
 }
 

@@ -144,7 +144,9 @@ fn a_search_that_was_killed_goes_on_as_if_never() {
     let written = fs::read(&best).unwrap();
     for stale in [None, Some("{}\n")] {
         fs::remove_file(&best).unwrap();
-        stale.map(|text| fs::write(&best, text).unwrap());
+        if let Some(text) = stale {
+            fs::write(&best, text).unwrap();
+        }
         json(&["search", "--resume", &place.path("whole")]);
         assert_eq!(fs::read(&best).unwrap(), written);
     }
