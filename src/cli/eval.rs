@@ -62,7 +62,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     };
     let evaluation = child.evaluate(held, &weights, &flags::place(&*device))?;
     if !(evaluation.loss().is_finite() && evaluation.value().is_finite()) {
-        return Err(not_finite(&flags.weights));
+        return Err(Failure::not_finite(&flags.weights));
     }
     let mut json = json!({"split": name});
     let fields = json!(evaluation);
@@ -134,15 +134,6 @@ fn resolve(flags: &Flags, file: &WeightsFile, metadata: &Metadata) -> Result<Con
         }
     }
     Ok(config)
-}
-
-/// Why weights give no result.
-pub fn not_finite(weights: &Path) -> Failure {
-    let message = format!(
-        "{} holds weights that are not finite, or too large; train it again",
-        weights.display()
-    );
-    Failure::new(Kind::Weights, message)
 }
 
 fn other_text(weights: &Path, flag: &str, theirs: &str) -> Failure {

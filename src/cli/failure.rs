@@ -1,6 +1,7 @@
 //! How a command fails: a kind, which decides the exit code, and a message.
 
 use std::error::Error;
+use std::path::Path;
 
 use crate::config::ConfigError;
 use crate::data::DataError;
@@ -78,6 +79,15 @@ impl Failure {
             kind,
             message: message.into(),
         }
+    }
+
+    /// That the weights of a file give no result.
+    pub fn not_finite(weights: &Path) -> Failure {
+        let message = format!(
+            "{} holds weights that are not finite, or too large; train it again",
+            weights.display()
+        );
+        Failure::new(Kind::Weights, message)
     }
 
     /// A failure whose message is that of an error and of what caused it.

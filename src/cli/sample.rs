@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::eval::not_finite;
 use super::failure::{Failure, Kind};
 use super::flags::{self, SeedFlags};
 use super::output::Output;
@@ -91,7 +90,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let mut text = flags.prompt.clone();
     for position in 0..n_tokens {
         if logits.iter().any(|logit| !logit.is_finite()) {
-            return Err(not_finite(&flags.weights));
+            return Err(Failure::not_finite(&flags.weights));
         }
         let token = draw(&logits, flags.temperature, seed, position as u64);
         write(&mut text, &vocabulary.words()[token as usize], level);

@@ -27,8 +27,8 @@ pub struct BestWeights {
 }
 
 impl BestWeights {
-    /// Opens the folder, or makes it; drops the files of children that are not on
-    /// record, and those that a killed program left half-written.
+    /// Opens the folder, or makes it; drops the files of children that are not on record, and those of
+    /// children that a killed search left half-written.
     ///
     /// # Errors
     /// Where the folder cannot be made or read.

@@ -205,6 +205,7 @@ fn bad_texts_end_in_words() {
             "valid.txt: no word of the validation part",
         ),
         (vec![&neither], 3, "neither images"),
+        (vec![&good, "--data", &empty], 2, "give one of them"),
         (vec!["/absent"], 3, "it does not exist"),
         (
             vec![&good, "--vocabulary", "0"],
@@ -240,6 +241,17 @@ fn bad_texts_end_in_words() {
             assert!(ended.stderr.contains(words), "{all:?} {ended:?}");
         }
     }
+}
+
+/// What is typed goes before what the environment says, which nobody sees on the line.
+#[test]
+fn a_path_goes_before_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = file(folder.path(), "good.txt", "a b c d ".repeat(20));
+    let mut show = cached(folder.path(), &["data", "show", &good]);
+    let ended = run(show.env("NAS_ENGINE_DATA", "/absent"));
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stdout.contains("good.txt"), "{ended:?}");
 }
 
 /// A convolutional network and a text do not go together, and both are named.

@@ -128,7 +128,11 @@ fn a_search_that_was_killed_goes_on_as_if_never() {
         ] {
             fs::write(format!("{run}/{name}"), "half").unwrap();
         }
+        // Of somebody else, who may be writing it.
+        let other = format!("{run}/weights/.mine.safetensors.x.unfinished");
+        fs::write(&other, "half").unwrap();
         json(&["search", "--resume", &run]);
+        fs::remove_file(&other).expect("it is left alone");
         assert!(place.facts(&format!("cut-{cut}")) == facts, "cut at {cut}");
         let best = |run: &str| fs::read_to_string(format!("{run}/best.json")).unwrap();
         assert_eq!(best(&run), best(&place.path("whole")));
