@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::data::{Augment, Dataset};
 use crate::graph::plan::{Plan, Storage};
-use crate::graph::step::BufferId;
+use crate::graph::step::{BufferId, Step};
 
 pub use choose::{Devices, NAMES, Request, names, open, open_all, open_first};
 
@@ -165,6 +165,17 @@ pub enum List {
     Evaluate,
 }
 
+impl List {
+    /// Its steps in a plan.
+    pub fn steps(self, plan: &Plan) -> &[Step] {
+        match self {
+            List::Prepare => &plan.prepare,
+            List::Train => &plan.train,
+            List::Evaluate => &plan.evaluate,
+        }
+    }
+}
+
 /// The block of counters and rates on the device, set once an epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Control {
@@ -266,7 +277,13 @@ pub trait Session {
     fn read(&mut self, buffer: BufferId) -> Result<Vec<f64>, DeviceError>;
 
     /// Begins an epoch over `order` (record numbers) at its first batch, with no results.
-    fn begin(&mut self, order: &[u32], control: Control);
+    fn begin(&mut self, order: &[u32], control: Control) {
+        self.begin_at(order, 0, control);
+    }
+
+    /// As [`Session::begin`], but after `n_batches` of the epoch, which were run elsewhere: with
+    /// their [`Plan::state`] written, the others give the same bits. Results are those of the others.
+    fn begin_at(&mut self, order: &[u32], n_batches: usize, control: Control);
 
     /// Sets the labels of a batch whose images were written, not loaded (tests).
     fn set_labels(&mut self, labels: &[u8]);
@@ -274,6 +291,21 @@ pub trait Session {
     /// Runs a list of steps `times` times; the last step of a list advances the batch. The last
     /// batch of an evaluation may be smaller.
     fn run(&mut self, list: List, times: usize);
+
+    /// As [`Session::run`], but asks `stop` between one time and the next, and ends where it says so;
+    /// how many times it ran. A device that works on its own is waited for now and then.
+    fn run_until(&mut self, list: List, times: usize, stop: &(dyn Fn() -> bool + Sync)) -> usize;
+
+    /// Copies [`Plan::state`] aside, as it is after all that was run so far. Does not wait: what is
+    /// run next goes on meanwhile.
+    fn keep(&mut self);
+
+    /// What the last [`Session::keep`] copied, each buffer in the form of [`Session::read`]; waits
+    /// for that alone.
+    ///
+    /// # Errors
+    /// As [`Session::read`].
+    fn kept(&mut self) -> Result<Vec<Vec<f64>>, DeviceError>;
 
     /// Waits, and reads what was left since [`Session::begin`].
     ///

@@ -89,6 +89,9 @@ pub struct Plan {
     pub running: BufferId,
     /// Memory that a step may use while it runs.
     pub scratch: BufferId,
+    /// What training goes on from: weights, momentum, running statistics, then what layers carry
+    /// from one batch to the next. All values, so that any device's session can be given them.
+    pub state: Vec<BufferId>,
     /// Size of the arena in bytes.
     pub arena_bytes: usize,
 }
@@ -174,6 +177,7 @@ impl<'a> Builder<'a> {
             momentum: none,
             running: none,
             scratch: none,
+            state: vec![],
             arena_bytes: 0,
         };
         let mut builder = Builder {
@@ -188,6 +192,13 @@ impl<'a> Builder<'a> {
         let n_kept = if options.momentum { n_updated } else { 0 };
         builder.plan.momentum = builder.keep("momentum", Content::Values(n_kept));
         builder.plan.running = builder.keep("running statistics", Content::Values(n_running));
+        let Plan {
+            weights,
+            momentum,
+            running,
+            ..
+        } = builder.plan;
+        builder.plan.state = vec![weights, momentum, running];
         builder
     }
 
@@ -222,6 +233,13 @@ impl<'a> Builder<'a> {
     pub fn keep(&mut self, name: impl Into<String>, content: Content) -> BufferId {
         let id = self.buffer(name, content);
         self.kept.push(id);
+        id
+    }
+
+    /// A buffer of `n` values that one batch leaves for the next.
+    pub fn carry(&mut self, name: impl Into<String>, n: usize) -> BufferId {
+        let id = self.keep(name, Content::Values(n));
+        self.plan.state.push(id);
         id
     }
 

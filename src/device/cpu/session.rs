@@ -34,6 +34,7 @@ pub struct CpuSession<'a> {
     /// Their labels.
     labels: Vec<u8>,
     results: Results,
+    kept: Vec<Vec<f64>>,
     timings: Timings,
 }
 
@@ -70,6 +71,7 @@ impl<'a> CpuSession<'a> {
                 finite: true,
                 ..Results::default()
             },
+            kept: vec![],
             timings: Timings::default(),
             cpu,
             plan,
@@ -262,6 +264,18 @@ impl<'a> CpuSession<'a> {
         self.results.finite &= optim::descend(isa, control, weights, gradients);
     }
 
+    /// A buffer in the form of [`Session::read`].
+    fn values(&mut self, buffer: BufferId) -> Vec<f64> {
+        let plan = self.plan;
+        let floats = self.buffer_mut(buffer);
+        match &plan.buffer(buffer).content {
+            Content::Images(shape) => from_planes(shape, floats),
+            Content::Values(_) | Content::Statistics(_) | Content::Bytes(_) => {
+                floats.iter().map(|&x| f64::from(x)).collect()
+            }
+        }
+    }
+
     /// The buffer as floats, while no step runs.
     fn buffer_mut(&mut self, id: BufferId) -> &mut [f32] {
         // SAFETY: `&mut self`, so no step runs and no other view lives.
@@ -291,21 +305,14 @@ impl Session for CpuSession<'_> {
     }
 
     fn read(&mut self, buffer: BufferId) -> Result<Vec<f64>, DeviceError> {
-        let plan = self.plan;
-        let floats = self.buffer_mut(buffer);
-        Ok(match &plan.buffer(buffer).content {
-            Content::Images(shape) => from_planes(shape, floats),
-            Content::Values(_) | Content::Statistics(_) | Content::Bytes(_) => {
-                floats.iter().map(|&x| f64::from(x)).collect()
-            }
-        })
+        Ok(self.values(buffer))
     }
 
-    fn begin(&mut self, order: &[u32], control: Control) {
+    fn begin_at(&mut self, order: &[u32], n_batches: usize, control: Control) {
         self.order.clear();
         self.order.extend_from_slice(order);
         self.control = control;
-        self.batch_idx = 0;
+        self.batch_idx = n_batches;
         self.results.loss_sums.clear();
         self.results
             .loss_sums
@@ -320,20 +327,34 @@ impl Session for CpuSession<'_> {
     }
 
     fn run(&mut self, list: List, times: usize) {
-        let steps = match list {
-            List::Prepare => &self.plan.prepare,
-            List::Train => &self.plan.train,
-            List::Evaluate => &self.plan.evaluate,
-        };
-        // All steps in one go: entering the pool wakes a thread, which costs as much as a step.
+        self.run_until(list, times, &|| false);
+    }
+
+    fn run_until(&mut self, list: List, times: usize, stop: &(dyn Fn() -> bool + Sync)) -> usize {
+        let steps = list.steps(self.plan);
+        let mut n_run = 0;
+        // All in one go: entering the pool wakes a thread, which costs as much as a step.
         let pool = &self.cpu.pool;
         pool.install(|| {
-            for step in std::iter::repeat_n(steps, times).flatten() {
-                let start = self.timings.start();
-                self.step(step);
-                self.timings.stop(step.name(), start);
+            while n_run < times && !stop() {
+                for step in steps {
+                    let start = self.timings.start();
+                    self.step(step);
+                    self.timings.stop(step.name(), start);
+                }
+                n_run += 1;
             }
         });
+        n_run
+    }
+
+    fn keep(&mut self) {
+        let plan = self.plan;
+        self.kept = plan.state.iter().map(|&id| self.values(id)).collect();
+    }
+
+    fn kept(&mut self) -> Result<Vec<Vec<f64>>, DeviceError> {
+        Ok(self.kept.clone())
     }
 
     fn results(&mut self) -> Result<Results, DeviceError> {

@@ -14,8 +14,9 @@ structs! {
     }
 }
 
-/// Places among the counters, of which the first is the number of batches that have been run:
-/// images of the current batch.
+/// Places among the counters: batches of the epoch that have been run.
+pub const BATCH_IDX: usize = 0;
+/// Images of the current batch.
 pub const N_IMAGES: usize = 1;
 /// Images whose largest logit was their label's.
 pub const CORRECT: usize = 2;
@@ -27,6 +28,7 @@ pub const N_COUNTERS: usize = 4;
 /// Numbers that `kernels/` defines too.
 pub fn constants() -> Vec<(&'static str, usize)> {
     vec![
+        ("BATCH_IDX", BATCH_IDX),
         ("N_IMAGES", N_IMAGES),
         ("CORRECT", CORRECT),
         ("NOT_FINITE", NOT_FINITE),

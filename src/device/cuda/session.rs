@@ -39,6 +39,10 @@ pub struct CudaSession<'a> {
     guards: Vec<(usize, Range<usize>)>,
     /// Batches whose loss was computed since the epoch began.
     n_losses: usize,
+    /// Batches of the epoch that were run before it began here.
+    first_loss: usize,
+    /// What [`Session::keep`] read.
+    kept: Result<Vec<Vec<f64>>, DeviceError>,
     /// What went wrong first.
     failure: Option<DriverError>,
 }
@@ -137,6 +141,8 @@ impl<'a> CudaSession<'a> {
             lists,
             guards,
             n_losses: 0,
+            first_loss: 0,
+            kept: Ok(vec![]),
             failure: None,
         })
     }
@@ -285,12 +291,13 @@ impl Session for CudaSession<'_> {
         }
     }
 
-    fn begin(&mut self, order: &[u32], control: device::Control) {
+    fn begin_at(&mut self, order: &[u32], n_batches: usize, control: device::Control) {
         assert!(
             order.len() <= self.capacity,
             "an epoch has at most the records of its data"
         );
         self.n_losses = 0;
+        self.first_loss = n_batches;
         let on_device = Control {
             learning_rate: control.learning_rate,
             momentum: control.momentum,
@@ -300,6 +307,7 @@ impl Session for CudaSession<'_> {
             n_records: order.len() as i32,
         };
         let mut counters = [0i32; epoch::N_COUNTERS];
+        counters[epoch::BATCH_IDX] = n_batches as i32;
         counters[epoch::N_IMAGES] = self.plan.batch as i32;
         let finite = vec![0i32; self.n_blocks];
         self.attempt(|session| {
@@ -348,10 +356,29 @@ impl Session for CudaSession<'_> {
         });
     }
 
+    fn run_until(&mut self, list: List, times: usize, stop: &(dyn Fn() -> bool + Sync)) -> usize {
+        let mut n_run = 0;
+        while n_run < times && !stop() {
+            self.run(list, 1);
+            n_run += 1;
+        }
+        n_run
+    }
+
+    fn keep(&mut self) {
+        let plan = self.plan;
+        self.kept = plan.state.iter().map(|&id| self.read(id)).collect();
+    }
+
+    fn kept(&mut self) -> Result<Vec<Vec<f64>>, DeviceError> {
+        std::mem::replace(&mut self.kept, Ok(vec![]))
+    }
+
     fn results(&mut self) -> Result<Results, DeviceError> {
         let places = self.epoch;
         let counters: Vec<i32> = self.fetch(places.counters, epoch::N_COUNTERS)?;
-        let loss_sums = self.fetch(places.loss_sums, self.n_losses)?;
+        let first = places.loss_sums + 8 * self.first_loss as u64;
+        let loss_sums = self.fetch(first, self.n_losses)?;
         let not_finite: Vec<i32> = self.fetch(places.not_finite, self.n_blocks)?;
         Ok(Results {
             loss_sums,

@@ -89,6 +89,7 @@ impl Device for Reference {
             offset: 0,
             labels: vec![],
             results: Results::default(),
+            kept: vec![],
         };
         session.begin(&[], Control::EVALUATE);
         Ok(Box::new(session))
@@ -107,6 +108,7 @@ struct Running<'a> {
     /// Labels of the batch's images; fewer than images in the last batch of an evaluation.
     labels: Vec<u8>,
     results: Results,
+    kept: Vec<Vec<f64>>,
 }
 
 impl Session for Running<'_> {
@@ -118,9 +120,9 @@ impl Session for Running<'_> {
         Ok(self.memory[buffer].values.clone())
     }
 
-    fn begin(&mut self, order: &[u32], control: Control) {
+    fn begin_at(&mut self, order: &[u32], n_batches: usize, control: Control) {
         self.order = order.to_vec();
-        self.offset = 0;
+        self.offset = n_batches * self.plan.batch;
         self.control = control;
         self.results = Results {
             finite: true,
@@ -133,15 +135,26 @@ impl Session for Running<'_> {
     }
 
     fn run(&mut self, list: List, times: usize) {
-        let plan = self.plan;
-        let steps = match list {
-            List::Prepare => &plan.prepare,
-            List::Train => &plan.train,
-            List::Evaluate => &plan.evaluate,
-        };
-        for _ in 0..times {
+        self.run_until(list, times, &|| false);
+    }
+
+    fn run_until(&mut self, list: List, times: usize, stop: &(dyn Fn() -> bool + Sync)) -> usize {
+        let steps = list.steps(self.plan);
+        let mut n_run = 0;
+        while n_run < times && !stop() {
             steps.iter().for_each(|step| self.step(step));
+            n_run += 1;
         }
+        n_run
+    }
+
+    fn keep(&mut self) {
+        let state = self.plan.state.iter();
+        self.kept = state.map(|&id| self.memory[id].values.clone()).collect();
+    }
+
+    fn kept(&mut self) -> Result<Vec<Vec<f64>>, DeviceError> {
+        Ok(self.kept.clone())
     }
 
     fn results(&mut self) -> Result<Results, DeviceError> {

@@ -90,7 +90,7 @@ fn layer(
     let units = model.program.leaves * hidden;
     let rows = builder.options.batch;
     let name = |what: &str| format!("layer {number} {what}");
-    let states = || Content::Values((steps + 1) * rows * hidden);
+    let n_states = (steps + 1) * rows * hidden;
     Recurrent {
         inputs: hidden,
         input_weight: spans.input,
@@ -99,8 +99,8 @@ fn layer(
         x: builder.values(name("x"), steps * hidden),
         input_products: builder.values(name("input products"), steps * units),
         hidden_products: builder.values(name("hidden products"), steps * units),
-        h: builder.keep(name("h"), states()),
-        c: builder.keep(name("c"), states()),
+        h: builder.carry(name("h"), n_states),
+        c: builder.carry(name("c"), n_states),
         dx: builder.values(name("gradient to x"), steps * hidden),
         dh: builder.values(name("gradient to h"), steps * hidden),
     }
