@@ -9,7 +9,8 @@
 //! | [`rng`] | random numbers addressed by (seed, purpose, index) |
 //! | [`shape`] | the output-size formulas |
 //! | [`text`] | numbers, digests and names as people read them |
-//! | [`whole_file`] | files that appear whole or not at all |
+//! | [`disk`] | the disk as a run sees it; files that appear whole or not at all |
+//! | [`checkpoint`] | files from which work goes on with the same bits |
 //! | [`data`] | images: records, split, order of an epoch, views; texts: vocabulary, parts, windows |
 //! | [`space`] | architectures and the search space: decisions in, architecture out, and back |
 //! | [`graph`] | architecture to a plan of steps with one arena |
@@ -17,7 +18,8 @@
 //! | [`train`] | one child: epochs, evaluation, weights |
 //! | [`controller`] | the LSTM policy and REINFORCE |
 //! | [`config`] | settings of a run, parsed once into types that cannot be inconsistent |
-//! | [`search`] | the loop, the journal, resuming |
+//! | [`run`] | a run's directory: settings, journal, history, best weights, checkpoints |
+//! | [`search`] | the loop, and who trains its children |
 //! | [`report`] | tables for people, objects for programs; what a child must cost a GPU |
 //! | [`cli`] | commands and flags |
 
@@ -26,7 +28,9 @@ pub mod shape;
 
 pub mod text;
 
-pub mod whole_file;
+pub mod disk;
+
+pub mod checkpoint;
 
 pub mod data;
 
@@ -41,6 +45,8 @@ pub mod train;
 pub mod controller;
 
 pub mod config;
+
+pub mod run;
 
 pub mod search;
 

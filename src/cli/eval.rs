@@ -11,8 +11,8 @@ use super::output::Output;
 use crate::config::{self, Config};
 use crate::data::corpus::Level;
 use crate::text;
-use crate::train::checkpoint::WeightsFile;
 use crate::train::metadata::{Facts, Metadata};
+use crate::train::weights_file::WeightsFile;
 use crate::train::{
     Course, Evaluation, Held, LanguageConfig, NetworkConfig, TextScore, TrainConfig,
 };
@@ -60,7 +60,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         SplitName::Validation => ("validation", Held::Validation),
         SplitName::Test => ("test", Held::Test),
     };
-    let evaluation = child.evaluate(held, &weights, &flags::place(&*device))?;
+    let evaluation = child.evaluate(held, &weights, &flags::runner(&*device))?;
     if !(evaluation.loss().is_finite() && evaluation.value().is_finite()) {
         return Err(Failure::not_finite(&flags.weights));
     }

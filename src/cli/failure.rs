@@ -7,10 +7,12 @@ use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::data::corpus::CorpusError;
 use crate::device::DeviceError;
+use crate::run::RunError;
+use crate::run::journal::JournalError;
 use crate::search::SearchError;
-use crate::search::journal::JournalError;
+use crate::search::session::SessionError;
 use crate::train::TrainError;
-use crate::train::checkpoint::WeightsError;
+use crate::train::weights_file::WeightsError;
 
 /// What kind of thing is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +167,7 @@ impl From<TrainError> for Failure {
             | TrainError::NoValidation { .. }
             | TrainError::OtherKind(..)
             | TrainError::TooLarge { .. } => Failure::from_error(Kind::Usage, &error),
+            TrainError::NotKept { .. } => Failure::from_error(Kind::Run, &error),
             TrainError::Stopped => Failure::from_error(Kind::Stopped, &error),
         }
     }
@@ -183,12 +186,42 @@ impl From<JournalError> for Failure {
     }
 }
 
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Failure {
+        let kind = match error {
+            RunError::Config(error) => return error.into(),
+            RunError::Journal(error) => return error.into(),
+            RunError::Absent { .. }
+            | RunError::NoSettings { .. }
+            | RunError::Begun { .. }
+            | RunError::Write { .. } => Kind::Usage,
+            RunError::Read { .. } | RunError::OtherSettings { .. } => Kind::Config,
+            RunError::Keep { .. } => Kind::Run,
+            RunError::Emptied { .. } => Kind::Journal,
+            RunError::OtherData { .. } => Kind::Data,
+        };
+        Failure::from_error(kind, &error)
+    }
+}
+
 impl From<SearchError> for Failure {
     fn from(error: SearchError) -> Failure {
         match error {
             SearchError::Journal(error) => error.into(),
+            SearchError::Run(error) => error.into(),
             SearchError::Space { .. } => Failure::from_error(Kind::Run, &error),
             SearchError::OtherSearch { .. } => Failure::from_error(Kind::Journal, &error),
+        }
+    }
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Failure {
+        match error {
+            SessionError::Space(error) => Failure::from_error(Kind::Config, &error),
+            SessionError::Device(error) => error.into(),
+            SessionError::Run(error) => error.into(),
+            SessionError::Search(error) => error.into(),
         }
     }
 }

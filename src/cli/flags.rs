@@ -14,9 +14,9 @@ use crate::config::{Config, DataConfig, Setting};
 use crate::data::corpus::{Corpus, Level};
 use crate::data::{self, Dataset};
 use crate::device::{self, Device};
+use crate::disk::{Real, whole};
 use crate::space::{Architecture, ConvArchitecture};
-use crate::train::{Course, Place, TrainConfig};
-use crate::whole_file;
+use crate::train::{Course, Runner, TrainConfig};
 
 /// What runs the work. Whole numbers are read signed, so that a negative one is refused by name.
 #[derive(Args)]
@@ -188,8 +188,8 @@ pub fn open_device(config: &Config, output: &Output) -> Result<Box<dyn Device>, 
 }
 
 /// Where one child is trained or evaluated: within the GPU's memory, or the machine's.
-pub fn place(device: &dyn Device) -> Place<'_> {
-    Place {
+pub fn runner(device: &dyn Device) -> Runner<'_> {
+    Runner {
         device,
         memory_limit: device.memory_bytes().or_else(machine::memory_bytes),
     }
@@ -274,7 +274,7 @@ pub fn check_writable(flag: &str, path: &Path) -> Result<(), Failure> {
             "it is no file but a device or a pipe; name a file".into(),
         ));
     }
-    whole_file::check(path).map_err(|error| {
+    whole::check(&Real, path).map_err(|error| {
         wrong(format!(
             "{}; choose a folder that can be written",
             error.kind()

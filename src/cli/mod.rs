@@ -16,6 +16,7 @@ mod roofline;
 mod sample;
 mod search;
 mod status;
+mod stop;
 mod train;
 
 use std::ffi::OsString;

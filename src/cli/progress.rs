@@ -9,9 +9,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::output::Output;
 use crate::config::Config;
 use crate::report::{self, Score};
+use crate::run::entry::Child;
+use crate::run::history::History;
 use crate::search::Event;
-use crate::search::entry::Child;
-use crate::search::history::History;
 use crate::text;
 
 /// The bar and the time left; below them rewards and the children under way.

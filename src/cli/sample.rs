@@ -14,9 +14,9 @@ use crate::graph::params::Weights;
 use crate::graph::recurrent::Dropout;
 use crate::space::Architecture;
 use crate::train::TrainError;
-use crate::train::checkpoint::WeightsFile;
 use crate::train::generate::{Reader, draw};
 use crate::train::metadata::Facts;
+use crate::train::weights_file::WeightsFile;
 
 /// Words or characters at most.
 const MOST_TOKENS: usize = 1_000_000;

@@ -2,36 +2,29 @@
 
 mod dry_run;
 mod finish;
-mod run_directory;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::failure::{Failure, Kind};
 use super::flags::{self, ConfigFlags, DataFlags, DeviceFlags, SeedFlags, Settings};
 use super::machine;
 use super::output::Output;
 use super::progress::Progress;
+use super::stop::{self, TimeFlags};
 use crate::config::{self, Config, StrategyKind};
-use crate::controller::Controller;
-use crate::device::{self, Device, Devices};
-use crate::search::best_weights::BestWeights;
-use crate::search::entry::{Entry, Run, RunTiming};
-use crate::search::history::History;
-use crate::search::local::{self, Local};
-use crate::search::{End, Search, Strategy, now};
+use crate::device::{self, Devices};
+use crate::disk::{Disk, Real};
+use crate::run::Run;
+use crate::search::session::Session;
+use crate::search::{End, local};
 use crate::space::{PRESETS, Space, SpaceKind};
+use crate::text;
 use crate::train::Course;
-use run_directory::RunDirectory;
-
-/// Name of the folder of the best children's weights within a run's directory.
-const WEIGHTS_FOLDER: &str = "weights";
 
 /// Flags of `search`.
 #[derive(Args)]
@@ -67,6 +60,8 @@ pub struct Flags {
     #[arg(long)]
     no_progress: bool,
     #[command(flatten)]
+    time: TimeFlags,
+    #[command(flatten)]
     device: DeviceFlags,
     #[command(flatten)]
     config: ConfigFlags,
@@ -75,7 +70,14 @@ pub struct Flags {
 }
 
 /// Flags, by their names here, that go with `--resume`.
-const WITH_RESUME: [&str; 5] = ["resume", "samples", "device", "threads", "no_progress"];
+const WITH_RESUME: [&str; 6] = [
+    "resume",
+    "samples",
+    "device",
+    "threads",
+    "no_progress",
+    "time_limit",
+];
 
 /// Runs the command. `typed` are the names of the flags on the command line.
 pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failure> {
@@ -110,10 +112,14 @@ fn begin(flags: &Flags, output: &Output) -> Result<(), Failure> {
         return dry_run::run(&config, &course, &*devices.first(Some(1))?, output);
     }
     // From here on there is a run to go on with.
-    let stop = stop_flag()?;
-    let directory = RunDirectory::create(flags.out.clone(), &config)?;
-    output.note(&format!("run: {}", directory.path.display()));
-    go_on(&config, (course, devices), directory, &stop, flags, output)
+    let stop = stop::flag(&flags.time)?;
+    let disk: Arc<dyn Disk> = Arc::new(Real);
+    let mut run = match &flags.out {
+        Some(path) => Run::create(disk, path.clone(), &config)?,
+        None => Run::create_by_time(&disk, &config)?,
+    };
+    output.note(&format!("run: {}", run.path.display()));
+    go_on(&config, (course, devices), &mut run, &stop, flags, output)
 }
 
 /// That the preset is of the kind that `--space` names.
@@ -160,7 +166,8 @@ fn resume(
     {
         let message = format!(
             "--{} does not go with --resume, which takes all settings from the run; only \
-             --samples, --device and --threads may change: leave it out, or start a new run",
+             --samples, --device, --threads and --time-limit may be given: leave it out, or start a new \
+             run",
             flag.replace('_', "-")
         );
         return Err(Failure::new(Kind::Usage, message));
@@ -169,28 +176,42 @@ fn resume(
     settings.set("search.samples", "--samples", flags.samples);
     settings.set("device.name", "--device", flags.device.device.clone());
     settings.set("device.threads", "--threads", flags.device.threads);
-    let stop = stop_flag()?;
-    let (config, directory) = RunDirectory::open(directory, &settings.0, output)?;
+    let stop = stop::flag(&flags.time)?;
+    let (config, mut run) = Run::open(Arc::new(Real), directory, &settings.0)?;
+    if run.torn > 0 {
+        output.note(&format!(
+            "{}: the last line of its journal, {} bytes, was being written when the run was stopped; it \
+             is dropped",
+            run.path.display(),
+            run.torn
+        ));
+    }
     let learns = config.search.strategy == StrategyKind::Policy;
-    if directory.history.is_finished(config.search.samples, learns) {
+    if run.history.is_finished(config.search.samples, learns) {
         output.note("this run is finished; give --samples a larger number to go on");
         // It may have been killed after its last child and before this.
-        finish::write_best(&directory.path, &directory.history)?;
-        return finish::show(&config, &directory.path, &directory.history, output);
+        run.write_best()?;
+        return finish::show(&config, &run.path, &run.history, output);
     }
-    if directory.history.reach() > config.search.samples {
+    if run.history.reach() > config.search.samples {
         let message = format!(
             "--samples {} is less than the {} that were begun already; give at least that",
             config.search.samples,
-            directory.history.reach()
+            run.history.reach()
         );
         return Err(Failure::new(Kind::Usage, message));
     }
+    let tried_again = run.history.to_try_again(learns).len();
+    if tried_again > 0 {
+        output.note(&format!(
+            "children tried again after a fault of the machine: {tried_again}"
+        ));
+    }
     let course = open_course(&config, output)?;
-    directory.check_same(&config, &course)?;
+    run.check_same(&config, &course)?;
     let devices = open_devices(&config, output)?;
-    directory.write_config(&config)?;
-    go_on(&config, (course, devices), directory, &stop, flags, output)
+    run.write_config(&config)?;
+    go_on(&config, (course, devices), &mut run, &stop, flags, output)
 }
 
 /// Opens what the children are trained on, and says what it is.
@@ -212,122 +233,38 @@ fn open_devices(config: &Config, output: &Output) -> Result<Devices, Failure> {
 fn go_on(
     config: &Config,
     (course, devices): (Course, Devices),
-    directory: RunDirectory,
+    run: &mut Run,
     stop: &AtomicBool,
     flags: &Flags,
     output: &Output,
 ) -> Result<(), Failure> {
-    let RunDirectory {
-        path,
-        mut journal,
-        mut history,
-    } = directory;
-    let device = devices.first(Some(1))?;
-    let data_sha256 = course.data_sha256();
-    let mut evaluator = evaluator(config, course, devices, &path, &history)?;
-    let run = session(config, data_sha256, evaluator.describe());
-    if let Some(before) = history.runs.last()
-        && before.timing.device != run.timing.device
-    {
-        let (before, now) = (&before.timing.device, &run.timing.device);
-        tracing::warn!("this run was on {before}, and goes on on {now}");
-    }
-    journal.append(&Entry::Run(run.clone()))?;
-    history.add_run(run);
-    let space = space(config)?;
-    let mut search = Search {
-        space: &space,
-        strategy: strategy(config, &space, &*device),
-        samples: config.search.samples,
-        children_per_update: config.search.children_per_update,
-        evaluator: &mut evaluator,
-        journal,
-        history,
-        stop,
+    let session = Session {
+        config,
+        course,
+        devices,
+        threads: flags::threads(config),
     };
-    let mut progress = Progress::new(config, &search.history, flags.no_progress, output);
-    let end = search.run(&mut |event| progress.see(&event));
+    let mut progress = Progress::new(config, &run.history, flags.no_progress, output);
+    let end = session.go_on(run, stop, &mut |event| progress.see(&event));
     progress.clear();
-    finish::write_best(&path, &search.history)?;
-    let on_record = format!(
-        "{} of {} samples are on record; go on with: nas-engine search --resume {}",
-        search.history.children.len(),
-        config.search.samples,
-        path.display()
-    );
+    let on_record = || {
+        format!(
+            "{} of {} samples are on record; go on with: nas-engine search --resume {}",
+            run.history.children.len(),
+            config.search.samples,
+            text::shell_word(&run.path.display().to_string())
+        )
+    };
     match end? {
-        End::Finished => finish::show(config, &path, &search.history, output),
-        End::Stopped => Err(Failure::new(Kind::Stopped, on_record)),
+        End::Finished => finish::show(config, &run.path, &run.history, output),
+        End::Stopped => Err(Failure::new(Kind::Stopped, on_record())),
         End::NoDevice(words) => {
-            let message = format!("the last GPU is lost ({words}); {on_record}");
+            let message = format!("the last GPU is lost ({words}); {}", on_record());
             Err(Failure::new(Kind::Stopped, message))
         }
     }
 }
 
-/// What the journal says of a session that begins now.
-fn session(config: &Config, data_sha256: String, device: String) -> Run {
-    Run {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        config_sha256: config.sha256(),
-        data_sha256,
-        samples: config.search.samples,
-        timing: RunTiming {
-            at: now(),
-            device,
-            threads: flags::threads(config),
-        },
-    }
-}
-
-fn strategy<'d>(config: &Config, space: &Space, device: &'d dyn Device) -> Strategy<'d> {
-    let seed = config.search.seed;
-    match config.search.strategy {
-        StrategyKind::Random => Strategy::Random { seed },
-        StrategyKind::Policy => {
-            let controller = Controller::new(space.clone(), &config.controller, seed);
-            let samples = usize::try_from(config.search.children_per_update).unwrap_or(usize::MAX);
-            Strategy::Policy(Box::new(controller.on(device, samples)))
-        }
-    }
-}
-
-fn evaluator(
-    config: &Config,
-    course: Course,
-    devices: Devices,
-    run: &Path,
-    history: &History,
-) -> Result<Local, Failure> {
-    let folder = run.join(WEIGHTS_FOLDER);
-    let best_weights = BestWeights::open(folder, history)
-        .map_err(|error| run_directory::cannot_write(&run.join(WEIGHTS_FOLDER), &error))?;
-    Ok(Local::new(local::Settings {
-        course,
-        seed: config.search.seed,
-        devices,
-        threads: flags::threads(config),
-        memory: config.device.memory_bytes.unwrap_or(u64::MAX),
-        best_weights: Some(best_weights),
-    })?)
-}
-
 fn space(config: &Config) -> Result<Space, Failure> {
     Space::new(&config.space).map_err(|error| Failure::from_error(Kind::Config, &error))
-}
-
-/// A flag that Ctrl-C and SIGTERM set; a second one ends the program at once.
-fn stop_flag() -> Result<Arc<AtomicBool>, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let register = |signal| -> io::Result<()> {
-        let code = 128 + signal;
-        signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-        Ok(())
-    };
-    [SIGINT, SIGTERM]
-        .into_iter()
-        .try_for_each(register)
-        .map_err(|error| Failure::new(Kind::Run, format!("cannot listen for signals: {error}")))?;
-    Ok(stop)
 }

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::failure::{Failure, Kind};
+use super::failure::Failure;
 use super::output::Output;
-use crate::config::{self, Config, DEFAULT_PRESET, StrategyKind};
+use crate::config::{Config, StrategyKind};
+use crate::disk::Real;
 use crate::report::Summary;
-use crate::search::history::History;
-use crate::search::journal;
+use crate::run::history::History;
+use crate::run::{self, Facts, journal};
 use crate::text;
 
 /// Flags of `status`.
@@ -24,17 +25,8 @@ pub struct Flags {
 
 /// Runs the command.
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
-    let file = flags.run.join(config::FILE_NAME);
-    if !file.exists() {
-        let message = format!(
-            "{}: there is no run; give the directory that holds its config.toml",
-            flags.run.display()
-        );
-        return Err(Failure::new(Kind::Usage, message));
-    }
-    let config = Config::resolve(Some(&file), &[], DEFAULT_PRESET)?;
+    let Facts { config, history } = run::read(&Real, &flags.run)?;
     let file = flags.run.join(journal::FILE_NAME);
-    let history = History::new(&file, journal::read(&file)?)?;
     let progress = Progress::new(&config, &history, &file);
     let summary = Summary::new(&history);
     output.result(&progress.json(&summary), &progress.words(&summary))

@@ -12,12 +12,13 @@ use super::machine::MemoryWatch;
 use super::output::Output;
 use crate::config::Config;
 use crate::data::Augment;
+use crate::disk::Real;
 use crate::graph::Params;
 use crate::graph::params::Weights;
 use crate::space::SpaceKind;
 use crate::text;
-use crate::train::checkpoint::{self, WeightsFile};
-use crate::train::{self, Child, EpochReport, Job, Outcome, Pace, Score};
+use crate::train::weights_file::{self, WeightsFile};
+use crate::train::{self, Child, EpochReport, Job, Keeper, Outcome, Pace, Score};
 
 /// Flags of `train`.
 #[derive(Args)]
@@ -86,14 +87,15 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let watch = MemoryWatch::start();
     let job = Job {
         child: &*child,
-        place: flags::place(&*device),
+        runner: flags::runner(&*device),
+        plan: None,
         learning_rate: flags.learning_rate,
         seed: config.search.seed,
         init: init.as_ref(),
         test: flags.test,
         stop: None,
     };
-    let outcome = train::train(&job, &mut |epoch| {
+    let outcome = train::train(&job, &mut Keeper::none(), &mut |epoch| {
         output.note(&line(epoch, config.train.epochs()))
     })?;
     let peak = watch.peak();
@@ -107,7 +109,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     }
     if let Some(path) = &flags.save {
         let metadata = outcome.metadata(&job);
-        checkpoint::save(path, child.params(), &outcome.weights, &metadata)?;
+        weights_file::save(&Real, path, child.params(), &outcome.weights, &metadata)?;
     }
     show(flags, &*child, &outcome, peak, output)
 }

@@ -133,6 +133,7 @@ impl Config {
             augment: Augment::UpsampleCrop,
             shuffle: true,
             split_seed: 0,
+            checkpoint_seconds: None,
         };
         let sample = NetworkConfig {
             epochs: 3,
@@ -156,6 +157,7 @@ impl Config {
             dropout: 0.5,
             variational: false,
             initial: language::INITIAL,
+            checkpoint_seconds: None,
         };
         // Short windows, large weights and a short gradient: many cells learn in a few seconds.
         let small_cell = LanguageConfig {
@@ -216,6 +218,7 @@ impl Config {
         fixed.data.path = None;
         fixed.device.name = String::new();
         fixed.device.threads = None;
+        fixed.train = fixed.train.without_checkpoints();
         text::hex(&Sha256::digest(fixed.to_toml()))
     }
 }

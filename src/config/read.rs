@@ -65,7 +65,24 @@ impl Config {
         settings: &[Setting],
         preset: &str,
     ) -> Result<Config, ConfigError> {
-        let file = file.map(File::read).transpose()?;
+        Config::lay(file.map(File::read).transpose()?, settings, preset)
+    }
+
+    /// As [`Config::resolve`], with the text of a file that was read elsewhere.
+    ///
+    /// # Errors
+    /// As [`Config::resolve`].
+    pub fn resolve_text(
+        path: &Path,
+        text: String,
+        settings: &[Setting],
+        preset: &str,
+    ) -> Result<Config, ConfigError> {
+        Config::lay(Some(File { path, text }), settings, preset)
+    }
+
+    /// Lays settings over a file and a preset.
+    fn lay(file: Option<File>, settings: &[Setting], preset: &str) -> Result<Config, ConfigError> {
         let given = file
             .as_ref()
             .map(File::table)

@@ -14,6 +14,11 @@ impl<'d> Controller<'d> {
             Ok(policy) => self.device = policy,
             Err(error) => goes_on(&error),
         }
+        self.write_to_device();
+    }
+
+    /// Gives the device what the controller has learned elsewhere.
+    pub(super) fn write_to_device(&mut self) {
         let learned = Learned {
             weights: self.policy.weights.clone(),
             mean: self.adam.mean.clone(),

@@ -9,13 +9,14 @@ mod products;
 mod reinforce;
 #[doc(hidden)]
 pub mod rigged;
+mod state;
 mod weights;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 pub use policy::{Objective, Policy};
 pub use reinforce::Scored;
+pub use state::ControllerState;
 
 use std::ops::Range;
 
@@ -23,7 +24,6 @@ use crate::device::Device;
 use crate::device::cuda::policy::CudaPolicy;
 use crate::rng::{Purpose, Rng};
 use crate::space::{Space, Token};
-use crate::text;
 use adam::Adam;
 use reinforce::Baseline;
 
@@ -236,17 +236,5 @@ impl<'d> Controller<'d> {
     /// `(1/m) sum_k (R_k - b) grad log P(tokens_k)`, and that of the entropy bonus.
     pub fn gradient(&self, batch: &[Scored], baseline: f64) -> Vec<f64> {
         reinforce::batch_gradient(&self.policy, batch, baseline, self.entropy_bonus)
-    }
-
-    /// SHA-256 of all that decides what it will do: weights, the optimiser's averages and step,
-    /// the baseline. Numbers enter as little-endian bytes; an unset baseline as NaN.
-    pub fn sha256(&self) -> String {
-        let mut hash = Sha256::new();
-        for numbers in [&self.policy.weights, &self.adam.mean, &self.adam.square] {
-            numbers.iter().for_each(|x| hash.update(x.to_le_bytes()));
-        }
-        hash.update(self.adam.step.to_le_bytes());
-        hash.update(self.baseline.value.unwrap_or(f64::NAN).to_le_bytes());
-        text::hex(&hash.finalize())
     }
 }

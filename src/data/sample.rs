@@ -14,7 +14,7 @@ use flate2::bufread::GzDecoder;
 use super::cifar::{NAMES_FILE, TEST_FILE, train_file};
 use super::idx::{self, Pairs};
 use super::{DataError, RECORD_BYTES};
-use crate::whole_file;
+use crate::disk::{Real, whole};
 
 /// The environment variable that names the folder to unpack into.
 pub const CACHE_DIR_VARIABLE: &str = "NAS_ENGINE_CACHE_DIR";
@@ -77,7 +77,7 @@ pub(super) fn unpack(cache: &Path) -> Result<PathBuf, DataError> {
     for (name, part) in [(train_file(1).as_str(), &TRAIN), (TEST_FILE, &TEST)] {
         let path = dir.join(name);
         if !holds(&path, part) {
-            whole_file::write(&path, |file| {
+            whole::write(&Real, &path, |file| {
                 part.records()?
                     .try_for_each(|record| file.write_all(&record?))
             })
@@ -86,7 +86,7 @@ pub(super) fn unpack(cache: &Path) -> Result<PathBuf, DataError> {
     }
     let path = dir.join(NAMES_FILE);
     if !fs::read(&path).is_ok_and(|bytes| bytes == NAMES.as_bytes()) {
-        whole_file::write(&path, |file| file.write_all(NAMES.as_bytes()))
+        whole::write(&Real, &path, |file| file.write_all(NAMES.as_bytes()))
             .map_err(|source| DataError::Unpack { path, source })?;
     }
     Ok(dir)

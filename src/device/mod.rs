@@ -296,6 +296,11 @@ pub trait Session {
     /// how many times it ran. A device that works on its own is waited for now and then.
     fn run_until(&mut self, list: List, times: usize, stop: &(dyn Fn() -> bool + Sync)) -> usize;
 
+    /// Whether [`Session::run`] returns before its work is done.
+    fn works_alone(&self) -> bool {
+        false
+    }
+
     /// Copies [`Plan::state`] aside, as it is after all that was run so far. Does not wait: what is
     /// run next goes on meanwhile.
     fn keep(&mut self);

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, HashSet};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::search::entry::Child;
-use crate::search::evaluator::Status;
-use crate::search::history::History;
+use crate::run::Status;
+use crate::run::entry::Child;
+use crate::run::history::History;
 use crate::space::Architecture;
 use crate::text;
 use crate::train::Scores;

@@ -3,59 +3,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::rng::{Purpose, Rng};
-use crate::search::entry::Timing;
+use crate::run::entry::Timing;
+use crate::run::{RunError, Status};
 use crate::space::Architecture;
 use crate::train::Scores;
-
-/// How a child ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// It was trained to the end.
-    Ok,
-    /// Its loss or weights stopped being finite.
-    Diverged,
-    /// It needs more memory than there is for one child.
-    TooLarge,
-    /// It cannot be built: a pooling window is larger than its input, say.
-    Invalid,
-    /// The machine ran out of memory although the plan fitted.
-    OutOfMemory,
-    /// The training stopped with a fault of the program.
-    Crash,
-    /// It took longer than allowed.
-    Timeout,
-    /// It took down every machine that tried it.
-    Poison,
-}
-
-impl Status {
-    /// Whether this says something of the architecture; the other endings are faults of a machine.
-    /// A verdict has a reward, enters the gradient, and answers for every repeat.
-    pub fn is_verdict(self) -> bool {
-        matches!(
-            self,
-            Status::Ok | Status::Diverged | Status::TooLarge | Status::Invalid
-        )
-    }
-
-    /// The word that stands for it in journals and tables.
-    pub fn word(self) -> &'static str {
-        match self {
-            Status::Ok => "ok",
-            Status::Diverged => "diverged",
-            Status::TooLarge => "too_large",
-            Status::Invalid => "invalid",
-            Status::OutOfMemory => "out_of_memory",
-            Status::Crash => "crash",
-            Status::Timeout => "timeout",
-            Status::Poison => "poison",
-        }
-    }
-}
 
 /// A child to train.
 #[derive(Clone, Debug)]
@@ -64,6 +16,22 @@ pub struct Job {
     pub sample: u64,
     /// What to train.
     pub architecture: Architecture,
+    /// GPUs that were lost while they trained it before.
+    pub n_lost: usize,
+    /// Bytes of the run's journal when it was asked for.
+    pub journal_bytes: u64,
+}
+
+impl Job {
+    /// A job that nobody has begun.
+    pub fn new(sample: u64, architecture: Architecture) -> Job {
+        Job {
+            sample,
+            architecture,
+            n_lost: 0,
+            journal_bytes: 0,
+        }
+    }
 }
 
 /// How a child ended and what it achieved.
@@ -84,7 +52,7 @@ pub struct Outcome {
 }
 
 /// What an evaluator has to say.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum News {
     /// A child began (no epochs done), or finished an epoch.
     Epoch {
@@ -95,8 +63,17 @@ pub enum News {
     },
     /// A child ended.
     Ended(Outcome),
+    /// A GPU was lost while it trained a child, which is begun again on another.
+    Lost {
+        /// The sample of its job.
+        sample: u64,
+        /// The words of the device.
+        words: String,
+    },
     /// No device is left to train those that wait; why the last one is not.
     NoDevice(String),
+    /// What is to be kept of a child cannot be written; its job has no outcome.
+    NotKept(RunError),
 }
 
 /// Trains children, any number at a time.
@@ -106,6 +83,20 @@ pub trait Evaluator {
 
     /// The next piece of news, of any job, in any order. Waits for it at most for `patience`.
     fn next(&mut self, patience: Duration) -> Option<News>;
+
+    /// Hears that the outcome of a job is on record.
+    ///
+    /// # Errors
+    /// Where what is kept of the child cannot be brought in line with that.
+    fn recorded(&mut self, _sample: u64) -> Result<(), RunError> {
+        Ok(())
+    }
+
+    /// Stops the children under way between two of their steps, and waits until what they have is
+    /// kept; the news that are left.
+    fn stop(&mut self) -> Vec<News> {
+        vec![]
+    }
 }
 
 /// An evaluator that answers from a function, in a scrambled order: for tests of the search and

@@ -13,24 +13,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::child::{ChildEnd, Planned, Trainer};
+use super::evaluator::{Evaluator, Job, News};
+use super::pool::{Assignment, Pool, Share};
 use crate::device::{Device, DeviceError, Devices};
-use crate::search::best_weights::BestWeights;
-use crate::search::entry::Timing;
-use crate::search::evaluator::{Evaluator, Job, News, Outcome, Status};
-use crate::search::pool::{Place, Pool, Share};
-use crate::train::{self, Child, Course, Pace, Place as TrainingPlace, Scores, TrainError};
+use crate::run::{RunError, Status};
 
 /// GPUs that one child may lose: after the second, the child is at fault and not the device.
 const MOST_LOST: usize = 2;
 
-/// How the children of a search are trained.
+/// What children are trained on.
 pub struct Settings {
-    /// What they are trained on, and how.
-    pub course: Course,
-    /// The same for all children, so that `train` with this seed repeats any child of the search.
-    pub seed: u64,
+    /// How each is trained.
+    pub trainer: Trainer,
     /// What trains them.
     pub devices: Devices,
     /// Threads of all children together, on a processor.
@@ -40,8 +37,6 @@ pub struct Settings {
     /// child is `too_large` by what it takes with one, so that the verdict does not depend on their
     /// number.
     pub memory: u64,
-    /// Where the weights of the best children are kept.
-    pub best_weights: Option<BestWeights>,
 }
 
 /// The part of a memory that plans may take where no setting says how much, in bytes: the rest is for
@@ -52,7 +47,7 @@ pub fn share(memory_bytes: u64) -> u64 {
 
 /// The evaluator over the devices of this process.
 pub struct Local {
-    settings: Arc<Settings>,
+    trainer: Arc<Trainer>,
     /// A device with one thread: decides which children are too large.
     planner: Arc<dyn Device>,
     models: Vec<String>,
@@ -64,24 +59,18 @@ pub struct Local {
     lost: String,
     sender: Sender<Message>,
     receiver: Receiver<Message>,
-    /// Tells the children under way that nobody waits for them any more.
-    abandoned: Arc<AtomicBool>,
-}
-
-/// A child that fits.
-struct Planned {
-    job: Job,
-    child: Box<dyn Child>,
-    /// GPUs that were lost while they trained it.
-    n_lost: usize,
+    /// News that were not asked for yet.
+    news: VecDeque<News>,
+    /// Tells the children under way to stop.
+    stop: Arc<AtomicBool>,
 }
 
 /// From a child's thread.
 enum Message {
-    /// News of it, and what becomes free with them.
-    News(News, Option<Share>),
-    /// Its device is lost, with the words of the device.
-    Lost(Planned, Share, String),
+    /// An epoch of it ended.
+    Epoch { sample: u64, epoch: usize },
+    /// It ended, and what it had becomes free.
+    Ended(Box<Planned>, ChildEnd, Share),
 }
 
 impl Local {
@@ -90,21 +79,26 @@ impl Local {
     /// # Errors
     /// Where the device cannot be opened.
     pub fn new(settings: Settings) -> Result<Local, DeviceError> {
-        let devices = &settings.devices;
-        let planner = devices.first(Some(1))?;
+        let Settings {
+            trainer,
+            devices,
+            threads,
+            memory,
+        } = settings;
         let of_gpus = devices.memory_bytes().map_or(u64::MAX, share);
         let (sender, receiver) = channel();
         Ok(Local {
-            planner,
+            trainer: Arc::new(trainer),
+            planner: devices.first(Some(1))?,
             models: devices.models()?,
-            limit: settings.memory.min(of_gpus),
+            limit: memory.min(of_gpus),
             waiting: VecDeque::new(),
-            pool: Pool::new(devices.clone(), settings.threads, settings.memory),
+            pool: Pool::new(devices, threads, memory),
             lost: String::new(),
             sender,
             receiver,
-            abandoned: Arc::default(),
-            settings: Arc::new(settings),
+            news: VecDeque::new(),
+            stop: Arc::default(),
         })
     }
 
@@ -118,212 +112,116 @@ impl Local {
         self.pool.n_running()
     }
 
-    /// Plans a child: that it fits, or how it ends without training.
-    fn plan(&self, job: Job) -> Result<Planned, Box<Outcome>> {
-        let child = self
-            .settings
-            .course
-            .child(&job.architecture)
-            .map_err(|error| Box::new(self.failed(&job, status(&error), error.to_string())))?;
-        let memory = child.plan(&*self.planner).arena_bytes as u64;
-        if memory > self.limit {
-            let message = format!(
-                "training takes {memory} bytes, more than the {} allowed",
-                self.limit
-            );
-            return Err(Box::new(Outcome {
-                parameters: Some(child.parameters()),
-                ..self.failed(&job, Status::TooLarge, message)
-            }));
-        }
-        Ok(Planned {
-            job,
-            child,
-            n_lost: 0,
-        })
-    }
-
-    fn failed(&self, job: &Job, status: Status, message: String) -> Outcome {
-        self.settings.failed(job, status, message)
+    fn fail(&mut self, job: &Job, status: Status, message: String) {
+        let outcome = self.trainer.failed(job, status, message);
+        self.news.push_back(News::Ended(outcome));
     }
 
     /// Starts waiting children, in order, while there is a place for the next.
     // paper P7.2
     fn start(&mut self) {
         while let Some(next) = self.waiting.pop_front() {
-            let bytes = |device: &dyn Device| next.child.plan(device).arena_bytes as u64;
-            match self.pool.place(self.waiting.len() + 1, bytes) {
-                Ok(Some(place)) => self.spawn(next, place),
+            // The planner's own plan, on a device with as many threads.
+            let plan = |device: &dyn Device| match device.describe() == self.planner.describe() {
+                true => next.plan.clone(),
+                false => next.child.plan(device),
+            };
+            match self.pool.assign(self.waiting.len() + 1, plan) {
+                Ok(Some(assignment)) => self.spawn(next, assignment),
                 Ok(None) => {
                     self.waiting.push_front(next);
                     return;
                 }
-                Err(error) => {
-                    let outcome = self.failed(&next.job, Status::Crash, error.to_string());
-                    self.tell(outcome, None);
-                }
+                Err(error) => self.fail(&next.job, Status::Crash, error.to_string()),
             }
         }
-    }
-
-    fn tell(&self, outcome: Outcome, freed: Option<Share>) {
-        let _ = self.sender.send(Message::News(News::Ended(outcome), freed));
     }
 
     /// Takes a GPU that is lost out of use. Its child met a fault of the machine, and is begun again
     /// on another; a child that loses them one after the other is at fault itself.
-    fn lose(&mut self, planned: Planned, share: Share, words: String) -> Option<News> {
-        self.pool.lose(share);
+    fn lose(&mut self, planned: Planned, words: String) {
         let (sample, n_gpus) = (planned.job.sample, self.pool.n_gpus());
         tracing::warn!("sample {sample}: {words}; GPUs left: {n_gpus}");
-        let n_lost = planned.n_lost + 1;
-        self.lost = words;
-        if n_lost >= MOST_LOST {
+        let job = Job {
+            n_lost: planned.job.n_lost + 1,
+            ..planned.job
+        };
+        self.lost.clone_from(&words);
+        self.news.push_back(News::Lost { sample, words });
+        let planned = Planned { job, ..planned };
+        if !self.is_poison(&planned.job) {
+            self.waiting.push_front(planned);
+        }
+    }
+
+    /// Whether a child has lost so many GPUs that it is at fault itself; it then ends so.
+    fn is_poison(&mut self, job: &Job) -> bool {
+        let is_poison = job.n_lost >= MOST_LOST;
+        if is_poison {
+            let n_lost = job.n_lost;
             let message = format!(
                 "{n_lost} GPUs were lost while they trained it; {}",
                 self.lost
             );
-            return Some(News::Ended(self.failed(
-                &planned.job,
-                Status::Poison,
-                message,
-            )));
+            self.fail(job, Status::Poison, message);
         }
-        self.waiting.push_front(Planned { n_lost, ..planned });
-        None
+        is_poison
     }
 
     /// Trains a child on a thread of its own.
-    fn spawn(&self, planned: Planned, Place { device, share }: Place) {
-        let settings = Arc::clone(&self.settings);
-        let abandoned = Arc::clone(&self.abandoned);
+    fn spawn(&mut self, planned: Planned, assignment: Assignment) {
+        let trainer = Arc::clone(&self.trainer);
+        let stop = Arc::clone(&self.stop);
         let sender = self.sender.clone();
         let job = planned.job.clone();
+        let share = assignment.share;
         let child = move || {
-            let train = || settings.train(&planned, &*device, share.threads, &abandoned, &sender);
-            let end = catch_unwind(AssertUnwindSafe(train)).unwrap_or_else(|panic| {
-                ChildEnd::Outcome(settings.failed(&planned.job, Status::Crash, words(&*panic)))
-            });
-            let _ = match end {
-                ChildEnd::Outcome(outcome) => {
-                    sender.send(Message::News(News::Ended(outcome), Some(share)))
-                }
-                ChildEnd::Lost(words) => sender.send(Message::Lost(planned, share, words)),
-                ChildEnd::Abandoned => Ok(()),
+            let sample = planned.job.sample;
+            let Assignment {
+                device,
+                plan,
+                share,
+            } = assignment;
+            // Nobody listens where the search has ended meanwhile.
+            let mut tell = |epoch| {
+                let _ = sender.send(Message::Epoch { sample, epoch });
             };
+            let place = (&*device, &plan, share.threads);
+            let train = || trainer.train(&planned, place, &stop, &mut tell);
+            let end = catch_unwind(AssertUnwindSafe(train)).unwrap_or_else(|panic| {
+                let words = words(&*panic);
+                ChildEnd::Outcome(trainer.failed(&planned.job, Status::Crash, words))
+            });
+            let _ = sender.send(Message::Ended(Box::new(planned), end, share));
         };
         let name = format!("child {}", job.sample);
         if let Err(error) = thread::Builder::new().name(name).spawn(child) {
-            let message = format!("cannot start a thread: {error}");
-            let outcome = self.failed(&job, Status::Crash, message);
-            self.tell(outcome, Some(share));
+            self.pool.give_back(share);
+            self.fail(
+                &job,
+                Status::Crash,
+                format!("cannot start a thread: {error}"),
+            );
         }
     }
-}
 
-/// How the thread of a child ends.
-enum ChildEnd {
-    /// With what became of it.
-    Outcome(Outcome),
-    /// Its device is lost, in these words.
-    Lost(String),
-    /// Nobody waits for it any more.
-    Abandoned,
-}
-
-impl Settings {
-    /// Trains a child.
-    fn train(
-        &self,
-        planned: &Planned,
-        device: &dyn Device,
-        threads: usize,
-        abandoned: &AtomicBool,
-        news: &Sender<Message>,
-    ) -> ChildEnd {
-        let began = Instant::now();
-        let sample = planned.job.sample;
-        let tell = |epoch| {
-            // Nobody listens where the search was stopped meanwhile.
-            let _ = news.send(Message::News(News::Epoch { sample, epoch }, None));
-        };
-        tell(0);
-        let child = &*planned.child;
-        let training = train::Job {
-            child,
-            place: TrainingPlace {
-                device,
-                memory_limit: None,
-            },
-            learning_rate: None,
-            seed: self.seed,
-            init: None,
-            // paper P9.4
-            test: false,
-            stop: Some(abandoned),
-        };
-        let outcome = match train::train(&training, &mut |epoch| tell(epoch.epoch)) {
-            Ok(trained) => {
-                let outcome = self.ended(planned, &trained);
-                if let (Some(best), Status::Ok) = (&self.best_weights, outcome.status) {
-                    let reward = outcome.scores.reward();
-                    let metadata = trained.metadata(&training);
-                    best.offer(sample, reward, child.params(), &trained.weights, &metadata);
-                }
-                outcome
+    /// Makes news of what a thread says.
+    fn hear(&mut self, message: Message) {
+        let (planned, end, share) = match message {
+            Message::Epoch { sample, epoch } => {
+                return self.news.push_back(News::Epoch { sample, epoch });
             }
-            Err(TrainError::Stopped) => return ChildEnd::Abandoned,
-            Err(TrainError::Device(error @ DeviceError::Lost { .. })) => {
-                return ChildEnd::Lost(error.to_string());
-            }
-            Err(error) => self.failed(&planned.job, status(&error), error.to_string()),
+            Message::Ended(planned, end, share) => (*planned, end, share),
         };
-        let timing = Timing {
-            seconds: began.elapsed().as_secs_f64(),
-            threads: Some(threads),
-            device: device.memory_bytes().map(|_| device.describe()),
-            ..outcome.timing
-        };
-        ChildEnd::Outcome(Outcome { timing, ..outcome })
-    }
-
-    /// The outcome of a child that was trained until its end, good or bad.
-    fn ended(&self, planned: &Planned, trained: &train::Outcome) -> Outcome {
-        let epochs = &trained.epochs;
-        let mut scores = Scores::none(self.course.kind());
-        epochs
-            .iter()
-            .for_each(|epoch| scores.push(epoch.score.value()));
-        let not_finite = || format!("not finite in epoch {}", epochs.len() + 1);
-        let mut timing = Timing::default();
-        match epochs.last().map(|epoch| epoch.pace) {
-            Some(Pace::ImagesPerSecond(pace)) => timing.images_per_second = Some(pace),
-            Some(Pace::WordsPerSecond(pace)) => timing.words_per_second = Some(pace),
-            None => {}
+        if let ChildEnd::Lost(words) = end {
+            self.pool.lose(share);
+            return self.lose(planned, words);
         }
-        Outcome {
-            sample: planned.job.sample,
-            status: if trained.diverged {
-                Status::Diverged
-            } else {
-                Status::Ok
-            },
-            scores,
-            parameters: Some(planned.child.parameters()),
-            message: trained.diverged.then(not_finite),
-            timing,
-        }
-    }
-
-    /// The outcome of a child that was not trained to the end.
-    fn failed(&self, job: &Job, status: Status, message: String) -> Outcome {
-        Outcome {
-            sample: job.sample,
-            status,
-            scores: Scores::none(self.course.kind()),
-            parameters: None,
-            message: Some(message),
-            timing: Timing::default(),
+        self.pool.give_back(share);
+        match end {
+            ChildEnd::Outcome(outcome) => self.news.push_back(News::Ended(outcome)),
+            ChildEnd::NotKept(error) => self.news.push_back(News::NotKept(error)),
+            ChildEnd::Stopped | ChildEnd::Lost(_) => {}
         }
     }
 }
@@ -331,54 +229,55 @@ impl Settings {
 impl Evaluator for Local {
     fn submit(&mut self, jobs: Vec<Job>) {
         for job in jobs {
-            match self.plan(job) {
+            if self.is_poison(&job) {
+                continue;
+            }
+            match self.trainer.plan(job, &*self.planner, self.limit) {
                 Ok(planned) => self.waiting.push_back(planned),
-                Err(outcome) => self.tell(*outcome, None),
+                Err(outcome) => self.news.push_back(News::Ended(*outcome)),
             }
         }
         self.start();
     }
 
     fn next(&mut self, patience: Duration) -> Option<News> {
-        let stranded = self.pool.is_lost() && self.pool.n_running() == 0;
-        let patience = if stranded { Duration::ZERO } else { patience };
-        let news = match self.receiver.recv_timeout(patience) {
-            Ok(Message::News(news, freed)) => {
-                freed
-                    .into_iter()
-                    .for_each(|share| self.pool.give_back(share));
-                Some(news)
+        if self.news.is_empty() {
+            let stranded = self.pool.is_lost() && self.pool.n_running() == 0;
+            let patience = if stranded { Duration::ZERO } else { patience };
+            match self.receiver.recv_timeout(patience) {
+                Ok(message) => self.hear(message),
+                Err(_) if stranded && !self.waiting.is_empty() => {
+                    return Some(News::NoDevice(self.lost.clone()));
+                }
+                Err(_) => {}
             }
-            Ok(Message::Lost(planned, share, words)) => self.lose(planned, share, words),
-            Err(_) if stranded && !self.waiting.is_empty() => {
-                return Some(News::NoDevice(self.lost.clone()));
+            self.start();
+        }
+        self.news.pop_front()
+    }
+
+    fn recorded(&mut self, sample: u64) -> Result<(), RunError> {
+        self.trainer.recorded(sample)
+    }
+
+    fn stop(&mut self) -> Vec<News> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.waiting.clear();
+        while self.pool.n_running() > 0 {
+            match self.receiver.recv() {
+                Ok(message) => self.hear(message),
+                Err(_) => break, // not while this end holds a sender
             }
-            Err(_) => return None,
-        };
-        self.start();
-        news
+        }
+        self.waiting.clear(); // of a child whose device was lost meanwhile
+        self.news.drain(..).collect()
     }
 }
 
 impl Drop for Local {
-    /// Children under way end at their next epoch; nobody waits for them.
+    /// Children under way end at their next step; nobody waits for them.
     fn drop(&mut self) {
-        self.abandoned.store(true, Ordering::Relaxed);
-    }
-}
-
-/// How a child ended whose training failed.
-fn status(error: &TrainError) -> Status {
-    match error {
-        TrainError::Device(DeviceError::OutOfMemory { .. }) => Status::OutOfMemory,
-        TrainError::TooLarge { .. } => Status::TooLarge,
-        TrainError::Graph(_) | TrainError::Language(_) => Status::Invalid,
-        TrainError::Device(_)
-        | TrainError::Corpus(_)
-        | TrainError::OtherKind(..)
-        | TrainError::SmallSplit { .. }
-        | TrainError::NoValidation { .. }
-        | TrainError::Stopped => Status::Crash,
+        self.stop.store(true, Ordering::Relaxed);
     }
 }
 

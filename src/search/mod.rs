@@ -4,26 +4,28 @@
 //! Resuming is the same loop: what the journal already says is read instead of done, so a search
 //! that was stopped anywhere ends with the journal of one that never was.
 
-pub mod best_weights;
-pub mod entry;
+pub mod child;
+mod controller_checkpoints;
 pub mod evaluator;
-pub mod history;
-pub mod journal;
 pub mod local;
 mod pool;
+pub mod session;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::controller::{Controller, Scored};
-use crate::search::entry::{Child, Entry, Timing, Update};
-use crate::search::evaluator::{Evaluator, Job, News, Outcome, Status};
-use crate::search::history::History;
-use crate::search::journal::{Journal, JournalError};
+use crate::run::entry::{Child, Entry, Lost, Stop, Timing, Update};
+use crate::run::history::History;
+use crate::run::journal::{Journal, JournalError};
+use crate::run::{RunError, Status, now};
+use crate::search::evaluator::{Evaluator, Job, News, Outcome};
 use crate::space::{Architecture, Space, SpaceError, Token};
 use crate::train::Scores;
+
+pub use controller_checkpoints::ControllerCheckpoints;
 
 /// How long the loop waits for news before it looks at the stop flag again.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -52,9 +54,11 @@ pub struct Search<'a> {
     /// Who trains the children.
     pub evaluator: &'a mut dyn Evaluator,
     /// Where facts are written before anything is made of them.
-    pub journal: Journal,
+    pub journal: &'a mut Journal,
     /// What the journal says already.
-    pub history: History,
+    pub history: &'a mut History,
+    /// Where the controller's checkpoints are kept, where they are.
+    pub checkpoints: Option<ControllerCheckpoints>,
     /// Set from outside to stop the search between two facts.
     pub stop: &'a AtomicBool,
 }
@@ -97,6 +101,9 @@ pub enum SearchError {
     /// The journal cannot be written.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Another file of the run cannot be written.
+    #[error(transparent)]
+    Run(#[from] RunError),
     /// The decisions stand for no architecture.
     #[error("sample {sample}: {source}")]
     Space {
@@ -130,12 +137,43 @@ struct Proposal {
 /// wait for it.
 type Twins = BTreeMap<String, VecDeque<Proposal>>;
 
+/// What the loop knows besides the facts.
+#[derive(Default)]
+struct Progress {
+    /// The first sample with each architecture that a verdict was given on.
+    verdicts: HashMap<String, u64>,
+    /// Samples that are on record with a fault of the machine, and are tried again.
+    tried_again: BTreeSet<u64>,
+}
+
 impl Search<'_> {
     /// Runs the search to its end or until it is told to stop; the history then holds all facts.
+    ///
+    /// # Errors
+    /// Where facts cannot be written, or those on record are of another search.
     pub fn run(&mut self, watch: &mut dyn FnMut(Event)) -> Result<End, SearchError> {
-        // The first sample with each architecture that a verdict was given on.
-        let mut verdicts = HashMap::new();
-        let (mut batch, mut first) = (0, 0);
+        let end = self.batches(watch)?;
+        if let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.keep_last()?;
+        }
+        if end != End::Finished {
+            self.append(Entry::Stop(Stop {
+                samples: self.history.children.len() as u64,
+                timing: Timing {
+                    at: now(),
+                    ..Timing::default()
+                },
+            }))?;
+        }
+        Ok(end)
+    }
+
+    fn batches(&mut self, watch: &mut dyn FnMut(Event)) -> Result<End, SearchError> {
+        let mut progress = Progress {
+            tried_again: self.history.to_try_again(self.learns()),
+            ..Progress::default()
+        };
+        let (mut batch, mut first) = self.go_on(&mut progress);
         while first < self.samples {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(End::Stopped); // also where every sample is a repeat
@@ -143,7 +181,7 @@ impl Search<'_> {
             let whole = (first + self.children_per_update).min(self.samples);
             let end = self.history.end_of(batch).unwrap_or(whole);
             let n_facts = self.history.n_facts();
-            let ended = self.evaluate(batch, first..end, &mut verdicts, watch)?;
+            let ended = self.evaluate(batch, first..end, &mut progress, watch)?;
             if ended != End::Finished {
                 return Ok(ended);
             }
@@ -151,7 +189,7 @@ impl Search<'_> {
             if self.history.n_facts() > n_facts {
                 watch(Event::Batch {
                     batch,
-                    history: &self.history,
+                    history: self.history,
                 });
             }
             (batch, first) = (batch + 1, end);
@@ -159,12 +197,35 @@ impl Search<'_> {
         Ok(End::Finished)
     }
 
+    fn learns(&self) -> bool {
+        matches!(self.strategy, Strategy::Policy(_))
+    }
+
+    /// Takes the controller from its checkpoint, where there is one of what is on record: the batch
+    /// and the sample that are next.
+    fn go_on(&mut self, progress: &mut Progress) -> (u64, u64) {
+        let (Strategy::Policy(controller), Some(checkpoints)) =
+            (&mut self.strategy, &mut self.checkpoints)
+        else {
+            return (0, 0);
+        };
+        let Some((batch, first)) = checkpoints.restore(controller, &self.history) else {
+            return (0, 0);
+        };
+        let before = self.history.children.range(..first);
+        for (sample, child) in before.filter(|(_, child)| child.status.is_verdict()) {
+            let canonical = child.architecture.to_string();
+            progress.verdicts.entry(canonical).or_insert(*sample);
+        }
+        (batch, first)
+    }
+
     /// Brings every sample of a batch on record.
     fn evaluate(
         &mut self,
         batch: u64,
         samples: Range<u64>,
-        verdicts: &mut HashMap<String, u64>,
+        progress: &mut Progress,
         watch: &mut dyn FnMut(Event),
     ) -> Result<End, SearchError> {
         let mut twins = Twins::new();
@@ -176,39 +237,90 @@ impl Search<'_> {
         }
         let mut jobs = Vec::new();
         for queue in twins.values_mut() {
-            jobs.extend(self.advance(queue, verdicts, watch)?);
+            jobs.extend(self.advance(queue, progress, watch)?);
         }
         jobs.sort_by_key(|job| job.sample);
+        let ended = self.wait(jobs, &mut twins, progress, watch);
+        if matches!(ended, Ok(End::Finished)) {
+            return ended;
+        }
+        // Whatever the reason, what the children under way have is kept, and so is what ended.
+        for news in self.evaluator.stop() {
+            match news {
+                News::Ended(outcome) if ended.is_ok() => {
+                    self.end(outcome, &mut twins, progress, watch)?;
+                }
+                News::Lost { sample, words } if ended.is_ok() => self.lose(sample, words)?,
+                News::NotKept(error) if ended.is_ok() => return Err(error.into()),
+                _ => {}
+            }
+        }
+        ended
+    }
+
+    /// Has jobs done, and those that follow from their outcomes.
+    fn wait(
+        &mut self,
+        jobs: Vec<Job>,
+        twins: &mut Twins,
+        progress: &mut Progress,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<End, SearchError> {
         let mut under_way = self.submit(jobs);
         while under_way > 0 {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(End::Stopped);
             }
-            let outcome = match self.evaluator.next(PATIENCE) {
-                None => continue,
-                Some(News::Epoch { sample, epoch }) => {
-                    watch(Event::Epoch { sample, epoch });
-                    continue;
-                }
+            match self.evaluator.next(PATIENCE) {
+                None => {}
+                Some(News::Epoch { sample, epoch }) => watch(Event::Epoch { sample, epoch }),
+                Some(News::Lost { sample, words }) => self.lose(sample, words)?,
                 Some(News::NoDevice(words)) => return Ok(End::NoDevice(words)),
-                Some(News::Ended(outcome)) => outcome,
-            };
-            under_way -= 1;
-            let is_first = |queue: &&mut VecDeque<Proposal>| {
-                queue
-                    .front()
-                    .is_some_and(|first| first.sample == outcome.sample)
-            };
-            let queue = twins
-                .values_mut()
-                .find(is_first)
-                .expect("an evaluator reports each job it was given once");
-            let child = ended(&queue[0], outcome);
-            self.record(child, watch)?;
-            let next = self.advance(queue, verdicts, watch)?;
-            under_way += self.submit(next.into_iter().collect());
+                Some(News::NotKept(error)) => return Err(error.into()),
+                Some(News::Ended(outcome)) => {
+                    if let Some(next) = self.end(outcome, twins, progress, watch)? {
+                        under_way -= 1;
+                        under_way += self.submit(next);
+                    }
+                }
+            }
         }
         Ok(End::Finished)
+    }
+
+    /// Records how a child ended, and what that answers; the jobs that follow from it. Nothing where
+    /// nobody waits for it: a second report of a job is none of its first.
+    fn end(
+        &mut self,
+        outcome: Outcome,
+        twins: &mut Twins,
+        progress: &mut Progress,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<Option<Vec<Job>>, SearchError> {
+        let sample = outcome.sample;
+        let waits = |queue: &&mut VecDeque<Proposal>| {
+            queue.front().is_some_and(|first| first.sample == sample)
+        };
+        let Some(queue) = twins.values_mut().find(waits) else {
+            tracing::debug!("sample {sample} has ended before; this report of it is passed over");
+            return Ok(None);
+        };
+        let child = ended(&queue[0], outcome);
+        progress.tried_again.remove(&sample);
+        self.record(child, watch)?;
+        let next = self.advance(queue, progress, watch)?;
+        Ok(Some(next.into_iter().collect()))
+    }
+
+    fn lose(&mut self, sample: u64, message: String) -> Result<(), SearchError> {
+        self.append(Entry::Lost(Lost {
+            sample,
+            message,
+            timing: Timing {
+                at: now(),
+                ..Timing::default()
+            },
+        }))
     }
 
     /// Records what needs no training, in the order of a queue of twins: what the journal holds,
@@ -217,33 +329,39 @@ impl Search<'_> {
     fn advance(
         &mut self,
         queue: &mut VecDeque<Proposal>,
-        verdicts: &mut HashMap<String, u64>,
+        progress: &mut Progress,
         watch: &mut dyn FnMut(Event),
     ) -> Result<Option<Job>, SearchError> {
         while let Some(first) = queue.front() {
             let Proposal {
                 sample, canonical, ..
             } = first;
-            let on_record = self.history.children.contains_key(sample);
-            let original = verdicts
+            let on_record = self.history.children.contains_key(sample)
+                && !progress.tried_again.contains(sample);
+            let original = progress
+                .verdicts
                 .get(canonical)
                 .map(|sample| &self.history.children[sample]);
             match original {
                 _ if on_record => {}
                 Some(original) => {
                     let repeat = repeated(first, original);
+                    progress.tried_again.remove(sample);
                     self.record(repeat, watch)?;
                 }
                 None => {
-                    let architecture = first.architecture.clone();
                     return Ok(Some(Job {
-                        sample: *sample,
-                        architecture,
+                        n_lost: self.history.lost.get(sample).copied().unwrap_or(0),
+                        journal_bytes: self.journal.length(),
+                        ..Job::new(*sample, first.architecture.clone())
                     }));
                 }
             }
             if self.history.children[sample].status.is_verdict() {
-                verdicts.entry(canonical.clone()).or_insert(*sample);
+                progress
+                    .verdicts
+                    .entry(canonical.clone())
+                    .or_insert(*sample);
             }
             queue.pop_front();
         }
@@ -306,17 +424,15 @@ impl Search<'_> {
             return Ok(());
         };
         let children = &self.history.children;
-        let counted: Vec<u64> = samples
+        let scored: Vec<(u64, Scored)> = samples
             .clone()
-            .filter(|sample| children[sample].reward.is_some())
-            .collect();
-        let scored: Vec<Scored> = counted
-            .iter()
             .filter_map(|sample| {
-                let Child { tokens, reward, .. } = &children[sample];
-                reward.map(|reward| Scored { tokens, reward })
+                let Child { tokens, reward, .. } = &children[&sample];
+                let scored = reward.map(|reward| Scored { tokens, reward });
+                Some((sample, scored?))
             })
             .collect();
+        let (counted, scored): (Vec<u64>, Vec<Scored>) = scored.into_iter().unzip();
         let Some(baseline) = controller.learn(&scored) else {
             return Ok(()); // every child met a fault of its machine: nothing to learn from
         };
@@ -330,30 +446,37 @@ impl Search<'_> {
             }
             return Ok(());
         }
-        let update = Entry::Update(Update {
+        let next = (batch + 1, samples.end);
+        self.append(Entry::Update(Update {
             batch,
             samples: samples.collect(),
             baseline,
             controller_sha256,
             counted,
             timing: timing(began),
-        });
-        self.journal.append(&update)?;
-        self.history
-            .add(update)
-            .expect("the loop makes one update of a batch");
+        }))?;
+        if let (Strategy::Policy(controller), Some(checkpoints)) =
+            (&self.strategy, &mut self.checkpoints)
+        {
+            checkpoints.offer(controller, next, self.journal.length())?;
+        }
         Ok(())
     }
 
     /// Writes a child to the journal, then to the history.
     fn record(&mut self, child: Child, watch: &mut dyn FnMut(Event)) -> Result<(), SearchError> {
         let sample = child.sample;
-        let entry = Entry::Child(child);
-        self.journal.append(&entry)?;
-        self.history
-            .add(entry)
-            .expect("the loop ends each sample once");
+        self.append(Entry::Child(child))?;
+        self.evaluator.recorded(sample)?;
         watch(Event::Ended(&self.history.children[&sample]));
+        Ok(())
+    }
+
+    /// Writes a fact to the journal, then to the history.
+    fn append(&mut self, entry: Entry) -> Result<(), SearchError> {
+        self.journal.append(&entry)?;
+        let added = self.history.add(entry);
+        added.expect("the loop ends each sample once, and updates each batch once after that");
         Ok(())
     }
 }
@@ -404,13 +527,6 @@ fn repeated(proposal: &Proposal, original: &Child) -> Child {
 
 fn value(json: &str) -> serde_json::Value {
     serde_json::from_str(json).expect("an architecture's JSON is JSON")
-}
-
-/// Seconds since 1970.
-pub fn now() -> f64 {
-    SystemTime::UNIX_EPOCH
-        .elapsed()
-        .map_or(0.0, |since| since.as_secs_f64())
 }
 
 fn timing(began: Instant) -> Timing {

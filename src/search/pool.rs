@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::device::{Device, DeviceError, Devices};
+use crate::graph::Plan;
 
 /// The devices of a search, and what is free of them.
 pub struct Pool {
@@ -34,9 +35,11 @@ pub struct Share {
 }
 
 /// A child's device.
-pub struct Place {
+pub struct Assignment {
     /// What trains it.
     pub device: Arc<dyn Device>,
+    /// Its plan there.
+    pub plan: Plan,
     /// What it takes, to be given back.
     pub share: Share,
 }
@@ -73,20 +76,21 @@ impl Pool {
         self.gpus.iter().filter(|gpu| **gpu != Gpu::Lost).count()
     }
 
-    /// A place for a child that takes `bytes` on a device, where there is one; `n_waiting` children
-    /// wait for one, this among them.
+    /// A device for a child that `plan` plans there, where one is free; `n_waiting` children wait, this
+    /// among them.
     ///
     /// # Errors
     /// Where the threads cannot be started.
-    pub fn place(
+    pub fn assign(
         &mut self,
         n_waiting: usize,
-        bytes: impl Fn(&dyn Device) -> u64,
-    ) -> Result<Option<Place>, DeviceError> {
-        let place = match &self.devices {
+        plan: impl Fn(&dyn Device) -> Plan,
+    ) -> Result<Option<Assignment>, DeviceError> {
+        let assignment = match &self.devices {
             Devices::Gpus(gpus) => {
                 let free = self.gpus.iter().position(|gpu| *gpu == Gpu::Free);
-                free.map(|number| Place {
+                free.map(|number| Assignment {
+                    plan: plan(&*gpus[number]),
                     device: Arc::clone(&gpus[number]),
                     share: Share {
                         threads: 1,
@@ -95,9 +99,9 @@ impl Pool {
                     },
                 })
             }
-            Devices::Cpu(_) | Devices::Reference => self.part(n_waiting, bytes)?,
+            Devices::Cpu(_) | Devices::Reference => self.part(n_waiting, plan)?,
         };
-        if let Some(Place { share, .. }) = &place {
+        if let Some(Assignment { share, .. }) = &assignment {
             self.n_running += 1;
             self.memory -= share.memory;
             match share.gpu {
@@ -105,29 +109,31 @@ impl Pool {
                 None => self.threads -= share.threads,
             }
         }
-        Ok(place)
+        Ok(assignment)
     }
 
     /// A part of the processor.
     fn part(
         &self,
         n_waiting: usize,
-        bytes: impl Fn(&dyn Device) -> u64,
-    ) -> Result<Option<Place>, DeviceError> {
+        plan: impl Fn(&dyn Device) -> Plan,
+    ) -> Result<Option<Assignment>, DeviceError> {
         if self.threads == 0 {
             return Ok(None);
         }
         // As many side by side as there are children; the threads left over go to the first.
         let threads = self.threads.div_ceil(self.threads.min(n_waiting));
         let device = self.devices.first(Some(threads))?;
-        let memory = bytes(&*device);
+        let plan = plan(&*device);
+        let memory = plan.arena_bytes as u64;
         // A child that has the machine for itself may pass the limit by what its further threads
         // take.
         if memory > self.memory && self.n_running > 0 {
             return Ok(None);
         }
-        Ok(Some(Place {
+        Ok(Some(Assignment {
             device,
+            plan,
             share: Share {
                 threads,
                 memory: memory.min(self.memory),

@@ -1,5 +1,8 @@
 //! Why a child was not trained.
 
+use std::io;
+use std::path::PathBuf;
+
 use crate::data::corpus::CorpusError;
 use crate::device::DeviceError;
 use crate::graph::GraphError;
@@ -54,6 +57,14 @@ pub enum TrainError {
         bytes: u64,
         /// The limit.
         limit: u64,
+    },
+    /// A checkpoint cannot be written.
+    #[error("cannot write {}: {source}; make room on its disk, or mend the right to it", path.display())]
+    NotKept {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
     },
     /// Asked to stop.
     #[error("stopped before the last epoch")]

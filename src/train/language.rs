@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::metadata::Facts;
 use super::{
-    Child, EpochReport, Evaluation, Held, Lessons, Place, Score, TextScore, TrainError, schedule,
+    Child, EpochReport, Evaluation, Held, Lessons, Runner, Score, Stop, TextScore, TrainError,
+    schedule,
 };
 use crate::data::corpus::{Corpus, CorpusError, Level, Part};
 use crate::data::windows::{Rows, Windows};
@@ -56,6 +57,10 @@ pub struct LanguageConfig {
     pub variational: bool,
     /// Initial weights are uniform in plus or minus this.
     pub initial: f64,
+    /// Seconds between two checkpoints of a child, which are made where an epoch ends; 60 where
+    /// absent, 0: at the end of every epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint_seconds: Option<u64>,
 }
 
 /// A language model that can be trained.
@@ -170,7 +175,7 @@ impl Child for Language {
         &self,
         held: Held,
         weights: &Weights,
-        place: &Place,
+        runner: &Runner,
     ) -> Result<Evaluation, TrainError> {
         let part = match held {
             Held::Validation => Part::Validation,
@@ -182,13 +187,14 @@ impl Child for Language {
             evaluate_only: true,
             ..Options::new(1)
         };
-        let plan = self.plan_with(place.device, options, STREAM_STEPS);
+        let plan = self.plan_with(runner.device, options, STREAM_STEPS);
         let input = Input {
             source: Source::Tokens(windows.tokens()),
             seed: 0,
         };
-        let mut session = place.load(&plan, input, weights)?;
-        Ok(evaluate(&mut *session, self, &rows, STREAM_STEPS)?)
+        let mut session = runner.load(&plan, input, weights)?;
+        let evaluation = evaluate(&mut *session, self, &rows, STREAM_STEPS, &|| false)?;
+        Ok(evaluation.expect("nothing stops it"))
     }
 
     fn facts(&self, last: Option<&EpochReport>) -> Facts {
@@ -250,13 +256,13 @@ impl Lessons for Text<'_> {
         self.batch() * self.language.config.steps
     }
 
-    fn validate(&self, session: &mut dyn Session) -> Result<Evaluation, DeviceError> {
-        evaluate(
-            session,
-            self.language,
-            &self.validation,
-            self.language.config.steps,
-        )
+    fn validate(
+        &self,
+        session: &mut dyn Session,
+        stop: Stop,
+    ) -> Result<Option<Evaluation>, DeviceError> {
+        let steps = self.language.config.steps;
+        evaluate(session, self.language, &self.validation, steps, stop)
     }
 
     fn score(&self, train_loss: f64, validation: &Evaluation) -> Score {
@@ -274,19 +280,23 @@ fn evaluate(
     language: &Language,
     rows: &Rows,
     steps: usize,
-) -> Result<Evaluation, DeviceError> {
+    stop: Stop,
+) -> Result<Option<Evaluation>, DeviceError> {
     let starts = rows.starts(steps, false);
+    let n_windows = starts.len() / rows.n_rows();
     session.begin(&starts, Control::EVALUATE);
-    session.run(List::Evaluate, starts.len() / rows.n_rows());
+    if session.run_until(List::Evaluate, n_windows, stop) < n_windows {
+        return Ok(None);
+    }
     let results = session.results()?;
     let tokens = rows.n_predictions() as u64;
     let loss = results.loss_sums.iter().sum::<f64>() / tokens as f64;
-    Ok(Evaluation::Text(TextScore {
+    Ok(Some(Evaluation::Text(TextScore {
         tokens,
         loss,
         perplexity: loss.exp(),
         bits_per_character: bits(language.corpus.level(), loss),
-    }))
+    })))
 }
 
 /// A loss in bits, for characters.

@@ -5,34 +5,39 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use serde::Serialize;
 
 use crate::data::Dataset;
 use crate::data::corpus::Corpus;
-use crate::device::{Control, Device, DeviceError, Input, List, Results, Session};
+use crate::device::{Control, Device, DeviceError, Input, List, Session};
 use crate::graph::params::Weights;
-use crate::graph::step::BufferId;
 use crate::graph::{Params, Plan};
 use crate::space::{Architecture, SpaceKind};
 
-pub mod checkpoint;
 mod error;
 pub mod generate;
+mod keeper;
 pub mod language;
 pub mod metadata;
 pub mod metrics;
 pub mod network;
 mod report;
 pub mod schedule;
+mod training;
+pub mod weights_file;
 
 pub use error::TrainError;
+pub use keeper::{Keeper, Origin, State};
 pub use language::{Language, LanguageConfig};
 use metadata::{Facts, Metadata};
 pub use metrics::Scores;
 pub use network::{Network, NetworkConfig};
 pub use report::{EpochReport, Evaluation, ImageScore, Pace, Score, TextScore};
+pub use training::train;
+
+/// Seconds between two checkpoints of a child where no setting says it.
+const CHECKPOINT_SECONDS: u64 = 60;
 
 /// How children are trained. The kind of space decides the kind.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -51,6 +56,24 @@ impl TrainConfig {
             TrainConfig::Network(config) => config.epochs,
             TrainConfig::Language(config) => config.epochs,
         }
+    }
+
+    /// Seconds between two checkpoints of a child.
+    pub fn checkpoint_seconds(&self) -> u64 {
+        let given = match self {
+            TrainConfig::Network(config) => config.checkpoint_seconds,
+            TrainConfig::Language(config) => config.checkpoint_seconds,
+        };
+        given.unwrap_or(CHECKPOINT_SECONDS)
+    }
+
+    /// The same, with the setting of checkpoints as where nothing is said of it.
+    pub fn without_checkpoints(mut self) -> TrainConfig {
+        match &mut self {
+            TrainConfig::Network(config) => config.checkpoint_seconds = None,
+            TrainConfig::Language(config) => config.checkpoint_seconds = None,
+        }
+        self
     }
 }
 
@@ -128,6 +151,9 @@ impl Course {
     }
 }
 
+/// Asked between two steps: whether to end now, to go on later.
+pub type Stop<'a> = &'a (dyn Fn() -> bool + Sync);
+
 /// A child that can be trained.
 pub trait Child: Send + Sync {
     /// What it is.
@@ -157,7 +183,7 @@ pub trait Child: Send + Sync {
         &self,
         held: Held,
         weights: &Weights,
-        place: &Place,
+        runner: &Runner,
     ) -> Result<Evaluation, TrainError>;
     /// What its weights file says besides; after the last epoch, where there was one.
     fn facts(&self, last: Option<&EpochReport>) -> Facts;
@@ -179,11 +205,15 @@ pub trait Lessons {
     fn batch(&self) -> usize;
     /// Images or words that a batch predicts.
     fn predictions(&self) -> usize;
-    /// Evaluates what was learned so far on the validation data.
+    /// Evaluates what was learned so far on the validation data; nothing where `stop` says so first.
     ///
     /// # Errors
     /// Where the device fails.
-    fn validate(&self, session: &mut dyn Session) -> Result<Evaluation, DeviceError>;
+    fn validate(
+        &self,
+        session: &mut dyn Session,
+        stop: Stop,
+    ) -> Result<Option<Evaluation>, DeviceError>;
     /// What an epoch has achieved.
     fn score(&self, train_loss: f64, validation: &Evaluation) -> Score;
 }
@@ -197,16 +227,16 @@ pub enum Held {
     Test,
 }
 
-/// What runs a plan.
+/// What runs a child's plans.
 #[derive(Clone, Copy)]
-pub struct Place<'a> {
+pub struct Runner<'a> {
     /// The device.
     pub device: &'a dyn Device,
     /// Most bytes that a plan may take.
     pub memory_limit: Option<u64>,
 }
 
-impl Place<'_> {
+impl Runner<'_> {
     /// Checks that a plan fits.
     fn check(&self, plan: &Plan) -> Result<(), TrainError> {
         let bytes = plan.arena_bytes as u64;
@@ -238,7 +268,9 @@ pub struct Job<'a> {
     /// The child.
     pub child: &'a dyn Child,
     /// What trains it.
-    pub place: Place<'a>,
+    pub runner: Runner<'a>,
+    /// The plan that trains it there, where that is made already.
+    pub plan: Option<&'a Plan>,
     /// Overrides the initial learning rate.
     pub learning_rate: Option<f64>,
     /// Seed of initial weights, and of order and augmentation or dropout.
@@ -247,8 +279,14 @@ pub struct Job<'a> {
     pub init: Option<&'a Weights>,
     /// Whether the test data are read, once, after the last epoch.
     pub test: bool,
-    /// Asked before every epoch: end now, to be begun again later.
+    /// Asked before every step: end now, to be gone on with later.
     pub stop: Option<&'a AtomicBool>,
+}
+
+impl Job<'_> {
+    fn is_stopped(&self) -> bool {
+        self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
 }
 
 /// What training gave.
@@ -279,110 +317,4 @@ impl Outcome {
             facts: job.child.facts(self.epochs.last()),
         }
     }
-}
-
-/// Trains a child; `on_epoch` hears of every epoch.
-///
-/// # Errors
-/// Data that are not enough, a plan that does not fit, a device that fails, or `job.stop`. A child
-/// that diverges is an [`Outcome`].
-pub fn train(job: &Job, on_epoch: &mut dyn FnMut(&EpochReport)) -> Result<Outcome, TrainError> {
-    let child = job.child;
-    let lessons = child.lessons()?;
-    let plan = child.plan(job.place.device);
-    job.place.check(&plan)?; // before the weights are drawn, which may be too large by themselves
-    let drawn;
-    let initial = match job.init {
-        Some(given) => given,
-        None => {
-            drawn = child.params().initial(job.seed);
-            &drawn
-        }
-    };
-    let mut session = job.place.load(&plan, lessons.input(job.seed), initial)?;
-    let mut outcome = Outcome {
-        diverged: false,
-        epochs: Vec::new(),
-        test: None,
-        step_losses: Vec::new(),
-        planned_memory_bytes: plan.arena_bytes as u64,
-        weights: Weights {
-            trained: vec![],
-            running: vec![],
-        },
-    };
-    for epoch in 0..child.epochs() {
-        if job.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
-            return Err(TrainError::Stopped);
-        }
-        match run_epoch(job, &*lessons, &mut *session, epoch, &mut outcome)? {
-            Some(report) => {
-                on_epoch(&report);
-                outcome.epochs.push(report);
-            }
-            None => {
-                outcome.diverged = true;
-                break;
-            }
-        }
-    }
-    outcome.weights = Weights {
-        trained: read_f32(&mut *session, plan.weights)?,
-        running: read_f32(&mut *session, plan.running)?,
-    };
-    drop(session);
-    // paper P9.4
-    if job.test && !outcome.diverged {
-        let test = child.evaluate(Held::Test, &outcome.weights, &job.place)?;
-        outcome.test = Some(test);
-    }
-    Ok(outcome)
-}
-
-/// One epoch and its validation; `None` where a loss, a weight or a perplexity is not finite.
-fn run_epoch(
-    job: &Job,
-    lessons: &dyn Lessons,
-    session: &mut dyn Session,
-    epoch: usize,
-    outcome: &mut Outcome,
-) -> Result<Option<EpochReport>, DeviceError> {
-    let begun = Instant::now();
-    let order = lessons.order(job.seed, epoch);
-    let n_steps = order.len() / lessons.batch();
-    let predictions = lessons.predictions() as f64;
-    let learning_rate = lessons.learning_rate(job.learning_rate, epoch);
-    session.begin(&order, lessons.control(learning_rate, epoch));
-    session.run(List::Train, n_steps);
-    let Results {
-        loss_sums, finite, ..
-    } = session.results()?;
-    let seconds = begun.elapsed().as_secs_f64();
-    let losses: Vec<f64> = loss_sums.iter().map(|sum| sum / predictions).collect();
-    let train_loss = losses.iter().sum::<f64>() / n_steps as f64;
-    outcome.step_losses.extend(losses);
-    if !finite {
-        return Ok(None);
-    }
-    let validation = lessons.validate(session)?;
-    let score = lessons.score(train_loss, &validation);
-    let sound = validation.loss().is_finite() && score.is_finite();
-    let per_second = n_steps as f64 * predictions / seconds;
-    Ok(sound.then(|| EpochReport {
-        epoch: epoch + 1,
-        learning_rate,
-        train_loss,
-        validation_loss: validation.loss(),
-        score,
-        seconds,
-        pace: match validation {
-            Evaluation::Images(_) => Pace::ImagesPerSecond(per_second),
-            Evaluation::Text(_) => Pace::WordsPerSecond(per_second),
-        },
-    }))
-}
-
-fn read_f32(session: &mut dyn Session, buffer: BufferId) -> Result<Vec<f32>, DeviceError> {
-    let values = session.read(buffer)?;
-    Ok(values.into_iter().map(|x| x as f32).collect())
 }

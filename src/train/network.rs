@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::metadata::Facts;
 use super::{
-    Child, EpochReport, Evaluation, Held, ImageScore, Lessons, Place, Score, TrainError, schedule,
+    Child, EpochReport, Evaluation, Held, ImageScore, Lessons, Runner, Score, Stop, TrainError,
+    schedule,
 };
 use crate::data::{Augment, Dataset, Split, epoch_order};
 use crate::device::{Control, Device, DeviceError, Input, List, Session};
@@ -34,6 +35,10 @@ pub struct NetworkConfig {
     pub shuffle: bool,
     /// Seed of the split, apart from the seed of everything else.
     pub split_seed: u64,
+    /// Seconds between two checkpoints of a child, which are made where an epoch ends; 60 where
+    /// absent, 0: at the end of every epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint_seconds: Option<u64>,
 }
 
 /// A network that can be trained.
@@ -127,7 +132,7 @@ impl Child for Network {
         &self,
         held: Held,
         weights: &Weights,
-        place: &Place,
+        runner: &Runner,
     ) -> Result<Evaluation, TrainError> {
         let config = &self.config;
         let n_train = self.dataset.n_train();
@@ -145,10 +150,11 @@ impl Child for Network {
             evaluate_only: true,
             ..Options::new(config.batch)
         };
-        let plan = self.plan_with(place.device, options);
+        let plan = self.plan_with(runner.device, options);
         let input = Input::of_images(&self.dataset, config.augment, 0);
-        let mut session = place.load(&plan, input, weights)?;
-        Ok(evaluate(&mut *session, &records, config.batch)?)
+        let mut session = runner.load(&plan, input, weights)?;
+        let evaluation = evaluate(&mut *session, &records, config.batch, &|| false)?;
+        Ok(evaluation.expect("nothing stops it"))
     }
 
     fn facts(&self, last: Option<&EpochReport>) -> Facts {
@@ -213,8 +219,12 @@ impl Lessons for Images<'_> {
         self.batch()
     }
 
-    fn validate(&self, session: &mut dyn Session) -> Result<Evaluation, DeviceError> {
-        evaluate(session, &self.split.validation, self.batch())
+    fn validate(
+        &self,
+        session: &mut dyn Session,
+        stop: Stop,
+    ) -> Result<Option<Evaluation>, DeviceError> {
+        evaluate(session, &self.split.validation, self.batch(), stop)
     }
 
     fn score(&self, _train_loss: f64, validation: &Evaluation) -> Score {
@@ -228,15 +238,19 @@ fn evaluate(
     session: &mut dyn Session,
     records: &[u32],
     batch: usize,
-) -> Result<Evaluation, DeviceError> {
+    stop: Stop,
+) -> Result<Option<Evaluation>, DeviceError> {
+    let n_batches = records.len().div_ceil(batch);
     session.begin(records, Control::EVALUATE);
-    session.run(List::Evaluate, records.len().div_ceil(batch));
+    if session.run_until(List::Evaluate, n_batches, stop) < n_batches {
+        return Ok(None);
+    }
     let results = session.results()?;
     let total = records.len() as u64;
-    Ok(Evaluation::Images(ImageScore {
+    Ok(Some(Evaluation::Images(ImageScore {
         total,
         correct: results.correct,
         accuracy: results.correct as f64 / total as f64,
         loss: results.loss_sums.iter().sum::<f64>() / total as f64,
-    }))
+    })))
 }

@@ -1,9 +1,9 @@
 //! What an epoch and an evaluation gave. The names are those of the commands' output.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What an epoch gave.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochReport {
     /// Counted from 1.
     pub epoch: usize,
@@ -24,7 +24,7 @@ pub struct EpochReport {
 }
 
 /// What an epoch has achieved.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 #[expect(missing_docs, reason = "the names are those of the output")]
 pub enum Score {
@@ -69,7 +69,7 @@ impl Score {
 }
 
 /// How fast a child is trained.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pace {
     /// Of a network.

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
+use nas_engine::disk::Real;
+use nas_engine::run::journal::{self, FILE_NAME, Journal, JournalError};
 use nas_engine::search::SearchError;
 use nas_engine::search::evaluator::Stub;
-use nas_engine::search::journal::{self, FILE_NAME, Journal, JournalError};
 use tempfile::TempDir;
 
 use crate::search::{Case, by_architecture, with_failures};
@@ -34,13 +35,17 @@ fn a_journal_cut_at_any_byte_is_completed_to_the_same_journal() {
     for learns in [true, false] {
         let case = Case { learns, ..SMALL };
         let (folder, path, bytes) = written(&case);
-        let whole = journal::facts(&path).unwrap();
+        let whole = journal::facts(&Real, &path).unwrap();
         for cut in 0..bytes.len() {
             fs::write(&path, &bytes[..cut]).unwrap();
             let order = cut as u64;
             case.run(folder.path(), &mut Stub::new(order, with_failures))
                 .unwrap_or_else(|error| panic!("cut at byte {cut}: {error}"));
-            assert_eq!(journal::facts(&path).unwrap(), whole, "cut at byte {cut}");
+            assert_eq!(
+                journal::facts(&Real, &path).unwrap(),
+                whole,
+                "cut at byte {cut}"
+            );
         }
     }
 }
@@ -107,23 +112,23 @@ fn facts_that_do_not_fit_together_are_damage() {
 #[test]
 fn one_writer_at_a_time_and_readers_do_not_wait() {
     let (_folder, path, _) = written(&SMALL);
-    let (_writer, _) = Journal::resume(&path).unwrap();
-    let second = Journal::resume(&path).unwrap_err();
+    let (_writer, _) = Journal::resume(&Real, &path).unwrap();
+    let second = Journal::resume(&Real, &path).unwrap_err();
     assert!(matches!(second, JournalError::Locked { .. }), "{second}");
     assert!(
         second.to_string().contains("another nas-engine"),
         "{second}"
     );
-    assert_eq!(journal::read(&path).unwrap().torn, 0);
+    assert_eq!(journal::read(&Real, &path).unwrap().torn, 0);
 }
 
 #[test]
 fn a_torn_line_is_read_around_and_left_alone() {
     let (_folder, path, mut bytes) = written(&SMALL);
-    let whole = journal::read(&path).unwrap();
+    let whole = journal::read(&Real, &path).unwrap();
     bytes.extend_from_slice(b"{\"event\":\"child\",\"sam");
     fs::write(&path, &bytes).unwrap();
-    let torn = journal::read(&path).unwrap();
+    let torn = journal::read(&Real, &path).unwrap();
     assert_eq!((torn.lines.len(), torn.torn), (whole.lines.len(), 21));
     assert_eq!(torn.end, bytes.len() as u64 - 21);
     assert_eq!(fs::read(&path).unwrap(), bytes);

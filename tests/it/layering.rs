@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules in dependency order: each uses only itself and those before it.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 16] = [
     "rng",
     "shape",
     "text",
-    "whole_file",
+    "disk",
+    "checkpoint",
     "data",
     "space",
     "graph",
@@ -16,6 +17,7 @@ const ORDER: [&str; 14] = [
     "train",
     "controller",
     "config",
+    "run",
     "search",
     "report",
     "cli",

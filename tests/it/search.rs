@@ -8,10 +8,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nas_engine::controller::{Controller, ControllerConfig};
-use nas_engine::search::entry::{Child, Entry};
-use nas_engine::search::evaluator::{Evaluator, Job, Status, Stub};
-use nas_engine::search::history::History;
-use nas_engine::search::journal::{self, FILE_NAME, Journal};
+use nas_engine::disk::Real;
+use nas_engine::run::Status;
+use nas_engine::run::entry::{Child, Entry};
+use nas_engine::run::history::History;
+use nas_engine::run::journal::{self, FILE_NAME, Journal};
+use nas_engine::search::evaluator::{Evaluator, Job, Stub};
 use nas_engine::search::{End, Search, SearchError, Strategy};
 use nas_engine::space::{ConvSpaceConfig, Space};
 
@@ -44,11 +46,11 @@ impl Case {
     ) -> Result<End, SearchError> {
         let space = Space::new(&small_space().into()).unwrap();
         let path = folder.join(FILE_NAME);
-        let (journal, history) = if path.exists() {
-            let (journal, contents) = Journal::resume(&path)?;
+        let (mut journal, mut history) = if path.exists() {
+            let (journal, contents) = Journal::resume(&Real, &path)?;
             (journal, History::new(&path, contents)?)
         } else {
-            (Journal::create(&path)?, History::default())
+            (Journal::create(&Real, &path)?, History::default())
         };
         let strategy = match self.learns {
             true => Strategy::Policy(Box::new(Controller::new(
@@ -64,8 +66,9 @@ impl Case {
             samples: self.samples,
             children_per_update: self.children_per_update,
             evaluator,
-            journal,
-            history,
+            journal: &mut journal,
+            history: &mut history,
+            checkpoints: None,
             stop,
         }
         .run(&mut |_| {})
@@ -126,7 +129,7 @@ pub fn with_failures(job: &Job) -> (Status, Vec<f64>) {
 }
 
 fn entries(folder: &Path) -> Vec<Entry> {
-    let contents = journal::read(&folder.join(FILE_NAME)).unwrap();
+    let contents = journal::read(&Real, &folder.join(FILE_NAME)).unwrap();
     contents.lines.into_iter().map(|line| line.entry).collect()
 }
 
@@ -193,7 +196,7 @@ fn the_order_in_which_children_end_changes_nothing() {
         Case::DEFAULT
             .run(folder.path(), &mut Stub::new(order, with_failures))
             .unwrap();
-        journal::facts(&folder.path().join(FILE_NAME)).unwrap()
+        journal::facts(&Real, &folder.path().join(FILE_NAME)).unwrap()
     };
     let first = facts(0);
     for order in 1..6 {
@@ -398,7 +401,7 @@ fn a_stopped_search_goes_on_as_if_never_stopped() {
         }
     }
     assert!(n_sessions > 3, "stopped {n_sessions} times only");
-    let facts = |folder: &Path| journal::facts(&folder.join(FILE_NAME)).unwrap();
+    let facts = |folder: &Path| journal::facts(&Real, &folder.join(FILE_NAME)).unwrap();
     assert_eq!(facts(whole.path()), facts(stopped.path()));
 }
 

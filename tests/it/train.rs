@@ -6,12 +6,13 @@ use nas_engine::data::{Augment, Dataset};
 use nas_engine::device::cpu::Cpu;
 use nas_engine::device::reference::Reference;
 use nas_engine::device::{Convolution, Device};
+use nas_engine::disk::Real;
 use nas_engine::graph::{Graph, Params};
 use nas_engine::space::ConvArchitecture;
-use nas_engine::train::checkpoint::{self, WeightsFile};
 use nas_engine::train::metadata::{Facts, Metadata};
+use nas_engine::train::weights_file::{self, WeightsFile};
 use nas_engine::train::{
-    self, Child, Evaluation, Held, Job, Network, NetworkConfig, Outcome, Place, TrainError,
+    self, Child, Evaluation, Held, Job, Keeper, Network, NetworkConfig, Outcome, Runner, TrainError,
 };
 
 /// Skips of unequal sizes, a stride, a pool of a concat, and two unread layers.
@@ -33,20 +34,27 @@ pub fn config(epochs: usize) -> NetworkConfig {
         augment: Augment::None,
         shuffle: true,
         split_seed: 0,
+        checkpoint_seconds: None,
     }
 }
 
 pub fn run(device: &dyn Device, dataset: &Arc<Dataset>, config: &NetworkConfig) -> Outcome {
     let architecture = ConvArchitecture::from_json(CHILD).unwrap();
     let child = Network::new(dataset, config, &architecture).unwrap();
-    train::train(&job(&child, device, 3, true), &mut |_| {}).unwrap()
+    train::train(
+        &job(&child, device, 3, true),
+        &mut Keeper::none(),
+        &mut |_| {},
+    )
+    .unwrap()
 }
 
 /// A child to train, with no limits.
 pub fn job<'a>(child: &'a dyn Child, device: &'a dyn Device, seed: u64, test: bool) -> Job<'a> {
     Job {
         child,
-        place: Place {
+        plan: None,
+        runner: Runner {
             device,
             memory_limit: None,
         },
@@ -139,7 +147,7 @@ fn a_data_set_too_small_to_train_or_to_validate_is_refused() {
         let config = NetworkConfig { batch, ..config(1) };
         let child = Network::new(&dataset, &config, &architecture).unwrap();
         let job = job(&child, &Reference, 0, false);
-        train::train(&job, &mut |_| {}).unwrap_err()
+        train::train(&job, &mut Keeper::none(), &mut |_| {}).unwrap_err()
     };
     let small = error(20, 19); // 18 of the 20 are trained on
     let TrainError::SmallSplit {
@@ -177,7 +185,7 @@ fn weights_survive_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name| folder.path().join(name);
     for name in ["a", "b"] {
-        checkpoint::save(&path(name), &params, &outcome.weights, &metadata).unwrap();
+        weights_file::save(&Real, &path(name), &params, &outcome.weights, &metadata).unwrap();
     }
     assert_eq!(
         std::fs::read(path("a")).unwrap(),
@@ -205,19 +213,19 @@ fn weights_survive_a_file() {
         ..config(2)
     };
     let child = Network::new(&dataset, &batch_of_7, &architecture).unwrap();
-    let mut place = Place {
+    let mut runner = Runner {
         device: &device,
         memory_limit: None,
     };
-    let evaluation = child.evaluate(Held::Test, &weights, &place).unwrap();
+    let evaluation = child.evaluate(Held::Test, &weights, &runner).unwrap();
     let Evaluation::Images(score) = evaluation else {
         panic!("{evaluation:?}");
     };
     assert_eq!(outcome.test.map(|test| test.value()), Some(score.accuracy));
     assert_eq!(score.total, 20);
 
-    place.memory_limit = Some(1000);
-    let error = child.evaluate(Held::Test, &weights, &place).unwrap_err();
+    runner.memory_limit = Some(1000);
+    let error = child.evaluate(Held::Test, &weights, &runner).unwrap_err();
     assert!(
         matches!(error, TrainError::TooLarge { limit: 1000, .. }),
         "{error}"

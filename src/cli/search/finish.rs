@@ -1,34 +1,16 @@
 //! What a person sees of a search that ended, and what to type next.
 
-use std::fs;
 use std::path::Path;
 
 use serde_json::json;
 
-use super::run_directory;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::config::{self, Config};
 use crate::report::Summary;
-use crate::search::history::History;
+use crate::run::BEST_FILE_NAME;
+use crate::run::history::History;
 use crate::text;
-
-/// Name of the best architecture within a run's directory.
-pub const BEST_FILE_NAME: &str = "best.json";
-
-/// Writes the best architecture into the run's directory, where there is one and the file does not say
-/// it already.
-pub fn write_best(directory: &Path, history: &History) -> Result<(), Failure> {
-    let summary = Summary::new(history);
-    let Some(best) = summary.best.first() else {
-        return Ok(());
-    };
-    let text = format!("{}\n", best.architecture);
-    match fs::read_to_string(directory.join(BEST_FILE_NAME)) {
-        Ok(before) if before == text => Ok(()),
-        _ => run_directory::write(directory, BEST_FILE_NAME, &text),
-    }
-}
 
 /// Shows what a search achieved.
 pub fn show(

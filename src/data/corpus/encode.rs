@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 use super::layout::Source;
 use super::vocabulary::{Vocabulary, words};
 use super::{Corpus, CorpusError, Level, Part, map};
+use crate::disk::{Real, whole};
 use crate::text;
-use crate::whole_file;
 
 /// Part of the folder's name. To be raised when what is written changes.
 const LAYOUT: u32 = 1;
@@ -123,7 +123,7 @@ fn write(
         let path = tokens_file(folder, part);
         let mut hash = crc32fast::Hasher::new();
         let mut tokens = words_of(texts, part, level).map(|word| vocabulary.number(word));
-        let written = whole_file::write(&path, |file| {
+        let written = whole::write(&Real, &path, |file| {
             tokens.try_for_each(|token| {
                 hash.update(&token.to_le_bytes());
                 file.write_all(&token.to_le_bytes())
@@ -136,7 +136,7 @@ fn write(
     let path = index_file(folder);
     let words = vocabulary.words().to_vec();
     let json = serde_json::to_vec(&Index { words, crc32 }).expect("words are text");
-    whole_file::write(&path, |file| file.write_all(&json)).map_err(|e| failed(&path, e))
+    whole::write(&Real, &path, |file| file.write_all(&json)).map_err(|e| failed(&path, e))
 }
 
 /// The words of a part: those of its file, or 90, 5 and 5 of a hundred of the one file.

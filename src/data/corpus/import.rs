@@ -8,7 +8,7 @@ use super::known::{self, FileFacts, Known, PTB};
 use super::layout::{Layout, read_bytes};
 use super::vocabulary::{UNKNOWN, words};
 use super::{CorpusError, Level};
-use crate::whole_file;
+use crate::disk::{Real, whole};
 
 /// Where people have the three files, below the folder that they name: in it, or where the archives
 /// of Mikolov (`simple-examples.tgz`) and of others unpack to.
@@ -59,7 +59,7 @@ fn import(corpus: &Known, from: &Path, to: &Path) -> Result<Imported, CorpusErro
     fs::create_dir_all(to).map_err(failed(to))?;
     for (facts, bytes) in &contents {
         let path = to.join(&facts.name);
-        whole_file::write(&path, |file| file.write_all(bytes)).map_err(failed(&path))?;
+        whole::write(&Real, &path, |file| file.write_all(bytes)).map_err(failed(&path))?;
     }
     let texts: Vec<_> = contents
         .iter()

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::GzDecoder;
 
 use super::{CorpusError, Layout};
-use crate::whole_file;
+use crate::disk::{Real, whole};
 
 /// What it is called.
 pub(super) const NAME: &str = "bundled King James Gospels";
@@ -43,7 +43,8 @@ pub(super) fn unpack(cache: &Path) -> Result<PathBuf, CorpusError> {
         let unpacked = GzDecoder::new(compressed).read_to_end(&mut text);
         unpacked.map_err(|e| failed(&path, e))?;
         if !fs::read(&path).is_ok_and(|found| found == text) {
-            whole_file::write(&path, |file| file.write_all(&text)).map_err(|e| failed(&path, e))?;
+            whole::write(&Real, &path, |file| file.write_all(&text))
+                .map_err(|e| failed(&path, e))?;
         }
     }
     Ok(dir)

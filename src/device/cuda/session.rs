@@ -365,6 +365,10 @@ impl Session for CudaSession<'_> {
         n_run
     }
 
+    fn works_alone(&self) -> bool {
+        true
+    }
+
     fn keep(&mut self) {
         let plan = self.plan;
         self.kept = plan.state.iter().map(|&id| self.read(id)).collect();

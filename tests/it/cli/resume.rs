@@ -5,7 +5,8 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nas_engine::search::journal::Journal;
+use nas_engine::disk::Real;
+use nas_engine::run::journal::Journal;
 
 use super::search::{Place, snapshot};
 use super::{nas, object, program, text, write_data};
@@ -173,7 +174,7 @@ fn one_run_has_one_writer() {
         again.stderr.contains("--resume") && again.stderr.contains("--out"),
         "{again:?}"
     );
-    let (_writer, _) = Journal::resume(&place.journal("run")).unwrap();
+    let (_writer, _) = Journal::resume(&Real, &place.journal("run")).unwrap();
     let second = place.resume("run", &["--samples", "6"]);
     assert_eq!(second.code, 2, "{second:?}");
     assert!(second.stderr.contains("another nas-engine"), "{second:?}");

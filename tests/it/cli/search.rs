@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nas_engine::search::entry::Entry;
-use nas_engine::search::journal;
+use nas_engine::disk::Real;
+use nas_engine::run::entry::Entry;
+use nas_engine::run::journal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -86,7 +87,7 @@ impl Place {
     }
 
     pub fn facts(&self, name: &str) -> Vec<String> {
-        journal::facts(&self.journal(name)).unwrap()
+        journal::facts(&Real, &self.journal(name)).unwrap()
     }
 
     pub fn status(&self, name: &str) -> Value {
@@ -112,7 +113,7 @@ pub fn snapshot(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 fn a_search_says_what_its_journal_says() {
     let place = Place::new();
     let result = place.search("run", &[]);
-    let lines = journal::read(&place.journal("run")).unwrap().lines;
+    let lines = journal::read(&Real, &place.journal("run")).unwrap().lines;
     let children: Vec<_> = lines
         .iter()
         .filter_map(|line| match &line.entry {

@@ -10,7 +10,7 @@ use nas_engine::device::cuda::driver::{
 };
 use nas_engine::device::{Device, DeviceError};
 use nas_engine::space::ConvArchitecture;
-use nas_engine::train::{self, Network, Outcome, TrainError};
+use nas_engine::train::{self, Keeper, Network, Outcome, TrainError};
 
 use super::host::{Host, MODES, PROFILES, kernels};
 
@@ -217,7 +217,7 @@ fn train_on(device: &dyn Device) -> Result<Outcome, TrainError> {
     let dataset = Arc::new(Dataset::synthetic(30, 10, 4, 2));
     let child = Network::new(&dataset, &crate::train::config(2), &architecture)?;
     let job = crate::train::job(&child, device, 3, false);
-    train::train(&job, &mut |_| {})
+    train::train(&job, &mut Keeper::none(), &mut |_| {})
 }
 
 fn error(fault: Fault) -> DeviceError {

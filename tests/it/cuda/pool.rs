@@ -9,7 +9,8 @@ use nas_engine::device::cuda::Cuda;
 use nas_engine::device::cuda::driver::Memory;
 use nas_engine::device::{Device, Devices};
 use nas_engine::graph::{Graph, Options, Params, Plan};
-use nas_engine::search::evaluator::{Evaluator, Job, News, Outcome, Status};
+use nas_engine::run::Status;
+use nas_engine::search::evaluator::{Evaluator, Job, News, Outcome};
 use nas_engine::search::local::{Local, Settings, share};
 use nas_engine::space::Architecture;
 
@@ -25,10 +26,7 @@ fn job(sample: u64, lcn: bool) -> Job {
         layers += r#",{"type":"lcn","inputs":[1]}"#;
     }
     let json = format!(r#"{{"space":"conv","layers":[{layers}]}}"#);
-    Job {
-        sample,
-        architecture: Architecture::from_json(&json).unwrap(),
-    }
+    Job::new(sample, Architecture::from_json(&json).unwrap())
 }
 
 fn jobs() -> Vec<Job> {

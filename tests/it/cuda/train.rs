@@ -12,7 +12,7 @@ use nas_engine::device::Device;
 use nas_engine::device::cpu::Cpu;
 use nas_engine::device::cuda::Cuda;
 use nas_engine::space::{Architecture, CellArchitecture};
-use nas_engine::train::{self, Language, LanguageConfig, Outcome, TrainConfig};
+use nas_engine::train::{self, Keeper, Language, LanguageConfig, Outcome, TrainConfig};
 
 use super::host::{Host, MODES, PROFILES, kernels};
 use crate::train::{config, job, run};
@@ -66,7 +66,12 @@ fn language(device: &dyn Device, cell: &CellArchitecture, tied: bool) -> Outcome
         ..preset
     };
     let child = Language::new(&Arc::new(corpus), &config, cell).expect("sound settings");
-    train::train(&job(&child, device, 3, true), &mut |_| {}).expect("it trains")
+    train::train(
+        &job(&child, device, 3, true),
+        &mut Keeper::none(),
+        &mut |_| {},
+    )
+    .expect("it trains")
 }
 
 /// Words, carried state, dropout, clipping, validation and test as on the cpu, for a cell and for the

@@ -9,7 +9,9 @@ use nas_engine::data::{Dataset, RECORD_BYTES};
 use nas_engine::device::cpu::Cpu;
 use nas_engine::device::{Convolution, Devices};
 use nas_engine::graph::{Graph, Options, Params, Plan};
-use nas_engine::search::evaluator::{Evaluator, Job, News, Outcome, Status};
+use nas_engine::run::Status;
+use nas_engine::search::child::Trainer;
+use nas_engine::search::evaluator::{Evaluator, Job, News, Outcome};
 use nas_engine::search::local::{Local, Settings};
 use nas_engine::space::Architecture;
 use nas_engine::train::{Course, NetworkConfig, TrainConfig};
@@ -27,22 +29,21 @@ pub fn settings(dataset: Dataset, threads: usize, memory: u64) -> Settings {
         ..sample
     };
     Settings {
-        course: Course::Images(Arc::new(dataset), train),
-        seed: 0,
+        trainer: Trainer {
+            course: Course::Images(Arc::new(dataset), train),
+            seed: 0,
+            kept: None,
+        },
         devices: Devices::Cpu(Convolution::Auto),
         threads,
         memory,
-        best_weights: None,
     }
 }
 
 pub fn job(sample: u64, filters: usize) -> Job {
     let layer = format!(r#"{{"filter":[1,1],"filters":{filters},"inputs":[0]}}"#);
     let json = format!(r#"{{"space":"conv","layers":[{layer}]}}"#);
-    Job {
-        sample,
-        architecture: Architecture::from_json(&json).unwrap(),
-    }
+    Job::new(sample, Architecture::from_json(&json).unwrap())
 }
 
 /// The outcomes of jobs that are submitted together, by sample.

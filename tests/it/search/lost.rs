@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use nas_engine::disk::Real;
+use nas_engine::run::Status;
+use nas_engine::run::journal::{self, FILE_NAME};
 use nas_engine::search::End;
-use nas_engine::search::evaluator::{Evaluator, Job, News, Status, Stub};
-use nas_engine::search::journal::{self, FILE_NAME};
+use nas_engine::search::evaluator::{Evaluator, Job, News, Stub};
 
 use super::{Case, with_failures};
 
@@ -33,7 +35,7 @@ impl<F: FnMut(&Job) -> (Status, Vec<f64>)> Evaluator for Mortal<F> {
 
 #[test]
 fn a_search_whose_last_device_is_lost_can_be_resumed() {
-    let facts = |folder: &Path| journal::facts(&folder.join(FILE_NAME)).unwrap();
+    let facts = |folder: &Path| journal::facts(&Real, &folder.join(FILE_NAME)).unwrap();
     let whole = tempfile::tempdir().unwrap();
     let mut stub = Stub::new(0, with_failures);
     Case::DEFAULT.run(whole.path(), &mut stub).unwrap();

@@ -9,10 +9,10 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
 
 use super::metadata::{Entries, Metadata};
+use crate::disk::{Disk, whole};
 use crate::graph::Params;
 use crate::graph::language::{MAX_HIDDEN, MAX_LAYERS, MAX_VOCABULARY};
 use crate::graph::params::{Param, Weights};
-use crate::whole_file;
 
 /// Why a weights file cannot be used or written.
 #[derive(Debug, thiserror::Error)]
@@ -66,13 +66,14 @@ pub enum WeightsError {
 /// # Errors
 /// Where the file cannot be written.
 pub fn save(
+    disk: &dyn Disk,
     path: &Path,
     params: &Params,
     weights: &Weights,
     metadata: &Metadata,
 ) -> Result<(), WeightsError> {
     let (header, tensors) = layout(params, metadata);
-    whole_file::write(path, |file| {
+    whole::write(disk, path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(header.as_bytes())?;
         for (param, running) in tensors {

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::search::evaluator::Status;
+use crate::run::Status;
 use crate::space::Token;
 use crate::train::Scores;
 
@@ -13,11 +13,15 @@ use crate::train::Scores;
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Entry {
     /// The search began, or went on.
-    Run(Run),
+    Run(Started),
     /// A child ended, or was answered from the record.
     Child(Child),
     /// The controller learned from a batch.
     Update(Update),
+    /// A GPU was lost while it trained a child.
+    Lost(Lost),
+    /// The search stopped in good order, to be gone on with.
+    Stop(Stop),
     /// A fact of a later version, of no meaning to this one.
     #[serde(other)]
     Unknown,
@@ -25,7 +29,7 @@ pub enum Entry {
 
 /// The search began, or went on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Run {
+pub struct Started {
     /// Version of the program.
     pub version: String,
     /// SHA-256 of the settings that decide results.
@@ -94,6 +98,27 @@ pub struct Update {
     /// The samples that entered the gradient.
     pub counted: Vec<u64>,
     /// When, and how long it took.
+    pub timing: Timing,
+}
+
+/// A GPU was lost while it trained a child, which then begins again on another; a child that loses
+/// them one after the other is at fault itself, also where each loss ends the program.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lost {
+    /// The child's sample.
+    pub sample: u64,
+    /// The words of the device.
+    pub message: String,
+    /// When.
+    pub timing: Timing,
+}
+
+/// The search stopped in good order. Where this is the last line, nobody is working on the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Samples that have ended.
+    pub samples: u64,
+    /// When.
     pub timing: Timing,
 }
 

@@ -1,21 +1,26 @@
 //! What a journal says of a search so far: its children, updates and sessions, checked to fit
 //! together. The loop reads it in place of training again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::search::entry::{Child, Entry, Run, Update};
-use crate::search::journal::{Contents, JournalError, Line};
+use super::Status;
+use super::entry::{Child, Entry, Started, Update};
+use super::journal::{Contents, JournalError, Line};
 
 /// The facts of a search so far.
 #[derive(Debug, Default)]
 pub struct History {
     /// Each time the search began or went on.
-    pub runs: Vec<Run>,
+    pub runs: Vec<Started>,
     /// The children that ended, by sample.
     pub children: BTreeMap<u64, Child>,
     /// The controller's steps, by batch.
     pub updates: BTreeMap<u64, Update>,
+    /// GPUs that were lost while they trained a child, by its sample.
+    pub lost: BTreeMap<u64, usize>,
+    /// Whether the last line says that the search stopped in good order.
+    pub stopped: bool,
     /// When the last session's last line was written, in seconds since 1970.
     pub last_at: f64,
     /// Seconds of all sessions but the last.
@@ -43,39 +48,74 @@ impl History {
     }
 
     /// Adds a fact, or says why it cannot be one.
-    pub(super) fn add(&mut self, entry: Entry) -> Result<(), String> {
+    pub(crate) fn add(&mut self, entry: Entry) -> Result<(), String> {
+        self.stopped = matches!(entry, Entry::Stop(_));
         match entry {
             Entry::Run(run) => self.add_run(run),
-            Entry::Child(child) => {
-                let sample = child.sample;
-                self.last_at = child.timing.at;
-                if self.children.insert(sample, child).is_some() {
-                    return Err(format!("sample {sample} ended before"));
-                }
+            Entry::Child(child) => return self.add_child(child),
+            Entry::Update(update) => return self.add_update(update),
+            Entry::Lost(lost) => {
+                self.last_at = lost.timing.at;
+                *self.lost.entry(lost.sample).or_default() += 1;
             }
-            Entry::Update(update) => {
-                let batch = update.batch;
-                self.last_at = update.timing.at;
-                if let Some(sample) = update
-                    .samples
-                    .iter()
-                    .find(|s| !self.children.contains_key(s))
-                {
-                    return Err(format!(
-                        "an update from sample {sample}, which has not ended"
-                    ));
-                }
-                if self.updates.insert(batch, update).is_some() {
-                    return Err(format!("batch {batch} had its update before"));
-                }
-            }
+            Entry::Stop(stop) => self.last_at = stop.timing.at,
             Entry::Unknown => {}
         }
         Ok(())
     }
 
+    /// A child that ended; again, where a fault of the machine had ended it before.
+    fn add_child(&mut self, child: Child) -> Result<(), String> {
+        let sample = child.sample;
+        self.last_at = child.timing.at;
+        match self.children.insert(sample, child) {
+            Some(before) if !before.status.is_tried_again() => {
+                Err(format!("sample {sample} ended before"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn add_update(&mut self, update: Update) -> Result<(), String> {
+        let batch = update.batch;
+        self.last_at = update.timing.at;
+        let has_not_ended = |sample: &&u64| !self.children.contains_key(sample);
+        if let Some(sample) = update.samples.iter().find(has_not_ended) {
+            return Err(format!(
+                "an update from sample {sample}, which has not ended"
+            ));
+        }
+        match self.updates.insert(batch, update) {
+            Some(_) => Err(format!("batch {batch} had its update before")),
+            None => Ok(()),
+        }
+    }
+
+    /// The samples whose children are tried again where the search goes on: a fault of the machine
+    /// ended them, and the controller has not learned from their batch yet. (Where nothing learns, all
+    /// of the former.)
+    pub fn to_try_again(&self, learns: bool) -> BTreeSet<u64> {
+        let is_over = |batch| learns && self.end_of(batch).is_some();
+        self.children
+            .values()
+            .filter(|child| child.status.is_tried_again() && !is_over(child.batch))
+            .map(|child| child.sample)
+            .collect()
+    }
+
+    /// The best architecture: by reward, then the lower sample.
+    // paper P9.1
+    pub fn best(&self) -> Option<&Child> {
+        let ended_well = self.children.values().filter(|c| c.status == Status::Ok);
+        ended_well.max_by(|a, b| {
+            let reward = |child: &Child| child.reward.unwrap_or(0.0);
+            let by_reward = reward(a).total_cmp(&reward(b));
+            by_reward.then(b.sample.cmp(&a.sample))
+        })
+    }
+
     /// Adds the start of a session.
-    pub fn add_run(&mut self, run: Run) {
+    pub fn add_run(&mut self, run: Started) {
         self.earlier_seconds = self.seconds();
         self.last_at = run.timing.at;
         self.runs.push(run);
@@ -140,6 +180,8 @@ impl History {
             .values()
             .filter(|c| c.batch == last.batch)
             .all(|c| c.reward.is_none());
-        all_ended && (!learns || nothing_to_learn || self.updates.contains_key(&last.batch))
+        all_ended
+            && self.to_try_again(learns).is_empty()
+            && (!learns || nothing_to_learn || self.updates.contains_key(&last.batch))
     }
 }

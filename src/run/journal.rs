@@ -1,14 +1,14 @@
 //! The journal of a run: an append-only file, one line a fact, each with its own check sum.
 //!
-//! What a line says is in `search::entry`, what the lines add up to in `search::history`; here is
+//! What a line says is in `run::entry`, what the lines add up to in `run::history`; here is
 //! only how a line is written and read back.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::search::entry::Entry;
-use crate::whole_file;
+use super::entry::Entry;
+use crate::disk::{Disk, DiskFile, Found, folder};
 
 /// Name of the journal within a run's directory.
 pub const FILE_NAME: &str = "journal.jsonl";
@@ -102,13 +102,24 @@ pub enum JournalError {
     },
 }
 
+impl JournalError {
+    fn io(path: &Path, source: io::Error) -> JournalError {
+        JournalError::Io {
+            path: path.into(),
+            source,
+        }
+    }
+}
+
 /// The one writer of a journal; holds the file's lock.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
-    file: File,
-    /// Length of the whole lines, where a torn line follows them.
-    cut_to: Option<u64>,
+    file: Box<dyn DiskFile>,
+    /// Bytes of the whole lines.
+    length: u64,
+    /// Whether a torn line follows them.
+    is_torn: bool,
 }
 
 impl Journal {
@@ -117,71 +128,69 @@ impl Journal {
     ///
     /// # Errors
     /// [`JournalError::Begun`] where the file holds lines, and where it cannot be made or locked.
-    pub fn create(path: &Path) -> Result<Journal, JournalError> {
-        if path.exists() {
-            check_file(path)?;
+    pub fn create(disk: &dyn Disk, path: &Path) -> Result<Journal, JournalError> {
+        let io = |source| JournalError::io(path, source);
+        if disk.found(path).map_err(io)?.is_some() {
+            check_file(disk, path)?;
         }
-        let io = |source| JournalError::Io {
-            path: path.into(),
-            source,
-        };
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path)
-            .map_err(io)?;
-        lock(&file, path)?;
-        if file.metadata().map_err(io)?.len() > 0 {
+        let file = open(disk, path)?;
+        if file.length().map_err(io)? > 0 {
             return Err(JournalError::Begun { path: path.into() });
         }
         // The name of the file must survive a power cut as well as its lines.
-        File::open(whole_file::folder(path))
-            .and_then(|folder| folder.sync_all())
-            .map_err(io)?;
+        disk.sync_folder(folder(path)).map_err(io)?;
         Ok(Journal {
             path: path.into(),
             file,
-            cut_to: None,
+            length: 0,
+            is_torn: false,
         })
     }
 
     /// Opens the journal of an earlier run to go on with it. Nothing is changed before the first
     /// [`append`](Journal::append), which also cuts off a torn last line.
-    pub fn resume(path: &Path) -> Result<(Journal, Contents), JournalError> {
-        check_file(path)?;
-        let file = OpenOptions::new()
-            .append(true)
-            .open(path)
-            .map_err(|source| JournalError::Io {
-                path: path.into(),
-                source,
-            })?;
-        lock(&file, path)?;
-        let contents = read(path)?;
-        let cut_to = (contents.torn > 0).then_some(contents.end);
-        Ok((
-            Journal {
-                path: path.into(),
-                file,
-                cut_to,
-            },
-            contents,
-        ))
+    ///
+    /// # Errors
+    /// Where there is none, or it cannot be read or locked, or is damaged.
+    pub fn resume(disk: &dyn Disk, path: &Path) -> Result<(Journal, Contents), JournalError> {
+        check_file(disk, path)?;
+        let file = open(disk, path)?;
+        let contents = read(disk, path)?;
+        let journal = Journal {
+            path: path.into(),
+            file,
+            length: contents.end,
+            is_torn: contents.torn > 0,
+        };
+        Ok((journal, contents))
     }
 
     /// Appends a line; when this returns it is on disk.
+    ///
+    /// # Errors
+    /// Where it cannot be written. The journal is then as it was before, as soon as it can be
+    /// written again.
     pub fn append(&mut self, entry: &Entry) -> Result<(), JournalError> {
-        let mut write = || {
-            if let Some(length) = self.cut_to.take() {
-                self.file.set_len(length)?;
-            }
-            self.file.write_all(line(entry)?.as_bytes())?;
-            self.file.sync_data()
-        };
-        write().map_err(|source| JournalError::Io {
-            path: self.path.clone(),
-            source,
-        })
+        let written = self.write(entry);
+        written.map_err(|source| JournalError::io(&self.path, source))
+    }
+
+    fn write(&mut self, entry: &Entry) -> io::Result<()> {
+        if self.is_torn {
+            self.file.cut(self.length)?;
+        }
+        let line = line(entry)?;
+        self.is_torn = true; // until all of it is on disk
+        self.file.write_all(line.as_bytes())?;
+        self.file.sync()?;
+        self.is_torn = false;
+        self.length += line.len() as u64;
+        Ok(())
+    }
+
+    /// Bytes of its lines.
+    pub fn length(&self) -> u64 {
+        self.length
     }
 }
 
@@ -193,29 +202,23 @@ impl Drop for Journal {
     }
 }
 
-fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
-    match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(JournalError::Locked { path: path.into() }),
-        Err(TryLockError::Error(source)) => Err(JournalError::Io {
-            path: path.into(),
-            source,
-        }),
+/// Opens a journal to write at its end, and takes its lock.
+fn open(disk: &dyn Disk, path: &Path) -> Result<Box<dyn DiskFile>, JournalError> {
+    let io = |source| JournalError::io(path, source);
+    let file = disk.append(path).map_err(io)?;
+    match file.try_lock().map_err(io)? {
+        true => Ok(file),
+        false => Err(JournalError::Locked { path: path.into() }),
     }
 }
 
 /// Whether there is a file to open; opening a pipe would wait for its other end.
-fn check_file(path: &Path) -> Result<(), JournalError> {
-    match std::fs::metadata(path) {
-        Ok(file) if file.is_file() => Ok(()),
-        Ok(_) => Err(JournalError::NoFile { path: path.into() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(JournalError::Missing { path: path.into() })
-        }
-        Err(source) => Err(JournalError::Io {
-            path: path.into(),
-            source,
-        }),
+fn check_file(disk: &dyn Disk, path: &Path) -> Result<(), JournalError> {
+    match disk.found(path) {
+        Ok(Some(Found::File(_))) => Ok(()),
+        Ok(Some(_)) => Err(JournalError::NoFile { path: path.into() }),
+        Ok(None) => Err(JournalError::Missing { path: path.into() }),
+        Err(source) => Err(JournalError::io(path, source)),
     }
 }
 
@@ -230,12 +233,14 @@ fn line(entry: &Entry) -> Result<String, io::Error> {
 
 /// Reads a journal without locking it, so that a run under way can be watched. A last line
 /// without newline or with a wrong check sum is torn, not damaged.
-pub fn read(path: &Path) -> Result<Contents, JournalError> {
-    check_file(path)?;
-    let bytes = std::fs::read(path).map_err(|source| JournalError::Io {
-        path: path.into(),
-        source,
-    })?;
+///
+/// # Errors
+/// Where there is none, or it cannot be read or is damaged.
+pub fn read(disk: &dyn Disk, path: &Path) -> Result<Contents, JournalError> {
+    check_file(disk, path)?;
+    let bytes = disk
+        .read(path)
+        .map_err(|source| JournalError::io(path, source))?;
     let mut contents = Contents {
         lines: Vec::new(),
         end: 0,
@@ -292,31 +297,34 @@ fn parse(line: &[u8]) -> Result<Entry, String> {
 
 /// The facts of a journal without what measures time: two journals are of the same search when
 /// these are equal. The bytes of the child and update lines, sorted by kind and number.
-pub fn facts(path: &Path) -> Result<Vec<String>, JournalError> {
-    let lines = read(path)?.lines;
-    let text = std::fs::read_to_string(path).map_err(|source| JournalError::Io {
-        path: path.into(),
-        source,
-    })?;
-    let mut facts = Vec::new();
+///
+/// # Errors
+/// As [`read`].
+pub fn facts(disk: &dyn Disk, path: &Path) -> Result<Vec<String>, JournalError> {
+    let lines = read(disk, path)?.lines;
+    let bytes = disk
+        .read(path)
+        .map_err(|source| JournalError::io(path, source))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let mut facts = BTreeMap::new();
     for (line, text) in lines.iter().zip(text.lines()) {
         let key = match &line.entry {
             Entry::Child(child) => ("child", child.sample),
             Entry::Update(update) => ("update", update.batch),
-            Entry::Run(_) | Entry::Unknown => continue,
+            _ => continue,
         };
         // `timing` stands last but for the check sum, and no string can hold a bare quote.
         let end = text.rfind(",\"timing\":").unwrap_or(text.len());
-        facts.push((key, text[..end].to_owned()));
+        // Of a sample that was tried again, the last line counts.
+        facts.insert(key, text[..end].to_owned());
     }
-    facts.sort();
-    Ok(facts.into_iter().map(|(_, text)| text).collect())
+    Ok(facts.into_values().collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::search::entry::{Run, RunTiming, Timing, Update};
+    use crate::run::entry::{RunTiming, Started, Timing, Update};
 
     #[test]
     fn a_line_starts_with_its_event_and_ends_with_its_sum() {
@@ -345,7 +353,7 @@ mod tests {
 
     #[test]
     fn any_changed_byte_is_noticed() {
-        let run = Entry::Run(Run {
+        let run = Entry::Run(Started {
             version: "0".into(),
             config_sha256: "1".into(),
             data_sha256: "2".into(),

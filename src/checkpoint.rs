@@ -1,0 +1,470 @@
+//! Checkpoint files: a header and lists of numbers, from which work goes on with the same bits. Each
+//! is kept in two slots that are written in turn, so that a damaged file leaves an older one.
+//!
+//! A file is the line `nas-engine checkpoint 1`, the header as a line of JSON, the numbers
+//! little-endian, as f32 where that says all of them, and the SHA-256 of all this.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::disk::{Disk, whole};
+
+/// Version of the bits that training and the controller give: one more whenever a change of the program
+/// changes any. A checkpoint of another is not gone on with, since what follows would not be what one
+/// run gives.
+pub const NUMERICS: u32 = 1;
+
+/// What the first line of a file begins with; the version of the format follows.
+const MAGIC: &str = "nas-engine checkpoint ";
+
+/// Version of the format.
+const FORMAT: u32 = 1;
+
+/// Bytes of the digest at the end.
+const SUM_BYTES: usize = 32;
+
+/// Why a checkpoint cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The file cannot be read.
+    #[error("cannot read the checkpoint {}: {source}; check the path and the right to it", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The file is not what was written, or no checkpoint.
+    #[error("{} is no whole checkpoint: {reason}; begin anew, or restore it from a copy", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Another version of the program wrote it, which makes other bits or another format.
+    #[error(
+        "the checkpoint {} is of another version of nas-engine ({theirs}; this one has {ours}): go on with \
+         that version, or begin anew", path.display()
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// What it is of.
+        theirs: String,
+        /// What this program has.
+        ours: String,
+    },
+    /// It is of something else.
+    #[error("the checkpoint {} is of another {what}: {theirs}, not {ours}; begin anew", path.display())]
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// What it is of.
+        theirs: String,
+        /// What was expected.
+        ours: String,
+    },
+}
+
+/// What a checkpoint holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Saved<H> {
+    /// What it is of, and where the work stands.
+    pub header: H,
+    /// Lists of numbers, in the order that they were given in.
+    pub arrays: Vec<Vec<f64>>,
+}
+
+/// The header with what the file needs besides.
+#[derive(Serialize, Deserialize)]
+struct Head<H> {
+    numerics: u32,
+    /// One more with every checkpoint of the same work.
+    number: u64,
+    arrays: Vec<Layout>,
+    #[serde(flatten)]
+    header: H,
+}
+
+/// How a list of numbers lies in the file.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Layout {
+    length: usize,
+    width: Width,
+}
+
+/// Bytes of a number.
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Width {
+    F32,
+    F64,
+}
+
+impl Width {
+    /// The narrower one where that keeps every bit.
+    fn of(values: &[f64]) -> Width {
+        let fits = |&value: &f64| f64::from(value as f32).to_bits() == value.to_bits();
+        match values.iter().all(fits) {
+            true => Width::F32,
+            false => Width::F64,
+        }
+    }
+
+    fn bytes(self) -> usize {
+        match self {
+            Width::F32 => 4,
+            Width::F64 => 8,
+        }
+    }
+}
+
+/// The two files of a work's checkpoints: `<path>` and `<path>.2`.
+#[derive(Clone, Debug)]
+pub struct Slots {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    /// Number of the newest checkpoint; 0 before the first.
+    number: u64,
+}
+
+impl Slots {
+    /// The slots by this name, of which nothing is known yet.
+    pub fn new(disk: Arc<dyn Disk>, path: PathBuf) -> Slots {
+        Slots {
+            disk,
+            path,
+            number: 0,
+        }
+    }
+
+    /// The name of the first slot, which stands for both.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The newer of both that is whole, if there is one, and what is wrong with the other where
+    /// something is.
+    pub fn read<H: DeserializeOwned>(&mut self) -> (Option<Saved<H>>, Vec<CheckpointError>) {
+        let mut newest: Option<(u64, Saved<H>)> = None;
+        let mut wrong = vec![];
+        for path in self.files() {
+            match read(&*self.disk, &path) {
+                Ok(None) => {}
+                Ok(Some((number, saved))) => {
+                    if newest.as_ref().is_none_or(|(newer, _)| number > *newer) {
+                        newest = Some((number, saved));
+                    }
+                }
+                Err(error) => wrong.push(error),
+            }
+        }
+        self.number = newest.as_ref().map_or(0, |(number, _)| *number);
+        (newest.map(|(_, saved)| saved), wrong)
+    }
+
+    /// Writes a checkpoint in the place of the older one. When this returns it is on disk.
+    ///
+    /// # Errors
+    /// Where it cannot be written, with the file; the newer of both is as it was.
+    pub fn write<H: Serialize>(
+        &mut self,
+        header: &H,
+        arrays: &[&[f64]],
+    ) -> Result<(), (PathBuf, io::Error)> {
+        let number = self.number + 1;
+        let [first, second] = self.files();
+        let path = if number % 2 == 1 { first } else { second };
+        let written = whole::write(&*self.disk, &path, |file| {
+            write(file, number, header, arrays)
+        });
+        written.map_err(|error| (path, error))?;
+        self.number = number;
+        Ok(())
+    }
+
+    /// Removes both files, where they are.
+    ///
+    /// # Errors
+    /// Where one cannot be removed, with the file.
+    pub fn remove(&self) -> Result<(), (PathBuf, io::Error)> {
+        for path in self.files() {
+            let removed = match self.disk.found(&path) {
+                Ok(Some(_)) => self.disk.remove(&path),
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            removed.map_err(|error| (path, error))?;
+        }
+        Ok(())
+    }
+
+    fn files(&self) -> [PathBuf; 2] {
+        let mut second = OsString::from(&self.path);
+        second.push(".2");
+        [self.path.clone(), second.into()]
+    }
+}
+
+/// Writes a file's bytes.
+fn write<H: Serialize>(
+    file: &mut dyn Write,
+    number: u64,
+    header: &H,
+    arrays: &[&[f64]],
+) -> io::Result<()> {
+    let layout = |values: &&[f64]| Layout {
+        length: values.len(),
+        width: Width::of(values),
+    };
+    let head = Head {
+        numerics: NUMERICS,
+        number,
+        arrays: arrays.iter().map(layout).collect(),
+        header,
+    };
+    let mut sum = Sha256::new();
+    let mut put = |bytes: &[u8]| {
+        sum.update(bytes);
+        file.write_all(bytes)
+    };
+    put(format!("{MAGIC}{FORMAT}\n{}\n", serde_json::to_string(&head)?).as_bytes())?;
+    let mut bytes = Vec::with_capacity(8 * CHUNK);
+    for (values, layout) in arrays.iter().zip(&head.arrays) {
+        for values in values.chunks(CHUNK) {
+            bytes.clear();
+            match layout.width {
+                Width::F32 => {
+                    let narrow = values.iter().map(|&value| (value as f32).to_le_bytes());
+                    bytes.extend(narrow.flatten());
+                }
+                Width::F64 => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+            }
+            put(&bytes)?;
+        }
+    }
+    file.write_all(&sum.finalize())
+}
+
+/// Numbers that are turned into bytes at a time.
+const CHUNK: usize = 1 << 14;
+
+/// The number and the content of a file; nothing where there is none.
+fn read<H: DeserializeOwned>(
+    disk: &dyn Disk,
+    path: &Path,
+) -> Result<Option<(u64, Saved<H>)>, CheckpointError> {
+    let path_buf = || path.to_path_buf();
+    let read_error = |source| CheckpointError::Read {
+        path: path_buf(),
+        source,
+    };
+    if disk.found(path).map_err(read_error)?.is_none() {
+        return Ok(None);
+    }
+    let bytes = disk.read(path).map_err(read_error)?;
+    let damaged = |reason: &str| CheckpointError::Damaged {
+        path: path_buf(),
+        reason: reason.into(),
+    };
+    let version = |theirs: String, ours: String| CheckpointError::Version {
+        path: path_buf(),
+        theirs,
+        ours,
+    };
+    let rest = bytes
+        .strip_prefix(MAGIC.as_bytes())
+        .ok_or_else(|| damaged("it does not begin as one"))?;
+    let (body, sum) = rest
+        .split_at_checked(rest.len().saturating_sub(SUM_BYTES))
+        .filter(|(_, sum)| sum.len() == SUM_BYTES)
+        .ok_or_else(|| damaged("it is too short"))?;
+    let (format, rest) = line(body).ok_or_else(|| damaged("its first line has no end"))?;
+    if format != FORMAT.to_string().as_bytes() {
+        let theirs = format!("format {}", String::from_utf8_lossy(format));
+        return Err(version(theirs, format!("format {FORMAT}")));
+    }
+    let whole = &bytes[..bytes.len() - SUM_BYTES];
+    if Sha256::digest(whole)[..] != *sum {
+        return Err(damaged("its bytes do not match its digest"));
+    }
+    let (head, mut rest) = line(rest).ok_or_else(|| damaged("its header has no end"))?;
+    // Of any header first: one of another version may have other fields.
+    let any: Head<serde_json::Value> =
+        serde_json::from_slice(head).map_err(|error| damaged(&format!("its header: {error}")))?;
+    if any.numerics != NUMERICS {
+        let theirs = format!("numerics {}", any.numerics);
+        return Err(version(theirs, format!("numerics {NUMERICS}")));
+    }
+    let head: Head<H> =
+        serde_json::from_slice(head).map_err(|error| damaged(&format!("its header: {error}")))?;
+    let mut arrays = vec![];
+    for Layout { length, width } in head.arrays {
+        let n_bytes = length.checked_mul(width.bytes());
+        let (values, after) = n_bytes
+            .and_then(|n_bytes| rest.split_at_checked(n_bytes))
+            .ok_or_else(|| damaged("it has fewer numbers than its header says"))?;
+        arrays.push(numbers(values, width));
+        rest = after;
+    }
+    match rest.is_empty() {
+        true => Ok(Some((
+            head.number,
+            Saved {
+                header: head.header,
+                arrays,
+            },
+        ))),
+        false => Err(damaged("it has more numbers than its header says")),
+    }
+}
+
+/// The first line without its newline, and what follows it.
+fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.iter().position(|&byte| byte == b'\n')?;
+    Some((&bytes[..end], &bytes[end + 1..]))
+}
+
+fn numbers(bytes: &[u8], width: Width) -> Vec<f64> {
+    match width {
+        Width::F32 => {
+            let (words, _) = bytes.as_chunks::<4>();
+            let wide = |&word: &[u8; 4]| f64::from(f32::from_le_bytes(word));
+            words.iter().map(wide).collect()
+        }
+        Width::F64 => {
+            let (words, _) = bytes.as_chunks::<8>();
+            words.iter().map(|&word| f64::from_le_bytes(word)).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Real;
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Header {
+        of: String,
+        step: u64,
+    }
+
+    fn header(step: u64) -> Header {
+        Header {
+            of: "a test".into(),
+            step,
+        }
+    }
+
+    /// Numbers of either width, and such that narrowing changes.
+    fn arrays() -> Vec<Vec<f64>> {
+        vec![
+            (0..CHUNK + 3).map(|i| f64::from(i as f32) * 0.5).collect(),
+            vec![0.1, -0.0, 1e300, f64::MIN_POSITIVE],
+            vec![],
+            vec![-0.0, 1.5],
+        ]
+    }
+
+    fn slots(folder: &Path) -> Slots {
+        Slots::new(Arc::new(Real), folder.join("work"))
+    }
+
+    fn write(slots: &mut Slots, step: u64) {
+        let arrays = arrays();
+        let arrays: Vec<&[f64]> = arrays.iter().map(Vec::as_slice).collect();
+        slots.write(&header(step), &arrays).unwrap();
+    }
+
+    #[test]
+    fn the_newest_comes_back_bit_for_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut written = slots(folder.path());
+        assert_eq!(written.read::<Header>().0, None);
+        for step in 1..=4 {
+            write(&mut written, step);
+            let (saved, wrong) = slots(folder.path()).read::<Header>();
+            let saved = saved.unwrap();
+            assert!(wrong.is_empty());
+            assert_eq!(saved.header, header(step));
+            let bits = |arrays: &[Vec<f64>]| -> Vec<Vec<u64>> {
+                let bits = |values: &Vec<f64>| values.iter().map(|x| x.to_bits()).collect();
+                arrays.iter().map(bits).collect()
+            };
+            assert_eq!(bits(&saved.arrays), bits(&arrays()));
+        }
+        written.remove().unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn any_damage_is_noticed_and_leaves_the_older_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut written = slots(folder.path());
+        let small: [&[f64]; 2] = [&[1.0, 2.0], &[0.1]];
+        for step in 1..=2 {
+            written.write(&header(step), &small).unwrap();
+        }
+        let newest = folder.path().join("work.2");
+        let good = std::fs::read(&newest).unwrap();
+        let older_is_left = |bytes: &[u8], how: &str| {
+            std::fs::write(&newest, bytes).unwrap();
+            let (saved, wrong) = slots(folder.path()).read::<Header>();
+            assert_eq!(saved.unwrap().header.step, 1, "{how}");
+            assert_eq!(wrong.len(), 1, "{how}");
+        };
+        for at in 0..good.len() {
+            for bit in 0..8 {
+                let mut bad = good.clone();
+                bad[at] ^= 1 << bit;
+                older_is_left(&bad, &format!("bit {bit} of byte {at}"));
+            }
+            older_is_left(&good[..at], &format!("cut at byte {at}"));
+        }
+    }
+
+    /// A file with a sound digest that this program did not write.
+    #[test]
+    fn other_versions_are_told_apart_from_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("work");
+        let head = |numerics: u32, format: u32, length: usize| {
+            let text = format!(
+                "{MAGIC}{format}\n{{\"numerics\":{numerics},\"number\":1,\"arrays\":[{{\"length\":\
+                 {length},\"width\":\"f64\"}}],\"of\":\"a\",\"step\":1}}\n01234567"
+            );
+            let sum = Sha256::digest(&text);
+            std::fs::write(&path, [text.as_bytes(), &sum[..]].concat()).unwrap();
+            let (saved, mut wrong) = slots(folder.path()).read::<Header>();
+            (saved, wrong.pop())
+        };
+        assert!(head(NUMERICS, FORMAT, 1).0.is_some());
+        let other = |saved: (Option<Saved<Header>>, Option<CheckpointError>)| match saved {
+            (None, Some(CheckpointError::Version { theirs, .. })) => theirs,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            other(head(NUMERICS + 1, FORMAT, 1)),
+            format!("numerics {}", NUMERICS + 1)
+        );
+        assert_eq!(
+            other(head(NUMERICS, FORMAT + 1, 1)),
+            format!("format {}", FORMAT + 1)
+        );
+        for length in [0, 2, usize::MAX] {
+            let (saved, wrong) = head(NUMERICS, FORMAT, length);
+            assert!(saved.is_none(), "{length} numbers");
+            assert!(matches!(wrong, Some(CheckpointError::Damaged { .. })));
+        }
+    }
+}
