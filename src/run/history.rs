@@ -8,6 +8,9 @@ use super::Status;
 use super::entry::{Child, Entry, Started, Update};
 use super::journal::{Contents, JournalError, Line};
 
+/// Faults of the machine after which a child is not tried again: it may be at fault itself.
+const MOST_FAULTS: usize = 3;
+
 /// The facts of a search so far.
 #[derive(Debug, Default)]
 pub struct History {
@@ -19,6 +22,8 @@ pub struct History {
     pub updates: BTreeMap<u64, Update>,
     /// GPUs that were lost while they trained a child, by its sample.
     pub lost: BTreeMap<u64, usize>,
+    /// Times that a fault of the machine ended a child, by its sample.
+    faults: BTreeMap<u64, usize>,
     /// Whether the last line says that the search stopped in good order.
     pub stopped: bool,
     /// When the last session's last line was written, in seconds since 1970.
@@ -68,6 +73,9 @@ impl History {
     fn add_child(&mut self, child: Child) -> Result<(), String> {
         let sample = child.sample;
         self.last_at = child.timing.at;
+        if child.status.is_tried_again() {
+            *self.faults.entry(sample).or_default() += 1;
+        }
         match self.children.insert(sample, child) {
             Some(before) if !before.status.is_tried_again() => {
                 Err(format!("sample {sample} ended before"))
@@ -92,13 +100,15 @@ impl History {
     }
 
     /// The samples whose children are tried again where the search goes on: a fault of the machine
-    /// ended them, and the controller has not learned from their batch yet. (Where nothing learns, all
-    /// of the former.)
+    /// ended them, fewer than three times, and the controller has not learned from their batch yet.
+    /// (Where nothing learns, all of the former.)
     pub fn to_try_again(&self, learns: bool) -> BTreeSet<u64> {
         let is_over = |batch| learns && self.end_of(batch).is_some();
+        let few = |sample| self.faults.get(&sample).is_some_and(|&n| n < MOST_FAULTS);
         self.children
             .values()
-            .filter(|child| child.status.is_tried_again() && !is_over(child.batch))
+            .filter(|child| child.status.is_tried_again() && few(child.sample))
+            .filter(|child| !is_over(child.batch))
             .map(|child| child.sample)
             .collect()
     }

@@ -15,6 +15,10 @@ use sha2::{Digest, Sha256};
 
 use crate::disk::{Disk, whole};
 
+mod error;
+
+pub use error::CheckpointError;
+
 /// Version of the bits that training and the controller give: one more whenever a change of the program
 /// changes any. A checkpoint of another is not gone on with, since what follows would not be what one
 /// run gives.
@@ -28,52 +32,6 @@ const FORMAT: u32 = 1;
 
 /// Bytes of the digest at the end.
 const SUM_BYTES: usize = 32;
-
-/// Why a checkpoint cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckpointError {
-    /// The file cannot be read.
-    #[error("cannot read the checkpoint {}: {source}; check the path and the right to it", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        source: io::Error,
-    },
-    /// The file is not what was written, or no checkpoint.
-    #[error("{} is no whole checkpoint: {reason}; begin anew, or restore it from a copy", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// Another version of the program wrote it, which makes other bits or another format.
-    #[error(
-        "the checkpoint {} is of another version of nas-engine ({theirs}; this one has {ours}): go on with \
-         that version, or begin anew", path.display()
-    )]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// What it is of.
-        theirs: String,
-        /// What this program has.
-        ours: String,
-    },
-    /// It is of something else.
-    #[error("the checkpoint {} is of another {what}: {theirs}, not {ours}; begin anew", path.display())]
-    Other {
-        /// The file.
-        path: PathBuf,
-        /// What differs.
-        what: &'static str,
-        /// What it is of.
-        theirs: String,
-        /// What was expected.
-        ours: String,
-    },
-}
 
 /// What a checkpoint holds.
 #[derive(Clone, Debug, PartialEq)]
