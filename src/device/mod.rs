@@ -1,7 +1,7 @@
 //! Devices: what runs a plan. They know steps and buffers, nothing of architectures.
 //!
 //! [`mod@reference`] is the specification, plain f64 loops; [`cpu`] is fast. Both run the same plans
-//! through the same two traits, so that one table of cases tests them against each other.
+//! through the same two traits, so that one table of cases (`tests/it/cases`) tests them against each other.
 
 use std::fmt;
 
@@ -12,8 +12,6 @@ use crate::graph::step::{BufferId, Step};
 pub use choose::{Devices, NAMES, Request, names, open, open_all, open_first};
 
 pub mod arena;
-#[doc(hidden)]
-pub mod cases;
 mod choose;
 pub mod cpu;
 pub mod cuda;

@@ -1,13 +1,13 @@
 //! Backward = central finite differences of the loss, in f64 on the reference: every operation over
-//! the table of `device::cases`, and whole children.
+//! the table of `cases`, and whole children.
 //!
 //! ReLU and max pooling have kinks. Where one lies within a step, the slopes to the left and to the
 //! right differ, which the loss alone shows: such a place is passed over, and only few may be.
 
 mod children;
 
+use crate::cases::{self, Case, Nudge};
 use nas_engine::device::Device;
-use nas_engine::device::cases::{self, Case, Nudge};
 use nas_engine::device::reference::Reference;
 use nas_engine::rng::{Purpose, Rng};
 

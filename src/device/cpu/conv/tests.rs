@@ -1,15 +1,21 @@
-//! What the table of `device::cases` cannot say: 16 lanes on every machine, parts of a batch, bad
+//! What the table of `tests/it/cases` cannot say: 16 lanes on every machine, parts of a batch, bad
 //! values.
+
+use cases::compare;
 
 use super::{Conv, ConvShape, DataGradient};
 use crate::device::Convolution;
-use crate::device::cases::{self, compare};
 use crate::device::cpu::Cpu;
 use crate::device::cpu::layout::{image_len, to_planes};
 use crate::device::cpu::simd::Isa;
 use crate::device::reference::Reference;
 use crate::graph::Shape;
 use crate::rng::{Purpose, Rng};
+
+/// The same file as in the integration tests, which do not see vectors of 16 lanes.
+#[path = "../../../../tests/it/cases/mod.rs"]
+#[allow(dead_code, unused_imports)] // one operation of the table is used here
+mod cases;
 
 /// The portable vectors of 16 lanes, as AVX-512's, are in these tests alone.
 #[test]

@@ -4,13 +4,13 @@ use half::bf16;
 
 use super::Data;
 use super::compare::{Output, Outputs};
-use crate::data::{Augment, Dataset};
-use crate::device::{Control, Device, DeviceError, Input, List, Session, Source};
-use crate::graph::Shape;
-use crate::graph::plan::Plan;
-use crate::graph::step::{BufferId, Content};
-use crate::rng::{Purpose, Rng};
-use crate::shape::PLANE;
+use nas_engine::data::{Augment, Dataset};
+use nas_engine::device::{Control, Device, DeviceError, Input, List, Session, Source};
+use nas_engine::graph::Shape;
+use nas_engine::graph::plan::Plan;
+use nas_engine::graph::step::{BufferId, Content};
+use nas_engine::rng::{Purpose, Rng};
+use nas_engine::shape::PLANE;
 
 /// Which values of a buffer are compared.
 pub(super) enum Part {

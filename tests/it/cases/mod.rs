@@ -6,12 +6,12 @@
 
 use std::fmt;
 
-use super::{Control, Device, DeviceError};
-use crate::data::{Augment, Dataset};
-use crate::graph::Shape;
-use crate::graph::plan::{Builder, Options, Storage};
-use crate::graph::step::{BufferId, ConvId, Source, Step};
-use crate::rng::{Purpose, Rng};
+use nas_engine::data::{Augment, Dataset};
+use nas_engine::device::{Control, Device, DeviceError};
+use nas_engine::graph::Shape;
+use nas_engine::graph::plan::{Builder, Options, Storage};
+use nas_engine::graph::step::{BufferId, ConvId, Source, Step};
+use nas_engine::rng::{Purpose, Rng};
 
 mod batchnorm;
 mod classifier;
@@ -31,7 +31,7 @@ mod recurrent;
 mod run;
 mod softmax_xent;
 
-pub use compare::{Output, Outputs, Tolerance, compare, same_bits};
+pub use compare::{Outputs, Tolerance, compare, same_bits};
 use run::{Labels, Part, Script};
 pub use run::{Nudge, Prepared};
 

@@ -1,9 +1,9 @@
 //! Cases of the convolution: forward with moments, gradients to filters and to every source.
 
 use super::{Case, Data, Setup, Tolerance};
-use crate::graph::Shape;
-use crate::graph::step::{Contribution, Conv, Source, Span, Step};
-use crate::shape;
+use nas_engine::graph::Shape;
+use nas_engine::graph::step::{Contribution, Conv, Source, Span, Step};
+use nas_engine::shape;
 
 /// Sums of up to a few thousand products in f32: each rounds by 6e-8 of its size, and what they add
 /// up to may be a tenth of the largest.
