@@ -7,6 +7,7 @@
 use crate::shape;
 use crate::space::{ConvArchitecture, LayerOp};
 
+pub mod buffer;
 pub mod cost;
 pub mod language;
 pub mod memory;

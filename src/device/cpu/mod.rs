@@ -4,6 +4,7 @@
 //! What is summed over images is summed in their order, so results do not depend on the number of
 //! threads.
 
+mod batch;
 mod batchnorm;
 mod cell;
 mod classifier;

@@ -1,10 +1,10 @@
 //! A stack of recurrent layers, unrolled over a window: products of packed weights, and the cell in
 //! vectorised loops over hidden units.
 
+use super::batch::Batch;
 use super::cell::{self, Backward, Forward, Workspace};
 use super::dropout;
 use super::product::{Left, Packed, Right, packed_len};
-use super::steps::Batch;
 use super::workers::{each_with, threads};
 use crate::device::Moment;
 use crate::graph::recurrent::{Recurrent, Stack};

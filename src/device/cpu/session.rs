@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
+use super::batch::{Batch, floats};
 use super::conv::Conv;
 use super::layout::{from_planes, to_planes};
-use super::steps::{Batch, floats};
 use super::timings::Timings;
 use super::workers::each;
 use super::{Cpu, decoder, embedding, load_batch, load_tokens, optim, recurrent, softmax_xent};

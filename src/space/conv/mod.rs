@@ -6,7 +6,7 @@ mod network;
 mod read;
 mod write;
 
-use super::config::SpaceError;
+use super::error::SpaceError;
 use super::{Decisions, Kind, Token};
 use crate::rng::{Purpose, Rng};
 

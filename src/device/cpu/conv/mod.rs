@@ -1,7 +1,7 @@
 //! Fast convolution: forward, gradient to data, gradient to the filter.
 //!
 //! A [`Conv`] is planned once per layer and allocates nothing when it runs. Two schemes share one
-//! loop nest (see `plan`): plain sums over the taps, and Cook-Toom transforms (see `transform`)
+//! loop nest (see `pass`): plain sums over the taps, and Cook-Toom transforms (see `transform`)
 //! that need 4 to 6 times fewer products where the stride is 1. All of the time goes into the
 //! register tiles of `product`.
 //!
@@ -14,6 +14,7 @@ mod filter;
 mod layer;
 mod outputs;
 mod pack;
+mod pass;
 mod plan;
 mod points;
 mod product;
@@ -36,7 +37,8 @@ pub use layer::ConvShape;
 use layer::check;
 use outputs::Outputs;
 use pack::Order;
-use plan::{Kind, Layer, Pass};
+use pass::Pass;
+use plan::{Kind, Layer};
 use run::Target;
 
 /// A planned convolution.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::outputs::Outputs;
-use super::plan::Pass;
+use super::pass::Pass;
 use super::points::{self, ByPoints};
 use super::transform::{self, CookToom};
 use crate::device::cpu::simd::{Isa, Simd};
