@@ -20,7 +20,7 @@ pub use conv::{
     ConvArchitecture, ConvSpace, ConvSpaceConfig, FILTER_SIDE, FILTERS, LAYERS, Layer, LayerOp,
     LayerType, POOL_SIDE, STRIDE,
 };
-pub use decisions::{Decision, Decisions, Kind, State, Step, Walk};
+pub use decisions::{Decision, DecisionKind, DecisionStep, Decisions, State, Walk};
 pub use error::SpaceError;
 
 use crate::rng::{Purpose, Rng};

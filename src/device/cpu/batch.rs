@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::conv::Conv;
+use super::conv::PlannedConv;
 use super::simd::Isa;
 use crate::device::arena::Arena;
 use crate::graph::plan::Plan;
@@ -14,8 +14,8 @@ pub struct Batch<'a> {
     pub isa: Isa,
     pub threads: usize,
     pub plan: &'a Plan,
-    /// By [`ConvId`].
-    pub convs: &'a [Conv],
+    /// By [`ConvId`](crate::graph::step::ConvId).
+    pub convs: &'a [PlannedConv],
     /// Images of the batch; the last one of an evaluation may be smaller than the plan's.
     pub images: usize,
     pub arena: &'a Arena,

@@ -37,7 +37,7 @@ use crate::graph::Shape;
 use crate::graph::plan::{Plan, Storage};
 use crate::graph::recurrent::{Decoder, Stack};
 use crate::graph::step::{self, Content};
-use conv::{Conv, ConvShape};
+use conv::{ConvShape, PlannedConv};
 use session::CpuSession;
 use simd::Isa;
 
@@ -78,7 +78,7 @@ impl Cpu {
     }
 
     /// The kernels of a convolution.
-    fn conv(&self, conv: &step::Conv, batch: usize) -> Conv {
+    fn conv(&self, conv: &step::Conv, batch: usize) -> PlannedConv {
         let sources = conv.sources.iter().map(|source| source.shape.clone());
         let shape = ConvShape {
             n: batch,
@@ -87,7 +87,7 @@ impl Cpu {
             filter: conv.filter,
             stride: conv.stride,
         };
-        Conv::new(shape, self.isa, self.convolution == Convolution::Auto)
+        PlannedConv::new(shape, self.isa, self.convolution == Convolution::Auto)
     }
 }
 

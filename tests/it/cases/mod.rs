@@ -32,7 +32,7 @@ mod run;
 mod softmax_xent;
 
 pub use compare::{Outputs, Tolerance, compare, same_bits};
-use run::{Labels, Part, Script};
+use run::{ComparedPart, Labels, Script};
 pub use run::{Nudge, Prepared};
 
 /// Classes of the synthetic records that cases load.
@@ -269,17 +269,19 @@ impl Setup<'_> {
 
     /// Compares a buffer after the forward pass.
     pub fn output(&mut self, buffer: BufferId) {
-        self.script.outputs.push((buffer, Part::All));
+        self.script.outputs.push((buffer, ComparedPart::All));
     }
 
     /// Compares a buffer after the backward pass.
     pub fn output_backward(&mut self, buffer: BufferId) {
-        self.script.outputs_backward.push((buffer, Part::All));
+        self.script
+            .outputs_backward
+            .push((buffer, ComparedPart::All));
     }
 
     /// Compares row `row` of every `rows` of `[..][rows][8 planes]`, the channels of `shape` alone.
     pub fn statistics(&mut self, buffer: BufferId, shape: &Shape, row: usize, rows: usize) {
-        let part = Part::row(shape, row, rows);
+        let part = ComparedPart::row(shape, row, rows);
         self.script.outputs.push((buffer, part));
     }
 
@@ -291,7 +293,7 @@ impl Setup<'_> {
         row: usize,
         rows: usize,
     ) {
-        let part = Part::row(shape, row, rows);
+        let part = ComparedPart::row(shape, row, rows);
         self.script.outputs_backward.push((buffer, part));
     }
 

@@ -19,7 +19,7 @@ use std::ops::Range;
 
 use super::axis::Axis;
 use super::blocks::{MAX_PLANES, Plane};
-use super::product::Input;
+use super::product::InputPlane;
 use super::strips::Strip;
 use super::transform::CookToom;
 use crate::device::cpu::layout::image_len;
@@ -29,7 +29,7 @@ use crate::shape::PLANE;
 /// A part of the filter: its position relative to the tile's, and its tap (plain) or index
 /// (transform).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Part {
+pub(super) struct FilterPart {
     pub position: [usize; 2],
     pub tap: [usize; 2],
 }
@@ -40,7 +40,7 @@ pub(super) struct Class {
     pub phase: [usize; 2],
     /// Rows and columns of tiles in an image.
     pub tiles: [usize; 2],
-    pub parts: Vec<Part>,
+    pub parts: Vec<FilterPart>,
     /// Offset of each part in V.
     pub part_at: Vec<u32>,
     /// Offset in V of each tile of a strip, by image, row and column.
@@ -137,15 +137,15 @@ impl Pass {
         block: usize,
         strip: Strip,
         sources: &[&[f32]],
-        inputs: &'a mut [Input; MAX_PLANES],
-    ) -> &'a [Input] {
+        inputs: &'a mut [InputPlane; MAX_PLANES],
+    ) -> &'a [InputPlane] {
         let row = strip.row * self.axes[0].step;
         let range = self.blocks[block].clone();
         for (input, plane) in inputs.iter_mut().zip(&self.planes[range.clone()]) {
             let source = &self.sources[plane.source];
             let pixel = (plane.index * source.h + row) * source.w;
             let at = strip.image * image_len(source) + pixel * PLANE;
-            *input = Input {
+            *input = InputPlane {
                 at: sources[plane.source][at..].as_ptr(),
                 channels: plane.channels,
             };
@@ -158,12 +158,12 @@ impl Pass {
         &self,
         block: usize,
         v: &[f32],
-        inputs: &'a mut [Input; MAX_PLANES],
-    ) -> &'a [Input] {
+        inputs: &'a mut [InputPlane; MAX_PLANES],
+    ) -> &'a [InputPlane] {
         let range = self.blocks[block].clone();
         for (i, plane) in self.planes[range.clone()].iter().enumerate() {
             let at = v[i * self.plane_pitch..].as_ptr();
-            inputs[i] = Input {
+            inputs[i] = InputPlane {
                 at,
                 channels: plane.channels,
             };
@@ -172,8 +172,8 @@ impl Pass {
     }
 
     /// Room for the addresses of a block's planes.
-    pub fn no_inputs() -> [Input; MAX_PLANES] {
-        [Input {
+    pub fn no_inputs() -> [InputPlane; MAX_PLANES] {
+        [InputPlane {
             at: std::ptr::null(),
             channels: 0,
         }; MAX_PLANES]

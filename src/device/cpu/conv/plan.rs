@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::axis::{Axis, grid};
 use super::blocks::{self, MAX_PLANES, Plane};
-use super::pass::{Class, Part, Pass};
+use super::pass::{Class, FilterPart, Pass};
 use super::strips::strip;
 use super::transform::CookToom;
 use crate::device::cpu::layout::image_len;
@@ -22,7 +22,7 @@ const PLAIN_TILES: usize = 192;
 
 /// Which pass of a layer.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum PassKind {
     /// From x to y.
     Forward,
     /// From x and dY to the gradient of the filter: the geometry of forward.
@@ -32,8 +32,8 @@ pub(super) enum Kind {
 }
 
 /// A layer, as a pass sees it.
-pub(super) struct Layer<'a> {
-    pub kind: Kind,
+pub(super) struct PassLayer<'a> {
+    pub kind: PassKind,
     pub sources: &'a [Shape],
     /// Height and width of what comes out.
     pub out: [usize; 2],
@@ -47,14 +47,14 @@ pub(super) struct Layer<'a> {
 }
 
 impl Pass {
-    pub fn new(layer: Layer) -> Pass {
+    pub fn new(layer: PassLayer) -> Pass {
         let transform = layer.transform();
         let axes: [Axis; 2] = std::array::from_fn(|i| match (transform, layer.kind) {
             (Some(schemes), _) => Axis::transform(layer.out[i], schemes[i]),
-            (None, Kind::Forward | Kind::Filter) => {
+            (None, PassKind::Forward | PassKind::Filter) => {
                 Axis::plain(layer.out[i], layer.filter[i], layer.stride[i])
             }
-            (None, Kind::Data) => Axis::gather(layer.out[i], layer.filter[i], layer.stride[i]),
+            (None, PassKind::Data) => Axis::gather(layer.out[i], layer.filter[i], layer.stride[i]),
         });
         let [rows, cols] = axes.map(|axis| axis.tiles());
         let points = axes[0].points * axes[1].points;
@@ -103,7 +103,7 @@ impl Pass {
 
     /// Blocks of planes of one source size that V has room for; those that are read in place by
     /// offsets from one address are of one source.
-    fn cut_blocks(&self, kind: Kind) -> Vec<Range<usize>> {
+    fn cut_blocks(&self, kind: PassKind) -> Vec<Range<usize>> {
         let most = match self.in_place {
             true => MAX_PLANES,
             false => (V_FLOATS / self.plane_pitch).clamp(1, MAX_PLANES),
@@ -112,17 +112,17 @@ impl Pass {
             let source = &self.sources[plane.source];
             (source.h, source.w)
         };
-        let one_source = self.in_place && kind == Kind::Filter;
+        let one_source = self.in_place && kind == PassKind::Filter;
         blocks::cut(&self.planes, most, |a, b| match one_source {
             true => a.source == b.source,
             false => size(a) == size(b),
         })
     }
 
-    fn classes(&self, kind: Kind, filter: [usize; 2]) -> Vec<Class> {
+    fn classes(&self, kind: PassKind, filter: [usize; 2]) -> Vec<Class> {
         let [y, x] = &self.axes;
-        if self.transform.is_some() || kind != Kind::Data {
-            let parts = grid(y.extent, x.extent).map(|part| Part {
+        if self.transform.is_some() || kind != PassKind::Data {
+            let parts = grid(y.extent, x.extent).map(|part| FilterPart {
                 position: part,
                 tap: part,
             });
@@ -133,7 +133,7 @@ impl Pass {
                 let mut parts = Vec::new();
                 for (row, ky) in y.phase(phase[0], filter[0]) {
                     let columns = x.phase(phase[1], filter[1]);
-                    parts.extend(columns.map(|(column, kx)| Part {
+                    parts.extend(columns.map(|(column, kx)| FilterPart {
                         position: [row, column],
                         tap: [ky, kx],
                     }));
@@ -145,7 +145,7 @@ impl Pass {
             .collect()
     }
 
-    fn class(&self, phase: [usize; 2], tiles: [usize; 2], parts: Vec<Part>) -> Class {
+    fn class(&self, phase: [usize; 2], tiles: [usize; 2], parts: Vec<FilterPart>) -> Class {
         let [y, x] = &self.axes;
         let source = &self.sources[0];
         let (image, width) = match self.in_place {
@@ -190,7 +190,7 @@ impl Pass {
     }
 }
 
-impl Layer<'_> {
+impl PassLayer<'_> {
     /// The transforms, where they are allowed and save enough to pay for themselves.
     fn transform(&self) -> Option<[CookToom; 2]> {
         let schemes = [

@@ -3,7 +3,7 @@
 
 use cases::compare;
 
-use super::{Conv, ConvShape, DataGradient};
+use super::{ConvShape, DataGradient, PlannedConv};
 use crate::device::Convolution;
 use crate::device::cpu::Cpu;
 use crate::device::cpu::layout::{image_len, to_planes};
@@ -40,7 +40,7 @@ fn sixteen_lanes_give_what_the_reference_gives() {
 
 /// A layer with all that it reads.
 struct Layer {
-    conv: Conv,
+    conv: PlannedConv,
     sources: Vec<Vec<f32>>,
     weights: Vec<f32>,
     dy: Vec<f32>,
@@ -62,7 +62,7 @@ impl Layer {
             sources,
             dy,
             weights: weights.collect(),
-            conv: Conv::new(shape, Isa::detect(), allow_transform),
+            conv: PlannedConv::new(shape, Isa::detect(), allow_transform),
         }
     }
 
