@@ -31,6 +31,14 @@ enum BackwardPath {
     },
 }
 
+/// What treats each channel alone and has no parameters.
+enum ChannelOp {
+    /// A pool of this kind, window and stride.
+    Pool(PoolKind, [usize; 2], [usize; 2]),
+    /// Local contrast normalisation.
+    Lcn,
+}
+
 struct NetworkBuilder<'a> {
     builder: Builder<'a>,
     params: &'a Params,
@@ -106,7 +114,15 @@ impl NetworkBuilder<'_> {
                     self.conv(&name, number, layer, *filter, *stride)
                 }
                 Some(LayerOp::BatchNorm) => self.batch_norm(&name, number, layer),
-                Some(op) => self.per_channel(&name, layer, op),
+                Some(LayerOp::MaxPool { pool, stride }) => {
+                    let op = ChannelOp::Pool(PoolKind::Max, *pool, *stride);
+                    self.per_channel(&name, layer, op)
+                }
+                Some(LayerOp::AvgPool { pool, stride }) => {
+                    let op = ChannelOp::Pool(PoolKind::Avg, *pool, *stride);
+                    self.per_channel(&name, layer, op)
+                }
+                Some(LayerOp::Lcn) => self.per_channel(&name, layer, ChannelOp::Lcn),
             };
             self.layers.push(BuiltLayer {
                 out: built.0,
@@ -201,7 +217,7 @@ impl NetworkBuilder<'_> {
         &mut self,
         name: &str,
         layer: &GraphLayer,
-        op: &LayerOp,
+        op: ChannelOp,
     ) -> (BufferId, BackwardPath) {
         let x = self.one_input(name, layer);
         let no_gradient = |&j: &usize| matches!(self.layers[j].backward, BackwardPath::None);
@@ -209,18 +225,14 @@ impl NetworkBuilder<'_> {
         let shape = layer.output.clone();
         let out = self.builder.images(format!("{name} output"), &shape);
         let dout = self.builder.images(format!("{name} gradient"), &shape);
-        let contribution = match *op {
-            LayerOp::MaxPool { pool, stride } => {
-                self.pool(PoolKind::Max, pool, stride, (x, out, dout), layer)
+        let contribution = match op {
+            ChannelOp::Pool(kind, window, stride) => {
+                self.pool(kind, window, stride, (x, out, dout), layer)
             }
-            LayerOp::AvgPool { pool, stride } => {
-                self.pool(PoolKind::Avg, pool, stride, (x, out, dout), layer)
-            }
-            LayerOp::Lcn => {
+            ChannelOp::Lcn => {
                 self.both(Step::Lcn { x, out, shape });
                 Contribution::Lcn { x, dout }
             }
-            LayerOp::Conv { .. } | LayerOp::BatchNorm => unreachable!("handled before"),
         };
         if stop {
             return (out, BackwardPath::None); // nothing before this layer has parameters

@@ -84,9 +84,14 @@ impl Isa {
     /// Rows and columns of vectors that a product sums in registers, with a register for each
     /// column and one more: 6 x 2 of 16, 8 x 3 of 32.
     pub fn register_tile(self) -> (usize, usize) {
-        match self.lanes() {
-            8 => Portable::<8>::REGISTER_TILE,
-            _ => Portable::<16>::REGISTER_TILE,
+        match self.0 {
+            InstructionSet::Portable8 => Portable::<8>::REGISTER_TILE,
+            #[cfg(test)]
+            InstructionSet::Portable16 => Portable::<16>::REGISTER_TILE,
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 => Avx2::REGISTER_TILE,
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512 => Avx512::REGISTER_TILE,
         }
     }
 
