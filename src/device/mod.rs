@@ -1,7 +1,7 @@
 //! Devices: what runs a plan. They know steps and buffers, nothing of architectures.
 //!
 //! [`mod@reference`] is the specification, plain f64 loops; [`cpu`] is fast. Both run the same plans
-//! through the same two traits, so that one table of cases tests them against each other.
+//! through the same two traits, so that one table of cases (`tests/it/cases`) tests them against each other.
 
 use std::fmt;
 
@@ -9,11 +9,9 @@ use crate::data::{Augment, Dataset};
 use crate::graph::plan::{Plan, Storage};
 use crate::graph::step::{BufferId, Step};
 
-pub use choose::{Devices, NAMES, Request, names, open, open_all, open_first};
+pub use choose::{DeviceRequest, Devices, NAMES, names, open, open_all, open_first};
 
 pub mod arena;
-#[doc(hidden)]
-pub mod cases;
 mod choose;
 pub mod cpu;
 pub mod cuda;
@@ -104,14 +102,14 @@ pub enum DeviceError {
 #[derive(Clone, Copy)]
 pub struct Input<'a> {
     /// Where the records or words are.
-    pub source: Source<'a>,
+    pub source: InputSource<'a>,
     /// Seed of crops and flips, and of dropout.
     pub seed: u64,
 }
 
 /// Where batches come from.
 #[derive(Clone, Copy)]
-pub enum Source<'a> {
+pub enum InputSource<'a> {
     /// Images, by `LoadBatch`.
     Images {
         /// Where the records are.
@@ -127,7 +125,7 @@ pub enum Source<'a> {
 impl<'a> Input<'a> {
     /// Images, and the seed of their crops and flips.
     pub fn of_images(dataset: &'a Dataset, augment: Augment, seed: u64) -> Input<'a> {
-        let source = Source::Images { dataset, augment };
+        let source = InputSource::Images { dataset, augment };
         Input { source, seed }
     }
 
@@ -137,8 +135,8 @@ impl<'a> Input<'a> {
     /// If it is text: a plan that loads images is given images.
     pub fn images(&self) -> (&'a Dataset, Augment) {
         match self.source {
-            Source::Images { dataset, augment } => (dataset, augment),
-            Source::Tokens(_) => panic!("a plan that loads images is given images"),
+            InputSource::Images { dataset, augment } => (dataset, augment),
+            InputSource::Tokens(_) => panic!("a plan that loads images is given images"),
         }
     }
 
@@ -148,8 +146,8 @@ impl<'a> Input<'a> {
     /// If it is images: a plan that loads words is given words.
     pub fn tokens(&self) -> &'a [u32] {
         match self.source {
-            Source::Tokens(tokens) => tokens,
-            Source::Images { .. } => panic!("a plan that loads words is given words"),
+            InputSource::Tokens(tokens) => tokens,
+            InputSource::Images { .. } => panic!("a plan that loads words is given words"),
         }
     }
 }

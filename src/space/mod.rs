@@ -9,17 +9,19 @@ pub mod cell;
 mod config;
 pub mod conv;
 mod decisions;
+mod error;
 mod fields;
 mod json;
 
 pub use architecture::{Architecture, ArchitectureError};
 pub use cell::{CellArchitecture, CellSpace, CellSpaceConfig};
-pub use config::{PRESETS, SpaceConfig, SpaceError, SpaceKind};
+pub use config::{PRESETS, SpaceConfig, SpaceKind};
 pub use conv::{
     ConvArchitecture, ConvSpace, ConvSpaceConfig, FILTER_SIDE, FILTERS, LAYERS, Layer, LayerOp,
     LayerType, POOL_SIDE, STRIDE,
 };
-pub use decisions::{Decision, Decisions, Kind, State, Step, Walk};
+pub use decisions::{Decision, DecisionKind, DecisionStep, Decisions, State, Walk};
+pub use error::SpaceError;
 
 use crate::rng::{Purpose, Rng};
 

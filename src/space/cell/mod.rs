@@ -8,7 +8,7 @@ pub use config::CellSpaceConfig;
 pub(super) use json::read;
 pub use tree::{Activation, BASES, CellArchitecture, Combination, Operation, Tree};
 
-use super::{Decisions, Kind, SpaceError, Token};
+use super::{DecisionKind, Decisions, SpaceError, Token};
 
 /// A space of recurrent cells.
 ///
@@ -37,7 +37,7 @@ impl CellSpace {
         config.check()?;
         let n_nodes = Tree::n_nodes(config.base);
         let (combinations, activations) = (config.combinations.len(), config.activations.len());
-        let kind = |(name, n_choices)| Kind { name, n_choices };
+        let kind = |(name, n_choices)| DecisionKind { name, n_choices };
         let kinds = [
             ("combination", combinations),
             ("activation", activations),

@@ -6,8 +6,8 @@ mod network;
 mod read;
 mod write;
 
-use super::config::SpaceError;
-use super::{Decisions, Kind, Token};
+use super::error::SpaceError;
+use super::{DecisionKind, Decisions, Token};
 use crate::rng::{Purpose, Rng};
 
 pub use config::ConvSpaceConfig;
@@ -122,7 +122,7 @@ impl ConvSpace {
     }
 
     fn add(&mut self, name: &'static str, role: Role, n_choices: usize) -> usize {
-        self.decisions.kinds.push(Kind { name, n_choices });
+        self.decisions.kinds.push(DecisionKind { name, n_choices });
         self.roles.push(role);
         self.roles.len() - 1
     }

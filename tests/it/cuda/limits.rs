@@ -6,7 +6,7 @@ use nas_engine::device::cuda::Cuda;
 use nas_engine::device::cuda::driver::{
     Driver, DriverError, Graph, Launch, Limits, Memory, Stream,
 };
-use nas_engine::graph::language::{INITIAL, LanguageModel, MAX_HIDDEN, Settings};
+use nas_engine::graph::language::{INITIAL, LanguageModel, LanguageSettings, MAX_HIDDEN};
 use nas_engine::graph::recurrent::Dropout;
 use nas_engine::graph::{Options, Plan};
 use nas_engine::space::CellArchitecture;
@@ -85,7 +85,7 @@ impl Stream for IdleStream {
 
 /// Makes the launches of LSTM layers, by windows and by steps.
 fn load(batch: usize, steps: usize, hidden: usize, vocabulary: usize) {
-    let settings = Settings {
+    let settings = LanguageSettings {
         layers: 2,
         hidden,
         vocabulary,
