@@ -19,8 +19,7 @@ pub use reinforce::Scored;
 
 use std::ops::Range;
 
-use crate::device::Device;
-use crate::device::cuda::policy::CudaPolicy;
+use crate::device::{Device, PolicySession};
 use crate::rng::{Purpose, Rng};
 use crate::space::{Space, Token};
 use crate::text;
@@ -145,7 +144,7 @@ pub struct Controller<'d> {
     entropy_bonus: f64,
     seed: u64,
     /// Has the policy's weights and Adam's averages too, as of the last update.
-    device: Option<CudaPolicy<'d>>,
+    device: Option<Box<dyn PolicySession + 'd>>,
 }
 
 impl<'d> Controller<'d> {

@@ -10,6 +10,7 @@ use crate::graph::plan::{Plan, Storage};
 use crate::graph::step::{BufferId, Step};
 
 pub use choose::{Devices, NAMES, Request, names, open, open_all, open_first};
+pub use policy::PolicySession;
 
 pub mod arena;
 #[doc(hidden)]
@@ -17,6 +18,7 @@ pub mod cases;
 mod choose;
 pub mod cpu;
 pub mod cuda;
+pub mod policy;
 pub mod reference;
 
 /// Which sums a convolution may use.
@@ -256,9 +258,9 @@ pub trait Device: Storage + Send + Sync {
     /// Where it does not fit.
     fn policy<'a>(
         &'a self,
-        _policy: &cuda::policy::Policy,
+        _policy: &policy::Policy,
         _capacity: usize,
-    ) -> Result<Option<cuda::policy::CudaPolicy<'a>>, DeviceError> {
+    ) -> Result<Option<Box<dyn PolicySession + 'a>>, DeviceError> {
         Ok(None)
     }
 }
