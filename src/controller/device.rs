@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::reinforce::{Scored, objective};
 use super::{Controller, Policy};
-use crate::device::cuda::policy::{self, CudaPolicy, Learned, Replay, Role, Walked};
+use crate::device::policy::{self, Learned, PolicySession, Replay, Role, Walked};
 use crate::device::{Device, DeviceError};
 use crate::space::Token;
 
@@ -30,9 +30,9 @@ impl<'d> Controller<'d> {
     /// What the device makes of it; nothing where none does the work, or does it any more.
     fn attempt<T>(
         &mut self,
-        work: impl FnOnce(&mut CudaPolicy<'d>) -> Result<T, DeviceError>,
+        work: impl FnOnce(&mut (dyn PolicySession + 'd)) -> Result<T, DeviceError>,
     ) -> Option<T> {
-        match work(self.device.as_mut()?) {
+        match work(self.device.as_deref_mut()?) {
             Ok(done) => Some(done),
             Err(error) => {
                 goes_on(&error);

@@ -20,8 +20,7 @@ pub use state::ControllerState;
 
 use std::ops::Range;
 
-use crate::device::Device;
-use crate::device::cuda::policy::CudaPolicy;
+use crate::device::{Device, PolicySession};
 use crate::rng::{Purpose, Rng};
 use crate::space::{Space, Token};
 use adam::Adam;
@@ -145,7 +144,7 @@ pub struct Controller<'d> {
     entropy_bonus: f64,
     seed: u64,
     /// Has the policy's weights and Adam's averages too, as of the last update.
-    device: Option<CudaPolicy<'d>>,
+    device: Option<Box<dyn PolicySession + 'd>>,
 }
 
 impl<'d> Controller<'d> {

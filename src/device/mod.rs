@@ -10,11 +10,13 @@ use crate::graph::plan::{Plan, Storage};
 use crate::graph::step::{BufferId, Step};
 
 pub use choose::{DeviceRequest, Devices, NAMES, names, open, open_all, open_first};
+pub use policy::PolicySession;
 
 pub mod arena;
 mod choose;
 pub mod cpu;
 pub mod cuda;
+pub mod policy;
 pub mod reference;
 
 /// Which sums a convolution may use.
@@ -254,9 +256,9 @@ pub trait Device: Storage + Send + Sync {
     /// Where it does not fit.
     fn policy<'a>(
         &'a self,
-        _policy: &cuda::policy::Policy,
+        _policy: &policy::Policy,
         _capacity: usize,
-    ) -> Result<Option<cuda::policy::CudaPolicy<'a>>, DeviceError> {
+    ) -> Result<Option<Box<dyn PolicySession + 'a>>, DeviceError> {
         Ok(None)
     }
 }

@@ -11,6 +11,7 @@ mod coverage;
 mod declarations;
 mod faults;
 mod gpu;
+mod idle;
 mod limits;
 mod observed;
 pub mod ops;

@@ -2,7 +2,7 @@
 
 use super::declare::{In, Out, structs};
 use super::driver::{DriverError, Stream};
-use super::policy::{Policy, Role};
+use crate::device::policy::{Policy, Role};
 use crate::space::{DecisionKind, DecisionStep, Decisions, State};
 
 structs! {
