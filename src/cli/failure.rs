@@ -3,6 +3,9 @@
 use std::error::Error;
 use std::path::Path;
 
+use serde_json::Value;
+
+use crate::checkpoint::CheckpointError;
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::data::corpus::CorpusError;
@@ -31,9 +34,11 @@ pub enum Kind {
     Weights,
     /// The journal of a run.
     Journal,
+    /// What a stopped training goes on from.
+    Checkpoint,
     /// A device.
     Device,
-    /// Nothing: the search was told to stop and can be resumed.
+    /// Nothing: the work was told to stop and can be resumed.
     Stopped,
 }
 
@@ -48,6 +53,7 @@ impl Kind {
             Kind::Data => "data",
             Kind::Weights => "weights",
             Kind::Journal => "journal",
+            Kind::Checkpoint => "checkpoint",
             Kind::Device => "device",
             Kind::Stopped => "stopped",
         }
@@ -58,7 +64,7 @@ impl Kind {
         match self {
             Kind::Run => 1,
             Kind::Usage | Kind::Config | Kind::Architecture => 2,
-            Kind::Data | Kind::Weights | Kind::Journal => 3,
+            Kind::Data | Kind::Weights | Kind::Journal | Kind::Checkpoint => 3,
             Kind::Device => 4,
             Kind::Stopped => 75, // EX_TEMPFAIL of sysexits.h
         }
@@ -72,6 +78,8 @@ pub struct Failure {
     pub kind: Kind,
     /// What is wrong and what to do about it.
     pub message: String,
+    /// What there is of the result all the same, an object.
+    pub partial: Option<Value>,
 }
 
 impl Failure {
@@ -80,6 +88,7 @@ impl Failure {
         Failure {
             kind,
             message: message.into(),
+            partial: None,
         }
     }
 
@@ -104,7 +113,7 @@ impl Failure {
             }
             cause = error.source();
         }
-        Failure { kind, message }
+        Failure::new(kind, message)
     }
 }
 
@@ -183,6 +192,12 @@ impl From<JournalError> for Failure {
             JournalError::Io { .. } => Kind::Run,
         };
         Failure::from_error(kind, &error)
+    }
+}
+
+impl From<CheckpointError> for Failure {
+    fn from(error: CheckpointError) -> Failure {
+        Failure::from_error(Kind::Checkpoint, &error)
     }
 }
 

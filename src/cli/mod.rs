@@ -116,7 +116,7 @@ fn run(arguments: Vec<OsString>) -> ExitCode {
 fn execute(command: Command, matches: &ArgMatches, output: &Output) -> Result<(), Failure> {
     match command {
         Command::Search(flags) => search::run(&flags, &typed(matches), output),
-        Command::Train(flags) => train::run(&flags, output),
+        Command::Train(flags) => train::run(&flags, &typed(matches), output),
         Command::Eval(flags) => eval::run(&flags, output),
         Command::Sample(flags) => sample::run(&flags, output),
         Command::Inspect(flags) => inspect::run(&flags, output),

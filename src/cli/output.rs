@@ -77,7 +77,11 @@ impl Output {
 
     /// Says why the command failed; its exit code.
     pub fn fail(&self, failure: &Failure) -> ExitCode {
-        let Failure { kind, message } = failure;
+        let Failure {
+            kind,
+            message,
+            partial,
+        } = failure;
         let label = if *kind == Kind::Stopped {
             "stopped"
         } else {
@@ -85,8 +89,9 @@ impl Output {
         };
         let _ = writeln!(io::stderr(), "{label}: {message}");
         if self.json {
-            let error = json!({"error": {"kind": kind.word(), "message": message}});
-            let _ = writeln!(io::stdout(), "{error}");
+            let mut object = partial.clone().unwrap_or_else(|| json!({}));
+            object["error"] = json!({"kind": kind.word(), "message": message});
+            let _ = writeln!(io::stdout(), "{object}");
         }
         ExitCode::from(kind.exit_code())
     }
