@@ -5,6 +5,7 @@ mod resume;
 mod show;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -112,7 +113,7 @@ pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failu
         seed: goal.config.search.seed,
         init: init.as_ref(),
         test: goal.test,
-        stop: Some(&stop),
+        stop: &|| stop.load(Ordering::Relaxed),
     };
     let mut epochs = keeper.state().epochs.clone();
     let trained = train::train(&job, &mut keeper, &mut |epoch| {
