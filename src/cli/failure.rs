@@ -10,6 +10,7 @@ use crate::device::DeviceError;
 use crate::run::RunError;
 use crate::run::journal::JournalError;
 use crate::search::SearchError;
+use crate::search::retrain::RetrainError;
 use crate::search::session::SessionError;
 use crate::train::TrainError;
 use crate::train::weights_file::WeightsError;
@@ -72,6 +73,8 @@ pub struct Failure {
     pub kind: Kind,
     /// What is wrong and what to do about it.
     pub message: String,
+    /// Whether standard output has a result already, which says it too.
+    pub is_told: bool,
 }
 
 impl Failure {
@@ -80,6 +83,15 @@ impl Failure {
         Failure {
             kind,
             message: message.into(),
+            is_told: false,
+        }
+    }
+
+    /// A failure that the command's result says already.
+    pub fn told(kind: Kind, message: impl Into<String>) -> Failure {
+        Failure {
+            is_told: true,
+            ..Failure::new(kind, message)
         }
     }
 
@@ -104,7 +116,7 @@ impl Failure {
             }
             cause = error.source();
         }
-        Failure { kind, message }
+        Failure::new(kind, message)
     }
 }
 
@@ -211,6 +223,16 @@ impl From<SearchError> for Failure {
             SearchError::Run(error) => error.into(),
             SearchError::Space { .. } => Failure::from_error(Kind::Run, &error),
             SearchError::OtherSearch { .. } => Failure::from_error(Kind::Journal, &error),
+        }
+    }
+}
+
+impl From<RetrainError> for Failure {
+    fn from(error: RetrainError) -> Failure {
+        match error {
+            RetrainError::Architecture { .. } => Failure::from_error(Kind::Journal, &error),
+            RetrainError::Lost { .. } => Failure::from_error(Kind::Device, &error),
+            RetrainError::Run(error) => error.into(),
         }
     }
 }

@@ -77,14 +77,18 @@ impl Output {
 
     /// Says why the command failed; its exit code.
     pub fn fail(&self, failure: &Failure) -> ExitCode {
-        let Failure { kind, message } = failure;
+        let Failure {
+            kind,
+            message,
+            is_told,
+        } = failure;
         let label = if *kind == Kind::Stopped {
             "stopped"
         } else {
             "error"
         };
         let _ = writeln!(io::stderr(), "{label}: {message}");
-        if self.json {
+        if self.json && !is_told {
             let error = json!({"error": {"kind": kind.word(), "message": message}});
             let _ = writeln!(io::stdout(), "{error}");
         }

@@ -4,12 +4,15 @@
 //! Resuming is the same loop: what the journal already says is read instead of done, so a search
 //! that was stopped anywhere ends with the journal of one that never was.
 
+pub mod audit;
 pub mod child;
 mod controller_checkpoints;
 pub mod evaluator;
+pub mod explain;
 pub mod local;
 mod pool;
 mod proposal;
+pub mod retrain;
 mod rules;
 pub mod session;
 
@@ -183,7 +186,7 @@ impl Search<'_> {
         else {
             return (0, 0);
         };
-        let Some((batch, first)) = checkpoints.restore(controller, &self.history) else {
+        let Some((batch, first)) = checkpoints.restore(controller, self.history) else {
             return (0, 0);
         };
         let before = self.history.children.range(..first);
@@ -366,22 +369,12 @@ impl Search<'_> {
         sample: u64,
         tokens: Vec<Token>,
     ) -> Result<Proposal, SearchError> {
-        let architecture = self
-            .space
-            .decode(&tokens)
-            .map_err(|source| SearchError::Space { sample, source })?;
+        let proposal = Proposal::new(self.space, batch, sample, tokens)?;
         let recorded = self.history.children.get(&sample);
-        if recorded.is_some_and(|child| child.tokens != tokens || child.batch != batch) {
+        if recorded.is_some_and(|child| child.tokens != proposal.tokens || child.batch != batch) {
             return Err(SearchError::OtherSearch { sample });
         }
-        let canonical = architecture.to_json();
-        Ok(Proposal {
-            sample,
-            batch,
-            tokens,
-            architecture,
-            canonical,
-        })
+        Ok(proposal)
     }
 
     /// Lets the controller learn from a batch whose children are all on record.

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::SearchError;
 use super::evaluator::Outcome;
 use super::rules::{self, trained};
 use crate::run::entry::{Child, Timing};
 use crate::run::now;
-use crate::space::{Architecture, Token};
+use crate::space::{Architecture, Space, Token};
 
 /// A sample of the batch under way.
+#[derive(Clone, Debug)]
 pub(super) struct Proposal {
     pub sample: u64,
     pub batch: u64,
@@ -16,6 +18,27 @@ pub(super) struct Proposal {
     pub architecture: Architecture,
     /// The architecture's JSON.
     pub canonical: String,
+}
+
+impl Proposal {
+    /// The sample that tokens were decided for.
+    pub fn new(
+        space: &Space,
+        batch: u64,
+        sample: u64,
+        tokens: Vec<Token>,
+    ) -> Result<Proposal, SearchError> {
+        let architecture = space
+            .decode(&tokens)
+            .map_err(|source| SearchError::Space { sample, source })?;
+        Ok(Proposal {
+            sample,
+            batch,
+            tokens,
+            canonical: architecture.to_json(),
+            architecture,
+        })
+    }
 }
 
 /// The samples of a batch that share an architecture, in order: the first is trained, the others

@@ -68,13 +68,13 @@ pub fn reward(status: Status, scores: &Scores) -> Option<f64> {
 
 /// The samples of a batch that count, and what the controller learns from them, in order.
 pub(super) fn counted(
-    samples: Range<u64>,
+    samples: impl IntoIterator<Item = u64>,
     children: &BTreeMap<u64, Child>,
 ) -> (Vec<u64>, Vec<Scored<'_>>) {
-    let batch = children.range(samples);
-    let scored = batch.filter_map(|(sample, Child { tokens, reward, .. })| {
+    let scored = samples.into_iter().filter_map(|sample| {
+        let Child { tokens, reward, .. } = children.get(&sample)?;
         let scored = reward.map(|reward| Scored { tokens, reward });
-        Some((*sample, scored?))
+        Some((sample, scored?))
     });
     scored.unzip()
 }
