@@ -13,6 +13,7 @@ use crate::device::DeviceError;
 use crate::run::RunError;
 use crate::run::journal::JournalError;
 use crate::search::SearchError;
+use crate::search::retrain::RetrainError;
 use crate::search::session::SessionError;
 use crate::train::TrainError;
 use crate::train::weights_file::WeightsError;
@@ -226,6 +227,16 @@ impl From<SearchError> for Failure {
             SearchError::Run(error) => error.into(),
             SearchError::Space { .. } => Failure::from_error(Kind::Run, &error),
             SearchError::OtherSearch { .. } => Failure::from_error(Kind::Journal, &error),
+        }
+    }
+}
+
+impl From<RetrainError> for Failure {
+    fn from(error: RetrainError) -> Failure {
+        match error {
+            RetrainError::Architecture { .. } => Failure::from_error(Kind::Journal, &error),
+            RetrainError::Lost { .. } => Failure::from_error(Kind::Device, &error),
+            RetrainError::Run(error) => error.into(),
         }
     }
 }

@@ -3,9 +3,11 @@
 //! Results go to standard output, as text or with `--json` as one object; everything else goes to
 //! standard error.
 
+mod audit;
 mod data;
 mod doctor;
 mod eval;
+mod explain;
 mod failure;
 mod flags;
 mod inspect;
@@ -82,6 +84,10 @@ enum Command {
     Data(data::Command),
     /// Show how far a search is, also while it runs
     Status(status::Flags),
+    /// Recompute a run from its settings and its journal, and say where they differ
+    Audit(audit::Flags),
+    /// Show a sample's decisions with their probabilities, before and after its batch was learned from
+    Explain(explain::Flags),
     /// Show what this machine has and can use
     Doctor,
     /// Write a completion script for a shell
@@ -123,6 +129,8 @@ fn execute(command: Command, matches: &ArgMatches, output: &Output) -> Result<()
         Command::Roofline(flags) => roofline::run(&flags, output),
         Command::Data(command) => data::run(&command, &typed(matches), output),
         Command::Status(flags) => status::run(&flags, output),
+        Command::Audit(flags) => audit::run(&flags, output),
+        Command::Explain(flags) => explain::run(&flags, output),
         Command::Doctor => doctor::run(output),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -45,6 +45,18 @@ impl Output {
         }
     }
 
+    /// Shows what there is of a result although the command fails; with `--json` in the one object that
+    /// tells of the failure.
+    pub fn partial(&self, json: &Value, text: &str, failure: Failure) -> Result<Failure, Failure> {
+        if !self.json {
+            self.text(text)?;
+        }
+        Ok(Failure {
+            partial: Some(json.clone()),
+            ..failure
+        })
+    }
+
     /// Text on standard output. Whoever closed it wants no more: the program ends, well.
     pub fn text(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();

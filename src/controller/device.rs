@@ -19,6 +19,9 @@ impl<'d> Controller<'d> {
 
     /// Gives the device what the controller has learned elsewhere.
     pub(super) fn write_to_device(&mut self) {
+        if self.device.is_none() {
+            return; // nothing to copy for
+        }
         let learned = Learned {
             weights: self.policy.weights.clone(),
             mean: self.adam.mean.clone(),
@@ -51,7 +54,9 @@ impl<'d> Controller<'d> {
         Some(walked.into_iter().map(|walked| walked.tokens).collect())
     }
 
-    pub(super) fn ascend_on_device(&mut self, batch: &[Scored], baseline: f64) -> Option<()> {
+    /// Both halves of an update on the device, where the gradient stays: nothing of it is read but
+    /// what was learned.
+    pub(super) fn learn_on_device(&mut self, batch: &[Scored], baseline: f64) -> Option<()> {
         let (learning_rate, corrections) = (self.learning_rate, self.adam.corrections());
         let entropy_bonus = self.entropy_bonus;
         let decisions = self.policy.space().decisions();

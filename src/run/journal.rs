@@ -35,6 +35,17 @@ pub struct Contents {
     pub torn: u64,
 }
 
+/// A line other than the last that is not what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The line, from 1.
+    pub line: usize,
+    /// Byte at which it begins.
+    pub offset: u64,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
 /// What can be wrong with a journal.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -237,6 +248,25 @@ fn line(entry: &Entry) -> Result<String, io::Error> {
 /// # Errors
 /// Where there is none, or it cannot be read or is damaged.
 pub fn read(disk: &dyn Disk, path: &Path) -> Result<Contents, JournalError> {
+    match read_to_damage(disk, path)? {
+        (contents, None) => Ok(contents),
+        (_, Some(damage)) => Err(JournalError::Damaged {
+            path: path.into(),
+            line: damage.line,
+            offset: damage.offset,
+            reason: damage.reason,
+        }),
+    }
+}
+
+/// As [`read`], but where the journal is damaged what stands before that, and the damage.
+///
+/// # Errors
+/// Where there is none, or it cannot be read.
+pub fn read_to_damage(
+    disk: &dyn Disk,
+    path: &Path,
+) -> Result<(Contents, Option<Damage>), JournalError> {
     check_file(disk, path)?;
     let bytes = disk
         .read(path)
@@ -266,18 +296,18 @@ pub fn read(disk: &dyn Disk, path: &Path) -> Result<Contents, JournalError> {
                 break;
             }
             Err(reason) => {
-                return Err(JournalError::Damaged {
-                    path: path.into(),
+                let damage = Damage {
                     line: number,
                     offset,
                     reason,
-                });
+                };
+                return Ok((contents, Some(damage)));
             }
         }
         contents.end += length as u64;
         rest = &rest[length..];
     }
-    Ok(contents)
+    Ok((contents, None))
 }
 
 /// Bytes of `,"crc32":"01234567"}`.

@@ -94,6 +94,15 @@ impl Space {
         }
     }
 
+    /// What the choices of a kind, an index into the kinds, stand for, in the order of their tokens:
+    /// numbers or names.
+    pub fn choices(&self, kind: usize) -> Vec<serde_json::Value> {
+        match self {
+            Space::Conv(space) => space.choices(kind),
+            Space::Cell(space) => space.choices(kind),
+        }
+    }
+
     /// The decimal logarithm of the number of token sequences of this depth.
     pub fn log10_size(&self, depth: usize) -> f64 {
         match self {

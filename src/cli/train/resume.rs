@@ -227,13 +227,7 @@ pub fn stopped(come: &Come, path: &Path, output: &Output) -> Result<Failure, Fai
         ),
         _ => "before the first step; train anew".to_owned(),
     };
-    if !output.json {
-        output.text(&words)?;
-    }
-    Ok(Failure {
-        partial: Some(json),
-        ..Failure::new(Kind::Stopped, message)
-    })
+    output.partial(&json, &words, Failure::new(Kind::Stopped, message))
 }
 
 /// That no stopped training has its checkpoint there.

@@ -67,6 +67,22 @@ impl CellSpace {
         &self.decisions
     }
 
+    /// What the choices of a kind stand for: names of operations, and numbers of nodes from 0.
+    pub fn choices(&self, kind: usize) -> Vec<serde_json::Value> {
+        let CellSpaceConfig {
+            base,
+            combinations,
+            activations,
+        } = &self.config;
+        match kind {
+            COMBINATION | INJECT_COMBINATION => {
+                combinations.iter().map(|x| x.name().into()).collect()
+            }
+            ACTIVATION | INJECT_ACTIVATION => activations.iter().map(|x| x.name().into()).collect(),
+            _ => (0..Tree::n_nodes(*base)).map(|node| node.into()).collect(),
+        }
+    }
+
     /// The settings the space was made from.
     pub fn config(&self) -> &CellSpaceConfig {
         &self.config

@@ -172,6 +172,22 @@ impl ConvSpace {
         &self.decisions
     }
 
+    /// What the choices of a kind stand for: numbers, and the names of types.
+    pub fn choices(&self, kind: usize) -> Vec<serde_json::Value> {
+        let config = &self.config;
+        let numbers = |list: &[usize]| list.iter().map(|&n| n.into()).collect();
+        match self.roles[kind] {
+            Role::LearningRate => config.learning_rates.iter().map(|&x| x.into()).collect(),
+            Role::LayerType => self.types().iter().map(|t| t.name().into()).collect(),
+            Role::FilterHeight => numbers(&config.filter_heights),
+            Role::FilterWidth => numbers(&config.filter_widths),
+            Role::StrideHeight | Role::StrideWidth => numbers(&config.strides),
+            Role::Filters => numbers(&config.filters),
+            Role::PoolHeight | Role::PoolWidth => numbers(&config.pool_windows),
+            Role::PoolStrideHeight | Role::PoolStrideWidth => numbers(&config.pool_strides),
+        }
+    }
+
     /// The settings the space was made from.
     pub fn config(&self) -> &ConvSpaceConfig {
         &self.config
