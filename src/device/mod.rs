@@ -293,7 +293,8 @@ pub trait Session {
     fn run(&mut self, list: List, times: usize);
 
     /// As [`Session::run`], but asks `stop` between one time and the next, and ends where it says so;
-    /// how many times it ran. A device that works on its own is waited for now and then.
+    /// how many times it ran. A device that works on its own is waited for, and `stop` asked, about
+    /// every tenth of a second.
     fn run_until(&mut self, list: List, times: usize, stop: &(dyn Fn() -> bool + Sync)) -> usize;
 
     /// Whether [`Session::run`] returns before its work is done.
@@ -303,6 +304,9 @@ pub trait Session {
 
     /// Copies [`Plan::state`] aside, as it is after all that was run so far. Does not wait: what is
     /// run next goes on meanwhile.
+    ///
+    /// # Panics
+    /// A device with memory of its own: if the plan does not train.
     fn keep(&mut self);
 
     /// What the last [`Session::keep`] copied, each buffer in the form of [`Session::read`]; waits

@@ -10,6 +10,7 @@ mod comments;
 mod coverage;
 mod declarations;
 mod faults;
+mod go_on;
 mod gpu;
 mod idle;
 mod limits;

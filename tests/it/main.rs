@@ -6,6 +6,7 @@ mod controller; // learns a rigged reward; gradient against finite differences
 mod cuda;
 mod data; // split, views and bad files
 mod examples; // the shipped architectures state their size
+mod go_on; // training stopped and gone on with = never stopped: what a plan's state is
 mod gradients; // backward = finite differences, over cases
 mod journal; // damaged journals; resume equals never having stopped
 mod language; // whole language models: gradients, memory, learning

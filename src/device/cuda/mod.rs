@@ -39,6 +39,7 @@ mod records;
 mod recurrent;
 mod recurrent_resident;
 mod session;
+mod snapshot;
 mod softmax_xent;
 mod support;
 mod tables;

@@ -84,6 +84,18 @@ impl Stream for IdleStream {
         Ok(())
     }
 
+    fn copy(&mut self, _: u64, _: u64, _: usize) -> Result<(), DriverError> {
+        Ok(())
+    }
+
+    fn mark(&mut self) -> Result<(), DriverError> {
+        Ok(())
+    }
+
+    fn read_marked(&mut self, _: u64, _: &mut [u8]) -> Result<(), DriverError> {
+        Ok(())
+    }
+
     fn wait(&mut self) -> Result<(), DriverError> {
         Ok(())
     }
