@@ -14,7 +14,7 @@ use crate::graph::Graph;
 use crate::report::notation;
 use crate::report::roofline::gpu::{GPUS, Gpu};
 use crate::report::roofline::measured::Measured;
-use crate::report::roofline::{EPOCHS, Pass, Place, Roofline};
+use crate::report::roofline::{EPOCHS, Pass, PassPlace, Roofline};
 use crate::report::table::{Align, aligned};
 use crate::space::ConvArchitecture;
 use crate::text;
@@ -96,7 +96,7 @@ struct Report {
 }
 
 impl Report {
-    fn passes(&self) -> impl Iterator<Item = (Place, &Pass)> {
+    fn passes(&self) -> impl Iterator<Item = (PassPlace, &Pass)> {
         let parts = self.roofline.parts.iter();
         parts.flat_map(|(place, passes)| passes.iter().map(|pass| (*place, pass)))
     }
@@ -105,7 +105,7 @@ impl Report {
         self.gpu.seconds(pass.flops, pass.bytes)
     }
 
-    fn measured(&self, place: Place, pass: &Pass) -> Option<f64> {
+    fn measured(&self, place: PassPlace, pass: &Pass) -> Option<f64> {
         self.measured.as_ref()?.seconds(place, pass.kind)
     }
 
@@ -113,20 +113,20 @@ impl Report {
         self.measured.as_ref()?.step_seconds
     }
 
-    fn operation(&self, place: Place) -> String {
+    fn operation(&self, place: PassPlace) -> String {
         match place {
-            Place::Layer(number) => match &self.graph.layers[number].op {
+            PassPlace::Layer(number) => match &self.graph.layers[number].op {
                 Some(op) => notation::operation(op),
                 None => "image".to_owned(),
             },
-            Place::Classifier => format!("classifier, {CLASSES} classes"),
-            Place::Optimizer => "optimizer".to_owned(),
+            PassPlace::Classifier => format!("classifier, {CLASSES} classes"),
+            PassPlace::Optimizer => "optimizer".to_owned(),
         }
     }
 
     fn json(&self) -> Value {
         let Report { gpu, roofline, .. } = self;
-        let pass = |(place, pass): (Place, &Pass)| {
+        let pass = |(place, pass): (PassPlace, &Pass)| {
             json!({
                 "layer": place.json(),
                 "operation": self.operation(place),
@@ -227,10 +227,10 @@ impl Report {
             ("ideal us", Align::Right),
             ("measured us", Align::Right),
         ];
-        let row = |(place, pass): (Place, &Pass)| {
+        let row = |(place, pass): (PassPlace, &Pass)| {
             let number = match place {
-                Place::Layer(number) => number.to_string(),
-                Place::Classifier | Place::Optimizer => "out".to_owned(),
+                PassPlace::Layer(number) => number.to_string(),
+                PassPlace::Classifier | PassPlace::Optimizer => "out".to_owned(),
             };
             let microseconds = |seconds: f64| format!("{:.1}", seconds * 1e6);
             let measured = self.measured(place, pass).map(microseconds);

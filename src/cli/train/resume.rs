@@ -16,7 +16,7 @@ use super::{Flags, resolve};
 use crate::checkpoint::Slots;
 use crate::config::{Config, DEFAULT_PRESET};
 use crate::device::Device;
-use crate::disk::{Disk, Found, Real};
+use crate::disk::{self, Disk, Found, Real, whole};
 use crate::space::Architecture;
 use crate::text;
 use crate::train::{Child, Keeper, Origin};
@@ -190,6 +190,10 @@ impl Kept {
             }
             CheckpointFile::OnStop(path) => (path, Duration::MAX),
         };
+        if let CheckpointFile::Resumed(_) = goal.checkpoints {
+            remove_unfinished(&[path, &with_suffix(path, ".2")]);
+            goal.save.iter().for_each(|save| remove_unfinished(&[save]));
+        }
         let slots = Slots::new(Arc::new(Real), path.clone());
         let (keeper, wrong) = Keeper::open(slots, goal.origin(child, device), every);
         let state = keeper.state();
@@ -213,6 +217,20 @@ impl Kept {
             keeper,
             path: path.clone(),
         })
+    }
+}
+
+/// Removes what a kill has left of files that were being written, where it can be.
+fn remove_unfinished(files: &[&Path]) {
+    for file in files {
+        let name = file.file_name().unwrap_or_default();
+        let removed = whole::remove_unfinished(&Real, disk::folder(file), |of| name == of);
+        if let Err(error) = removed {
+            tracing::warn!(
+                "cannot remove what a kill has left of {}: {error}",
+                file.display()
+            );
+        }
     }
 }
 

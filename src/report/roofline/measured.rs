@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Kind, Place, Roofline};
+use super::{PassOf, PassPlace, Roofline};
 use crate::space::ConvArchitecture;
 
 /// What was measured of one child on one device. Other keys are passed over, so that a larger
@@ -28,7 +28,7 @@ pub struct Measured {
 pub struct MeasuredPass {
     /// A layer's number, `classifier` or `optimizer`.
     pub layer: Value,
-    /// As [`Kind::word`] says it.
+    /// As [`PassOf::word`] says it.
     pub pass: String,
     /// Mean seconds.
     pub seconds: f64,
@@ -122,7 +122,7 @@ impl Measured {
     }
 
     /// Seconds of a pass, where it was measured.
-    pub fn seconds(&self, place: Place, kind: Kind) -> Option<f64> {
+    pub fn seconds(&self, place: PassPlace, kind: PassOf) -> Option<f64> {
         let layer = place.json();
         let of = |pass: &&MeasuredPass| pass.layer == layer && pass.pass == kind.word();
         self.passes.iter().find(of).map(|pass| pass.seconds)

@@ -26,7 +26,7 @@ const UPDATE_BYTES: f64 = 26.0;
 
 /// What a pass computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum PassOf {
     /// The views of a batch's records.
     LoadBatch,
     /// The layer's operation.
@@ -44,22 +44,25 @@ pub enum Kind {
     Update,
 }
 
-impl Kind {
+impl PassOf {
     /// As it is printed.
     pub fn word(self) -> &'static str {
         match self {
-            Kind::LoadBatch => "load_batch",
-            Kind::Forward => "forward",
-            Kind::Normalise => "normalise",
-            Kind::DataGradient => "data_gradient",
-            Kind::NormGradient => "norm_gradient",
-            Kind::FilterGradient => "filter_gradient",
-            Kind::Update => "update",
+            PassOf::LoadBatch => "load_batch",
+            PassOf::Forward => "forward",
+            PassOf::Normalise => "normalise",
+            PassOf::DataGradient => "data_gradient",
+            PassOf::NormGradient => "norm_gradient",
+            PassOf::FilterGradient => "filter_gradient",
+            PassOf::Update => "update",
         }
     }
 
     fn of_evaluation(self) -> bool {
-        matches!(self, Kind::LoadBatch | Kind::Forward | Kind::Normalise)
+        matches!(
+            self,
+            PassOf::LoadBatch | PassOf::Forward | PassOf::Normalise
+        )
     }
 }
 
@@ -67,7 +70,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pass {
     /// What it computes.
-    pub kind: Kind,
+    pub kind: PassOf,
     /// Two for each multiply-add, counted as [`Costs`] does: taps on padding count.
     pub flops: f64,
     /// The same without taps that fall outside of their source.
@@ -78,7 +81,7 @@ pub struct Pass {
 
 impl Pass {
     /// A pass whose FLOPs are not worth counting.
-    fn moving(kind: Kind, bytes: f64) -> Pass {
+    fn moving(kind: PassOf, bytes: f64) -> Pass {
         Pass {
             kind,
             flops: 0.0,
@@ -90,7 +93,7 @@ impl Pass {
 
 /// Whose passes they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum PassPlace {
     /// A layer; 0 is the image.
     Layer(usize),
     /// The pooling over height and width, the last layer and the loss.
@@ -99,13 +102,13 @@ pub enum Place {
     Optimizer,
 }
 
-impl Place {
+impl PassPlace {
     /// A layer's number, or a word.
     pub fn json(self) -> Value {
         match self {
-            Place::Layer(number) => json!(number),
-            Place::Classifier => json!("classifier"),
-            Place::Optimizer => json!("optimizer"),
+            PassPlace::Layer(number) => json!(number),
+            PassPlace::Classifier => json!("classifier"),
+            PassPlace::Optimizer => json!("optimizer"),
         }
     }
 }
@@ -116,18 +119,21 @@ pub struct Roofline {
     /// Images of a batch.
     pub batch: usize,
     /// In the order of the layers, then classifier and optimizer.
-    pub parts: Vec<(Place, Vec<Pass>)>,
+    pub parts: Vec<(PassPlace, Vec<Pass>)>,
 }
 
 impl Roofline {
     /// Of batches of `batch` images.
     pub fn new(graph: &Graph, batch: usize) -> Roofline {
         let child = Child::new(graph, batch);
-        let layers = (0..graph.layers.len()).map(|i| (Place::Layer(i), child.layer(i)));
+        let layers = (0..graph.layers.len()).map(|i| (PassPlace::Layer(i), child.layer(i)));
         let mut parts: Vec<_> = layers.collect();
-        parts.push((Place::Classifier, child.classifier()));
+        parts.push((PassPlace::Classifier, child.classifier()));
         let update = UPDATE_BYTES * Costs::new(graph).parameters() as f64;
-        parts.push((Place::Optimizer, vec![Pass::moving(Kind::Update, update)]));
+        parts.push((
+            PassPlace::Optimizer,
+            vec![Pass::moving(PassOf::Update, update)],
+        ));
         Roofline { batch, parts }
     }
 
@@ -253,7 +259,7 @@ impl<'a> Child<'a> {
         let mut passes = match layer.op {
             None => {
                 let bytes = self.n * RECORD_BYTES as f64 + own;
-                return vec![Pass::moving(Kind::LoadBatch, bytes)];
+                return vec![Pass::moving(PassOf::LoadBatch, bytes)];
             }
             Some(LayerOp::Conv { filter, .. }) => {
                 let weights = Self::weights(filter, &layer.input, &layer.output);
@@ -269,17 +275,17 @@ impl<'a> Child<'a> {
                     bytes,
                 };
                 vec![
-                    pass(Kind::Forward, sources + own + weights),
-                    Pass::moving(Kind::Normalise, 2.0 * own),
-                    pass(Kind::FilterGradient, sources + 3.0 * own + 2.0 * weights),
+                    pass(PassOf::Forward, sources + own + weights),
+                    Pass::moving(PassOf::Normalise, 2.0 * own),
+                    pass(PassOf::FilterGradient, sources + 3.0 * own + 2.0 * weights),
                 ]
             }
             Some(LayerOp::BatchNorm) => vec![
-                Pass::moving(Kind::Forward, sources),
-                Pass::moving(Kind::Normalise, sources + own),
-                Pass::moving(Kind::NormGradient, sources + 2.0 * own),
+                Pass::moving(PassOf::Forward, sources),
+                Pass::moving(PassOf::Normalise, sources + own),
+                Pass::moving(PassOf::NormGradient, sources + 2.0 * own),
             ],
-            Some(_) => vec![Pass::moving(Kind::Forward, sources + own)],
+            Some(_) => vec![Pass::moving(PassOf::Forward, sources + own)],
         };
         if self.has_gradient[number] {
             let after = passes.iter().rposition(|pass| pass.kind.of_evaluation());
@@ -295,7 +301,7 @@ impl<'a> Child<'a> {
         let layer = &self.graph.layers[number];
         let (shape, own) = (&layer.output, self.images(&layer.output));
         let has_norm = matches!(layer.op, Some(LayerOp::Conv { .. } | LayerOp::BatchNorm));
-        let mut pass = Pass::moving(Kind::DataGradient, if has_norm { 2.0 * own } else { own });
+        let mut pass = Pass::moving(PassOf::DataGradient, if has_norm { 2.0 * own } else { own });
         for reader in self.readers[number].iter().map(|&i| &self.graph.layers[i]) {
             let (flops, exact_flops) = self.products(reader, shape);
             pass.flops += flops;
@@ -335,9 +341,9 @@ impl<'a> Child<'a> {
             bytes,
         };
         vec![
-            pass(Kind::Forward, images + values + weights),
-            pass(Kind::DataGradient, values + weights),
-            pass(Kind::FilterGradient, values + weights),
+            pass(PassOf::Forward, images + values + weights),
+            pass(PassOf::DataGradient, values + weights),
+            pass(PassOf::FilterGradient, values + weights),
         ]
     }
 }

@@ -10,11 +10,11 @@ fn graph(layers: &str) -> Graph {
     Graph::new(&ConvArchitecture::from_json(&text).unwrap(), 10).unwrap()
 }
 
-fn pass(roofline: &Roofline, layer: usize, kind: Kind) -> Pass {
+fn pass(roofline: &Roofline, layer: usize, kind: PassOf) -> Pass {
     let part = roofline
         .parts
         .iter()
-        .find(|(place, _)| *place == Place::Layer(layer));
+        .find(|(place, _)| *place == PassPlace::Layer(layer));
     let pass = part.unwrap().1.iter().find(|pass| pass.kind == kind);
     *pass.unwrap()
 }
@@ -40,9 +40,9 @@ fn a_chain_as_counted_by_hand() {
         let roofline = Roofline::new(&chain(filter), 128);
         let kernel = 2.0 * 48.0 * 48.0 * taps;
         let expected = [
-            (Kind::Forward, 2.0 * tensor + kernel, 5.9),
-            (Kind::DataGradient, 3.0 * tensor + kernel, 8.8),
-            (Kind::FilterGradient, 4.0 * tensor + 2.0 * kernel, 11.7),
+            (PassOf::Forward, 2.0 * tensor + kernel, 5.9),
+            (PassOf::DataGradient, 3.0 * tensor + kernel, 8.8),
+            (PassOf::FilterGradient, 4.0 * tensor + 2.0 * kernel, 11.7),
         ];
         for (kind, bytes, memory_us) in expected {
             let pass = pass(&roofline, 2, kind);
@@ -60,10 +60,10 @@ fn a_chain_as_counted_by_hand() {
         let pass = pass(&roofline, 2, kind);
         h200.bound(pass.flops, pass.bytes)
     };
-    assert_eq!(bound(Kind::Forward), Bound::Compute);
-    assert_eq!(bound(Kind::DataGradient), Bound::Memory);
+    assert_eq!(bound(PassOf::Forward), Bound::Compute);
+    assert_eq!(bound(PassOf::DataGradient), Bound::Memory);
     // 96 of 32 x 3 taps of an axis fall inside but for one at each end.
-    let exact = pass(&roofline, 2, Kind::Forward);
+    let exact = pass(&roofline, 2, PassOf::Forward);
     assert_eq!(exact.exact_flops, exact.flops * (94.0_f64 / 96.0).powi(2));
 }
 
@@ -76,12 +76,12 @@ fn a_concatenation_as_counted_by_hand() {
         r#"{sources},{{"filter":[7,7],"filters":43,"inputs":[1,2,3,4,5]}}"#
     ));
     let roofline = Roofline::new(&graph, 128);
-    let forward = pass(&roofline, 6, Kind::Forward);
+    let forward = pass(&roofline, 6, PassOf::Forward);
     // 0.93 GFLOP and 528 KB an image, and the weights.
     assert_eq!(forward.flops, 128.0 * 2.0 * 1024.0 * 215.0 * 43.0 * 49.0);
     let weights = 2.0 * 216.0 * 48.0 * 49.0;
     assert_eq!(forward.bytes - weights, 128.0 * 528.0 * 1024.0);
-    let filter = pass(&roofline, 6, Kind::FilterGradient);
+    let filter = pass(&roofline, 6, PassOf::FilterGradient);
     assert_eq!(filter.bytes - 2.0 * weights, 128.0 * 720.0 * 1024.0);
 }
 
@@ -122,13 +122,13 @@ fn flops_are_those_of_inspect() {
     let graph = graph(MIXED);
     let roofline = Roofline::new(&graph, 16);
     let costs = Costs::new(&graph);
-    let of = |kind: Kind| {
+    let of = |kind: PassOf| {
         let passes = roofline.passes().filter(|pass| pass.kind == kind);
         passes.map(|pass| pass.flops).sum::<f64>()
     };
     let forward = 2.0 * 16.0 * costs.multiply_adds() as f64;
-    assert_eq!(of(Kind::Forward), forward);
-    assert_eq!(of(Kind::FilterGradient), forward);
+    assert_eq!(of(PassOf::Forward), forward);
+    assert_eq!(of(PassOf::FilterGradient), forward);
     // Not to the image, and not to what is made of it without parameters.
     let child = Child::new(&graph, 16);
     let stops: f64 = [(1, 0), (2, 0), (7, 6)]
@@ -138,7 +138,7 @@ fn flops_are_those_of_inspect() {
         })
         .iter()
         .sum();
-    assert_eq!(of(Kind::DataGradient), forward - stops);
+    assert_eq!(of(PassOf::DataGradient), forward - stops);
     assert!(!child.has_gradient[6] && child.has_gradient[3]);
     assert!(roofline.exact_flops() < roofline.flops());
 }
@@ -171,9 +171,9 @@ fn measured_times_are_of_this_child() {
         {"layer":"optimizer","pass":"update","seconds":3e-6}]"#;
     let measured = read(pass).unwrap();
     let seconds = |place, kind| measured.seconds(place, kind);
-    assert_eq!(seconds(Place::Layer(1), Kind::Forward), Some(2e-6));
-    assert_eq!(seconds(Place::Optimizer, Kind::Update), Some(3e-6));
-    assert_eq!(seconds(Place::Layer(1), Kind::Normalise), None);
+    assert_eq!(seconds(PassPlace::Layer(1), PassOf::Forward), Some(2e-6));
+    assert_eq!(seconds(PassPlace::Optimizer, PassOf::Update), Some(3e-6));
+    assert_eq!(seconds(PassPlace::Layer(1), PassOf::Normalise), None);
     use MeasuredError::{Architecture as Other, Batch, Form, Seconds};
     assert!(matches!(
         read(r#","batch":64"#),

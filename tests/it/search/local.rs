@@ -162,3 +162,21 @@ fn whether_a_child_is_too_large_does_not_depend_on_threads() {
         assert_eq!(status(child - 1), Status::TooLarge, "{threads} threads");
     }
 }
+
+/// It lost its GPUs in earlier sessions.
+#[test]
+fn a_child_that_lost_two_gpus_is_begun_no_more() {
+    let settings = settings(Dataset::synthetic(40, 10, 10, 3), 1, u64::MAX);
+    let lost = Job {
+        n_lost: 2,
+        ..job(0, 8)
+    };
+    let once = Job {
+        n_lost: 1,
+        ..job(1, 8)
+    };
+    let ended = outcomes(settings, vec![lost, once]);
+    let status = |n: usize| (ended[n].sample, ended[n].status);
+    assert_eq!(status(0), (0, Status::Poison), "{ended:?}");
+    assert_eq!(status(1), (1, Status::Ok), "{ended:?}");
+}

@@ -1,0 +1,312 @@
+//! Stopped by a signal or a time limit: what is kept, what is said, and that it goes on with the same
+//! bits.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::bad_input::refused;
+use super::search::{Place, snapshot};
+use super::{data_folder, example, json, nas, object, program, run, text};
+
+/// A training of many short epochs.
+struct Training {
+    folder: TempDir,
+    data: TempDir,
+}
+
+impl Training {
+    fn new() -> Training {
+        Training {
+            folder: tempfile::tempdir().unwrap(),
+            data: data_folder(120, 16),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn arguments(&self, save: &str) -> Vec<String> {
+        let (data, save) = (text(self.data.path()), text(&self.path(save)));
+        let arch = example("small.json");
+        let fixed = [
+            "train",
+            "--device",
+            "cpu",
+            "--arch",
+            &arch,
+            "--data",
+            &data,
+            "--batch",
+            "16",
+            "--epochs",
+            "40",
+            "--threads",
+            "1",
+            "--save",
+            &save,
+        ];
+        fixed.map(str::to_owned).to_vec()
+    }
+
+    /// Starts a training and waits for a line that begins so on standard error.
+    fn begun(&self, command: &mut Command, line: &str) -> (Child, String) {
+        let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = piped.spawn().unwrap();
+        let mut seen = String::new();
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        while !seen.lines().any(|seen| seen.starts_with(line)) {
+            assert!(lines.read_line(&mut seen).unwrap() > 0, "it ended: {seen}");
+        }
+        // The pipe stays open, or the program could not say its last words.
+        child.stderr = Some(lines.into_inner());
+        (child, seen)
+    }
+
+    fn resume(&self, file: &str, more: &[&str]) -> super::Ended {
+        let file = text(&self.path(file));
+        nas(&[&["train", "--resume", &file], more].concat())
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args([name, &id]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// How a child ends: its code, and what it printed.
+fn ended(child: Child) -> (Option<i32>, String, String) {
+    let output = child.wait_with_output().unwrap();
+    let words = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        words(output.stdout),
+        words(output.stderr),
+    )
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_training_that_a_signal_stops_goes_on_with_the_same_bits() {
+    let training = Training::new();
+    json(&training.arguments("whole"));
+    for name in ["-INT", "-TERM", "-USR1"] {
+        let mut command = program();
+        command.args(training.arguments("weights")).arg("--json");
+        let (child, _) = training.begun(&mut command, "epoch 2/40");
+        signal(&child, name);
+        let (code, stdout, stderr) = ended(child);
+        assert_eq!(code, Some(75), "{name}: {stderr}");
+        assert!(stderr.contains("nas-engine train --resume"), "{stderr}");
+        // What it has, in the one object that says that it was stopped.
+        let result: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+        assert_eq!(result["error"]["kind"], "stopped");
+        let n_epochs = result["epochs"].as_array().unwrap().len();
+        assert!((2..40).contains(&n_epochs), "{n_epochs} epochs");
+        assert!(!training.path("weights").exists());
+        let resumed = training.resume("weights.checkpoint", &["--json"]);
+        assert_eq!(resumed.code, 0, "{resumed:?}");
+        assert_eq!(object(&resumed)["epochs"].as_array().unwrap().len(), 40);
+        let [weights, whole] = ["weights", "whole"].map(|name| fs::read(training.path(name)));
+        assert!(weights.unwrap() == whole.unwrap(), "{name}: other weights");
+        assert_eq!(names(training.folder.path()), ["weights", "whole"]);
+        fs::remove_file(training.path("weights")).unwrap();
+    }
+}
+
+#[test]
+fn a_time_limit_stops_a_training_again_and_again() {
+    let training = Training::new();
+    let mut arguments = training.arguments("weights");
+    arguments.extend(["--time-limit", "1s"].map(str::to_owned));
+    let at = arguments
+        .iter()
+        .position(|argument| argument == "40")
+        .unwrap();
+    arguments[at] = "100000".to_owned();
+    let stopped = nas(&arguments);
+    assert_eq!(stopped.code, 75, "{stopped:?}");
+    let epochs = |words: &str| -> u64 {
+        let words = words
+            .lines()
+            .last()
+            .unwrap()
+            .strip_prefix("stopped: ")
+            .unwrap();
+        words.split(' ').next().unwrap().parse().unwrap()
+    };
+    let mut before = epochs(&stopped.stderr);
+    for _ in 0..2 {
+        let again = training.resume("weights.checkpoint", &["--time-limit", "1s"]);
+        assert_eq!(again.code, 75, "{again:?}");
+        let now = epochs(&again.stderr);
+        assert!(
+            now >= before && again.stderr.contains("goes on after"),
+            "{again:?}"
+        );
+        before = now;
+    }
+    refused(
+        &["train", "--arch", "x", "--time-limit", "90"],
+        2,
+        "usage",
+        &["--time-limit", "23h30m"],
+    );
+}
+
+/// `nohup` and shells start programs so in the background.
+#[test]
+fn an_ignored_interrupt_stays_ignored() {
+    let training = Training::new();
+    let words = training.arguments("weights").join(" ");
+    let script = format!(
+        "trap '' INT; exec {} {words}",
+        env!("CARGO_BIN_EXE_nas-engine")
+    );
+    let (child, _) = training.begun(Command::new("sh").args(["-c", &script]), "epoch 2/40");
+    signal(&child, "-INT");
+    let (code, _, stderr) = ended(child);
+    assert_eq!(code, Some(0), "{stderr}");
+}
+
+#[test]
+fn a_second_signal_ends_the_program_at_once() {
+    let training = Training::new();
+    let mut command = program();
+    command.args(training.arguments("weights"));
+    let (mut child, _) = training.begun(&mut command, "epoch 1/40");
+    signal(&child, "-STOP");
+    signal(&child, "-TERM");
+    signal(&child, "-CONT");
+    // One of the two at least is seen before the checkpoint is written, and both end it.
+    signal(&child, "-TERM");
+    let mut rest = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut rest)
+        .unwrap();
+    let code = child.wait().unwrap().code();
+    assert!(code == Some(143) || code == Some(75), "{code:?}: {rest}");
+}
+
+#[test]
+fn what_does_not_go_with_a_stopped_training_is_refused() {
+    let training = Training::new();
+    let mut command = program();
+    let (child, _) = training.begun(command.args(training.arguments("weights")), "epoch 3/40");
+    signal(&child, "-TERM");
+    assert_eq!(ended(child).0, Some(75));
+    let checkpoint = text(&training.path("weights.checkpoint"));
+    let again: Vec<String> = training.arguments("weights");
+    let again: Vec<&str> = again.iter().map(String::as_str).collect();
+    refused(&again, 2, "usage", &["was stopped", "--resume", "remove"]);
+    let resume = ["train", "--resume", &checkpoint];
+    refused(
+        &[&resume[..], &["--epochs", "50"]].concat(),
+        2,
+        "usage",
+        &["--epochs"],
+    );
+    refused(&["train"], 2, "usage", &["--arch"]);
+    let absent = text(&training.path("absent"));
+    refused(
+        &["train", "--resume", &absent],
+        2,
+        "usage",
+        &["no checkpoint"],
+    );
+    // Damaged, with nothing older.
+    let bytes = fs::read(&checkpoint).unwrap();
+    let damage = |at: usize| {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 4;
+        fs::write(&checkpoint, damaged).unwrap();
+        refused(&resume, 3, "checkpoint", &["weights.checkpoint"]);
+    };
+    damage(bytes.len() / 2);
+    damage(bytes.len() - 1);
+    fs::write(&checkpoint, &bytes[..bytes.len() - 100]).unwrap();
+    refused(&resume, 3, "checkpoint", &["no whole checkpoint"]);
+    // Other data.
+    fs::write(&checkpoint, &bytes).unwrap();
+    super::write_data(training.data.path(), 120, 16, 9);
+    refused(&resume, 3, "checkpoint", &["another data set"]);
+    super::write_data(training.data.path(), 120, 16, 1);
+    // The newer of two is damaged, and a kill has left half of a third: the older one is gone on with.
+    let half = training.path(".weights.checkpoint.abcdefghij.unfinished");
+    fs::write(half, &bytes[..100]).unwrap();
+    let newer = text(&training.path("weights.checkpoint.2"));
+    let mut damaged = bytes.clone();
+    damaged[bytes.len() / 2] ^= 1;
+    fs::write(&newer, damaged).unwrap();
+    let resumed = nas(&resume);
+    assert_eq!(resumed.code, 0, "{resumed:?}");
+    assert!(resumed.stderr.contains("older one"), "{resumed:?}");
+    assert_eq!(names(training.folder.path()), ["weights"]);
+}
+
+/// A search whose only child takes several sessions.
+#[test]
+fn a_search_is_stopped_within_a_child_and_goes_on_there() {
+    let place = Place::new();
+    let settings = ["--samples", "2", "--epochs", "60", "--threads", "1"];
+    place.search("whole", &settings);
+    let mut arguments = place.arguments("run", &settings);
+    let limit = ["--time-limit", "1s"];
+    arguments.extend(limit.map(str::to_owned));
+    let mut session = run(program().args(&arguments));
+    let mut n_stops = 0;
+    while session.code == 75 {
+        n_stops += 1;
+        assert!(n_stops < 100, "it gets nowhere: {session:?}");
+        assert!(session.stderr.contains("go on with"), "{session:?}");
+        assert_eq!(place.status("run")["state"], "stopped");
+        session = place.resume("run", &limit);
+    }
+    assert_eq!(session.code, 0, "{session:?}");
+    assert!(n_stops > 1, "it was stopped {n_stops} times");
+    assert_eq!(place.facts("run"), place.facts("whole"));
+    let weights = |name: &str| snapshot(&place.path(name).join("weights"));
+    let bytes = |files: Vec<(PathBuf, Vec<u8>)>| -> Vec<Vec<u8>> {
+        files.into_iter().map(|(_, bytes)| bytes).collect()
+    };
+    assert!(bytes(weights("run")) == bytes(weights("whole")));
+    let left = names(&place.path("run/checkpoints"));
+    assert!(
+        left.iter().all(|name| name.starts_with("controller")),
+        "{left:?}"
+    );
+}
+
+#[test]
+fn the_checkpoint_of_a_searchs_child_is_not_trained_on_alone() {
+    let place = Place::new();
+    let arguments = place.arguments("run", &["--epochs", "100000", "--time-limit", "1s"]);
+    assert_eq!(nas(&arguments).code, 75);
+    let folder = place.path("run/checkpoints");
+    let child = names(&folder)
+        .into_iter()
+        .find(|name| !name.starts_with("controller"));
+    let file = text(&folder.join(child.expect("a child is under way")));
+    refused(
+        &["train", "--resume", &file],
+        2,
+        "usage",
+        &["search --resume"],
+    );
+}
