@@ -3,7 +3,8 @@
 //!
 //! nvcc is looked for in `$NVCC`, `$CUDA_HOME/bin`, `$CUDA_PATH/bin`, `.cuda/` (what
 //! `scripts/cuda-toolkit` installs), `/usr/local/cuda/bin` and `$PATH`. `$NAS_ENGINE_CUDA_ARCHS` is a
-//! list such as `80,89,90a`.
+//! list such as `80,89,90a`. A source that begins with a line such as `// architectures: sm_90a` is
+//! compiled for those of the list that it names alone, and never as PTX.
 
 use std::collections::hash_map::DefaultHasher;
 use std::env;
@@ -53,23 +54,31 @@ fn build() -> Result<(), String> {
         Ok(nvcc) => (Some(nvcc), String::new()),
         Err(missing) => (None, missing),
     };
-    let mut embedded = String::new();
+    let (mut embedded, mut only) = (String::new(), String::new());
     let (mut version, mut archs) = (String::new(), vec![]);
+    let sources = sources()?;
+    for Source { path, archs } in &sources {
+        if let Some(archs) = archs {
+            let names: Vec<String> = archs.iter().map(|arch| format!("sm_{arch}")).collect();
+            only += &format!("    ({:?}, &{names:?}),\n", stem(path));
+        }
+    }
     if let Some(nvcc) = &nvcc {
         version = version_of(nvcc)?;
         archs = compiled_for();
-        let sources = sources().map_err(|e| format!("kernels: {e}"))?;
         compile_all(nvcc, &version, &sources, &out)?;
-        for source in &sources {
-            let fatbin = fatbin(source, &out);
-            embedded += &format!("    include_bytes!({fatbin:?}),\n");
+        for source in sources.iter().filter(|source| source.is_compiled()) {
+            let (stem, fatbin) = (stem(&source.path), fatbin(&source.path, &out));
+            embedded += &format!("    ({stem:?}, include_bytes!({fatbin:?})),\n");
         }
     } else {
         println!("cargo::warning=the CUDA kernels are left out: {missing}");
     }
     let text = format!(
-        "/// The kernels, compiled; empty where the build had no nvcc.\n\
-         pub const FATBINS: &[&[u8]] = &[\n{embedded}];\n\
+        "/// The kernels of each source, compiled; empty where the build had no nvcc.\n\
+         pub const FATBINS: &[(&str, &[u8])] = &[\n{embedded}];\n\
+         /// Sources that have code for some architectures only, with nvcc or without.\n\
+         pub const ONLY: &[(&str, &[&str])] = &[\n{only}];\n\
          /// Version of the nvcc that compiled them.\n\
          pub const TOOLKIT: &str = {version:?};\n\
          /// What they are compiled for: machine code (`sm_`) and PTX (`compute_`).\n\
@@ -138,17 +147,73 @@ fn version_of(nvcc: &Path) -> Result<String, String> {
     }
 }
 
-fn sources() -> io::Result<Vec<PathBuf>> {
-    let paths = fs::read_dir("kernels")?.map(|entry| Ok(entry?.path()));
-    let mut paths: Vec<PathBuf> = paths.collect::<io::Result<_>>()?;
+/// A file of kernels.
+struct Source {
+    path: PathBuf,
+    /// The architectures that it is compiled for where these are not all, as `90a`.
+    archs: Option<Vec<String>>,
+}
+
+impl Source {
+    /// Whether anything of the list is left to compile it for.
+    fn is_compiled(&self) -> bool {
+        self.archs.as_ref().is_none_or(|archs| !archs.is_empty())
+    }
+
+    fn flags(&self) -> Vec<String> {
+        flags(self.archs.as_deref(), &archs())
+    }
+}
+
+fn sources() -> Result<Vec<Source>, String> {
+    let paths = fs::read_dir("kernels").and_then(|entries| {
+        let paths = entries.map(|entry| Ok(entry?.path()));
+        paths.collect::<io::Result<Vec<PathBuf>>>()
+    });
+    let mut paths = paths.map_err(|e| format!("kernels: {e}"))?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "cu"));
     paths.sort();
-    Ok(paths)
+    let source = |path: PathBuf| {
+        let named = |e: String| format!("{}: {e}", path.display());
+        let text = fs::read_to_string(&path).map_err(|e| named(e.to_string()))?;
+        let archs = limited_to(&text, &archs()).map_err(named)?;
+        Ok(Source { path, archs })
+    };
+    paths.into_iter().map(source).collect()
+}
+
+/// Of the architectures `all`, those that the first line of a source limits it to; nothing where it
+/// does not.
+pub fn limited_to(text: &str, all: &[String]) -> Result<Option<Vec<String>>, String> {
+    let first = text.lines().next().unwrap_or_default();
+    let Some(list) = first.strip_prefix("// architectures:") else {
+        return Ok(None);
+    };
+    let mut named = vec![];
+    for name in list.split([',', ' ']).filter(|name| !name.is_empty()) {
+        match name.strip_prefix("sm_") {
+            Some(arch) if is_arch(arch) => named.push(arch),
+            _ => {
+                return Err(format!(
+                    "`{name}` is no architecture; give one such as sm_90a"
+                ));
+            }
+        }
+    }
+    if named.is_empty() {
+        return Err("no architecture is named; give one such as sm_90a".to_string());
+    }
+    let kept = all.iter().filter(|arch| named.contains(&arch.as_str()));
+    Ok(Some(kept.cloned().collect()))
+}
+
+fn stem(source: &Path) -> String {
+    let stem = source.file_stem().expect("a source has a name");
+    stem.to_string_lossy().into_owned()
 }
 
 fn fatbin(source: &Path, out: &Path) -> PathBuf {
-    let stem = source.file_stem().expect("a source has a name");
-    out.join(stem).with_extension("fatbin")
+    out.join(stem(source)).with_extension("fatbin")
 }
 
 /// The architectures to compile for, as `80` or `90a`.
@@ -165,12 +230,14 @@ fn archs() -> Vec<String> {
         .collect()
 }
 
+/// Whether it is the number of an architecture, such as `80` or `90a`.
+fn is_arch(arch: &str) -> bool {
+    let digits = arch.strip_suffix('a').unwrap_or(arch);
+    (2..=3).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// That nvcc is asked for nothing that can be no architecture.
 fn check_archs() -> Result<(), String> {
-    let is_arch = |arch: &String| {
-        let digits = arch.strip_suffix('a').unwrap_or(arch);
-        (2..=3).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
-    };
     match archs().into_iter().find(|arch| !is_arch(arch)) {
         None => Ok(()),
         Some(arch) => Err(format!(
@@ -186,7 +253,9 @@ fn compiled_for() -> Vec<String> {
     code.chain([format!("compute_{}", archs[0])]).collect()
 }
 
-fn flags() -> Vec<String> {
+/// What nvcc is told for a source: machine code for each of `all`, or of those that it is limited to;
+/// and where it is not, code of the first as PTX.
+pub fn flags(limited_to: Option<&[String]>, all: &[String]) -> Vec<String> {
     // A stack or a spill is an error; registers are told, for tests/it/cuda/budget.rs.
     let ptxas = "-v,-warn-spills,-warn-lmem-usage";
     let fixed = [
@@ -199,24 +268,24 @@ fn flags() -> Vec<String> {
         ptxas,
     ];
     let mut flags: Vec<String> = fixed.map(String::from).to_vec();
-    let archs = archs();
     let code = |arch: &String| format!("-gencode=arch=compute_{arch},code=sm_{arch}");
-    flags.extend(archs.iter().map(code));
-    let first = &archs[0];
-    flags.push(format!(
-        "-gencode=arch=compute_{first},code=compute_{first}"
-    ));
+    flags.extend(limited_to.unwrap_or(all).iter().map(code));
+    if limited_to.is_none() {
+        let first = &all[0];
+        flags.push(format!(
+            "-gencode=arch=compute_{first},code=compute_{first}"
+        ));
+    }
     flags
 }
 
 /// Compiles on all cores what changed since it was compiled last.
-fn compile_all(nvcc: &Path, version: &str, sources: &[PathBuf], out: &Path) -> Result<(), String> {
-    let flags = flags();
+fn compile_all(nvcc: &Path, version: &str, sources: &[Source], out: &Path) -> Result<(), String> {
     let headers = fs::read_dir("kernels").map_err(|e| format!("kernels: {e}"))?;
     let mut headers: Vec<PathBuf> = headers.flatten().map(|entry| entry.path()).collect();
     headers.retain(|path| path.extension().is_some_and(|extension| extension == "cuh"));
     headers.sort();
-    let waiting = Mutex::new(sources.iter());
+    let waiting = Mutex::new(sources.iter().filter(|source| source.is_compiled()));
     let failures = Mutex::new(vec![]);
     let threads = thread::available_parallelism().map_or(1, |n| n.get());
     thread::scope(|scope| {
@@ -225,8 +294,9 @@ fn compile_all(nvcc: &Path, version: &str, sources: &[PathBuf], out: &Path) -> R
                 loop {
                     let next = waiting.lock().expect("no thread panics").next();
                     let Some(source) = next else { return };
-                    let stamp = stamp(source, &headers, version, &flags);
-                    if let Err(error) = compile(nvcc, source, &flags, out, stamp) {
+                    let (path, flags) = (&source.path, source.flags());
+                    let stamp = stamp(path, &headers, version, &flags);
+                    if let Err(error) = compile(nvcc, path, &flags, out, stamp) {
                         failures.lock().expect("no thread panics").push(error);
                     }
                 }

@@ -5,12 +5,12 @@
 
 #define ADD 0
 #define ELEM_MULT 1
-// else the larger
+#define LARGER 2
 #define IDENTITY 0
 #define TANH 1
 #define SIGMOID 2
 #define RELU 3
-// else the sine
+#define SINE 4
 
 // Cells of a block that are computed at once: its first threads.
 #define CELLS 128
@@ -61,6 +61,7 @@ DEVICE float sine(float x, int turn) {
 DEVICE float combined(int combination, float left, float right) {
     if (combination == ADD) return left + right;
     if (combination == ELEM_MULT) return rounded_product(left, right);
+    must_be(combination == LARGER);
     return left >= right || isnan(left) ? left : right;
 }
 
@@ -70,6 +71,7 @@ DEVICE float activated(int activation, float z) {
     if (activation == TANH) return tanhf(z);
     if (activation == SIGMOID) return 1.f / (1.f + expf(-z));
     if (activation == RELU) return z <= 0.f ? 0.f : z;
+    must_be(activation == SINE);
     return sine(z, 0);
 }
 
@@ -79,6 +81,7 @@ DEVICE float sloped(int activation, float z, float y, float dvalue) {
     if (activation == TANH) return rounded_product(dvalue, fmaf(-y, y, 1.f));
     if (activation == SIGMOID) return rounded_product(dvalue, y * (1.f - y));
     if (activation == RELU) return z <= 0.f ? 0.f : dvalue;
+    must_be(activation == SINE);
     return rounded_product(dvalue, sine(z, 1));
 }
 
@@ -113,7 +116,7 @@ DEVICE void cell_bwd(const CellProgram& program, const Slots& slots, const Slots
         if (i == program.state) dz += dc;
         const float by_right = of.combination == ADD ? dz : rounded_product(dz, right);
         const float by_left = of.combination == ADD ? dz : rounded_product(dz, left);
-        const bool larger = of.combination > ELEM_MULT;
+        const bool larger = of.combination == LARGER;
         dslots[of.left] += !larger ? by_right : left >= right ? dz : 0.f;
         dslots[of.right] += !larger ? by_left : left >= right ? 0.f : dz;
     }

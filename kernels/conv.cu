@@ -19,7 +19,7 @@
 //        are those of all chunks; chunks of which a tile sees nothing are passed over
 template <int PLANES, int TILES>
 DEVICE void conv_tiled(const ConvArgs& args) {
-    constexpr int N_WARPS = 8, COLUMNS = 8 * PLANES, RING = 3, STEP_TAPS = 6;
+    constexpr int N_WARPS = 8, COLUMNS = 8 * PLANES;
     const int thread = thread_idx(), lane = lane_idx(), warp = warp_idx();
     const int g = lane / 4, t = lane % 4;
     const int tile_h = 1 << args.tile_h_log2, tile_w = 1 << args.tile_w_log2;
@@ -205,7 +205,7 @@ DEVICE void conv_tiled(const ConvArgs& args) {
     // Epilogue. A lane holds, of rows g and g + 8 of each tile, channels 2t and 2t + 1 of a plane.
     auto sums = shared<float>(0, (N_WARPS + 1) * 2 * COLUMNS);  // [warp][2][column], then totals
     const int width = 8 * args.planes;
-    const bool of_norm = args.kind >= 2;
+    const bool of_norm = args.kind >= EPILOGUE_SUMS;  // or with the ReLU's mask
     UNROLL for (int n = 0; n < PLANES; n++) {
         const int plane = first_plane + n, channel = plane * 8 + 2 * t;
         float total[2][2] = {};  // of value, of value times xhat; of each channel
@@ -232,7 +232,7 @@ DEVICE void conv_tiled(const ConvArgs& args) {
                     uint32_t norm_x = args.norm_x[at];
                     UNROLL for (int k = 0; k < 2; k++) {
                         float nx = k ? high(norm_x) : low(norm_x);
-                        if (args.kind == 3 && fmaf(c[2][k], nx, c[3][k]) <= 0.f)
+                        if (args.kind == EPILOGUE_RELU_SUMS && fmaf(c[2][k], nx, c[3][k]) <= 0.f)
                             pair &= k ? 0x0000ffffu : 0xffff0000u;
                         float dz = k ? high(pair) : low(pair);
                         total[0][k] += dz;
@@ -246,7 +246,7 @@ DEVICE void conv_tiled(const ConvArgs& args) {
                 sum[m][n][2 * half] = low(pair);
                 sum[m][n][2 * half + 1] = high(pair);
             }
-        if (args.kind == 0) continue;
+        if (args.kind == EPILOGUE_NONE) continue;
         UNROLL for (int i = 0; i < 2; i++)
             UNROLL for (int k = 0; k < 2; k++) {
                 float x = total[i][k];
@@ -254,7 +254,7 @@ DEVICE void conv_tiled(const ConvArgs& args) {
                 if (g == 0) sums[(warp * 2 + i) * COLUMNS + n * 8 + 2 * t + k] = x;
             }
     }
-    if (args.kind == 0) return;
+    if (args.kind == EPILOGUE_NONE) return;
     sync_block();
     const int n_parts = (int)gridDim.x;
     const int64_t part = ((int64_t)image * n_parts + (int)blockIdx.x) * 2 * width + first_plane * 8;

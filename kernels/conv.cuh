@@ -4,6 +4,15 @@
 
 #define MAX_SOURCES 48
 #define MAX_CHUNKS 384
+#define STEP_TAPS 6  // of a step of conv_tiled, some rows at most, unless a row has more
+#define RING 3       // buffers of input, and of weights, that it has
+
+// What the epilogue does besides writing the result: nothing; moments; sums of a normalisation's
+// gradient; the ReLU's mask, then the sums.
+#define EPILOGUE_NONE 0
+#define EPILOGUE_MOMENTS 1
+#define EPILOGUE_SUMS 2
+#define EPILOGUE_RELU_SUMS 3
 
 // A tensor that is read as a part of a concatenation padded with zeros at the bottom and right; in
 // the gradient to data, dy of one consumer.
@@ -46,7 +55,7 @@ struct ConvArgs {
     int ring_taps;    // of a step, at most
     int table_bytes;  // of the chunks that a tile sees, a multiple of 16
     int add;   // 1: add to what `out` holds
-    int kind;  // what the epilogue does: 0 nothing else; 1 moments; 2 dz sums; 3 dz sums and ReLU
+    int kind;  // what the epilogue does
 };
 
 // The taps of one axis that reach the outputs of a phase. Output i of the phase reads the rows

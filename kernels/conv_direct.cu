@@ -2,7 +2,7 @@
 // of weights for both.
 #include "conv.cuh"
 
-// The same sums as conv_tiled with kind 0, in f32, from the same arguments; tiles are not used.
+// The same sums as conv_tiled without an epilogue, in f32, from the same arguments; tiles are not used.
 //
 // grid:  planes, ceil(h w / 128), n; a piece of a plane of an image
 // block: 128; each thread one output of 8 channels

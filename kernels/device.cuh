@@ -108,6 +108,17 @@ DEVICE float rounded_product(float a, float b) {
 #endif
 }
 
+// Says what holds where a number of the arguments is one that the kernel knows: the host makes it from
+// an enumeration, whose numbers a test compares with these. The host runner looks; on a GPU, kernels at
+// the limit of their registers would spill for it.
+DEVICE void must_be(bool known) {
+#ifdef __CUDACC__
+    (void)known;
+#else
+    if (!known) host::fail("a code that the kernel does not know");
+#endif
+}
+
 DEVICE int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
 // ---- where a thread is --------------------------------------------------------------------------

@@ -8,7 +8,9 @@
 #define PAD 4             // zeros that pad-crop adds on each side; the offset of the central crop
 #define IMAGE_BYTES 3072  // [3][32][32]
 
-enum Augment { UPSAMPLE_CROP = 0, PAD_CROP = 1, NO_AUGMENT = 2 };
+#define UPSAMPLE_CROP 0
+#define PAD_CROP 1
+#define NO_AUGMENT 2
 
 struct LoadBatchArgs {
     In<uint8_t> records;     // of each record, label and image
@@ -19,7 +21,7 @@ struct LoadBatchArgs {
     Out<int> labels;         // [n]
     uint64_t seed;
     int batch;
-    int augment;
+    int augment;  // which views
 };
 
 // Where place `i` of 40 lies among 32, with half-pixel centres: (8 i - 1) / 10, in tenths.

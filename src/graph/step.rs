@@ -53,6 +53,11 @@ pub struct Conv {
     pub gradients: bool,
 }
 
+/// What batch normalisation adds to a variance.
+pub const NORM_EPSILON: f64 = 1e-5;
+/// The part of the running statistics that a batch replaces.
+pub const NORM_RUNNING: f64 = 0.1;
+
 /// Batch normalisation, with or without ReLU: out = scale (x - mean) / sqrt(var + eps) + shift.
 #[derive(Clone, Debug)]
 pub struct Norm {

@@ -13,6 +13,7 @@ mod faults;
 mod go_on;
 mod gpu;
 mod idle;
+mod kinds;
 mod limits;
 mod observed;
 pub mod ops;

@@ -7,15 +7,14 @@
 
 use super::loops::{Pixel, pixels};
 use crate::graph::Shape;
+use crate::graph::step::{NORM_EPSILON, NORM_RUNNING};
 
 mod passes;
 
 pub use passes::{InPlaceOf, bwd, fwd, image_moments, mask_and_sum};
 
-/// Added to the variance.
-const EPSILON: f64 = 1e-5;
 /// Part of the running statistics that a batch leaves as they are.
-const KEEP: f64 = 0.9;
+const KEEP: f64 = 1.0 - NORM_RUNNING;
 
 /// Rows of 8 lanes for every plane, as [`Norm::coefficients`](crate::graph::step::Norm) lists them.
 pub struct Coefficients<T> {
@@ -157,7 +156,7 @@ fn set_forward(
     scale: f32,
     shift: f32,
 ) {
-    let inv_std = 1.0 / (var + EPSILON).sqrt();
+    let inv_std = 1.0 / (var + NORM_EPSILON).sqrt();
     let factor = f64::from(scale) * inv_std;
     coefficients.mean[lane] = mean as f32;
     coefficients.inv_std[lane] = inv_std as f32;
@@ -226,7 +225,7 @@ mod tests {
             running_var: &mut running_var,
         };
         batch_statistics(&moments, vectors, &mut rows);
-        let inv_std = 1.0 / (squares / 300.0 + EPSILON).sqrt();
+        let inv_std = 1.0 / (squares / 300.0 + NORM_EPSILON).sqrt();
         assert!((f64::from(rows.mean[0]) - mean).abs() < 1e-4);
         assert!((f64::from(rows.inv_std[0]) / inv_std - 1.0).abs() < 1e-5);
         assert_eq!(rows.factor[1..], [0.0; 7]);

@@ -3,7 +3,7 @@
 use super::declare::{In, Out, Pixel, structs};
 use super::launches::{Launches, Parts};
 use crate::graph::Shape;
-use crate::graph::step::{BufferId, Norm};
+use crate::graph::step::{BufferId, NORM_EPSILON, NORM_RUNNING, Norm};
 use crate::shape::PLANE;
 
 structs! {
@@ -94,6 +94,14 @@ structs! {
 
 /// Bytes of the sums of 8 channels of 4 warps.
 const SUMS_BYTES: usize = 4 * 8 * 4;
+
+/// Numbers that `kernels/` defines too.
+pub fn constants() -> Vec<(&'static str, String)> {
+    vec![
+        ("EPSILON", format!("{NORM_EPSILON:e}f")),
+        ("RUNNING", format!("{NORM_RUNNING}f")),
+    ]
+}
 
 impl Launches<'_> {
     /// Moments of `x`, one part an image.

@@ -50,17 +50,21 @@ fn of_activation(activation: Activation) -> usize {
     }
 }
 
-/// Numbers that `kernels/` defines too; the last combination and activation are what is no other.
-pub fn constants() -> Vec<(&'static str, usize)> {
-    vec![
+/// Numbers that `kernels/` defines too.
+pub fn constants() -> Vec<(&'static str, String)> {
+    [
         ("CELLS", CELLS),
         ("ADD", of_combination(Combination::Add)),
         ("ELEM_MULT", of_combination(Combination::ElemMult)),
+        ("LARGER", of_combination(Combination::Max)),
         ("IDENTITY", of_activation(Activation::Identity)),
         ("TANH", of_activation(Activation::Tanh)),
         ("SIGMOID", of_activation(Activation::Sigmoid)),
         ("RELU", of_activation(Activation::Relu)),
+        ("SINE", of_activation(Activation::Sin)),
     ]
+    .map(|(name, number)| (name, number.to_string()))
+    .to_vec()
 }
 
 /// Slots of a cell.

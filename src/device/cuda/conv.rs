@@ -1,74 +1,15 @@
 //! Launches of convolutions: forward, gradient to data in gather form, and packing.
 
+use super::conv_args::{
+    ConvArgs, ConvPackArgs, ConvSource, EPILOGUE_MOMENTS, EPILOGUE_RELU_SUMS, EPILOGUE_SUMS, lanes,
+    one_packed_bytes, sources,
+};
+use super::conv_choose::{Gathering, gathering};
 use super::conv_tiling::{Gathered, fitting, most_parts, pairs, tiles};
-use super::declare::{Bf16, In, Out, Pixel, structs};
+use super::declare::{Bf16, In, Out, Pixel};
 use super::launches::{Launches, Parts};
-use crate::graph::Shape;
-use crate::graph::step::{BufferId, Conv, ConvId, Norm, Source};
+use crate::graph::step::{BufferId, Conv, ConvId, Norm};
 use crate::shape::PLANE;
-
-/// Sources of a launch at most.
-pub const MAX_SOURCES: usize = 48;
-/// Pairs of planes of a launch at most.
-pub const MAX_CHUNKS: usize = 384;
-
-structs! {
-    /// A tensor that a convolution reads.
-    struct ConvSource {
-        x: In<Pixel>,
-        weight: In<Pixel>,
-        planes: i32,
-        image_planes: i32,
-        h: i32,
-        w: i32,
-        kh: i32,
-        kw: i32,
-        columns: i32,
-        reserved: i32,
-    }
-
-    /// Of `conv_tiled` and `conv_direct`.
-    struct ConvArgs {
-        sources: [ConvSource; MAX_SOURCES],
-        chunks: [u32; MAX_CHUNKS],
-        out: Out<u32>,
-        norm_x: In<u32>,
-        coefficients: In<f32>,
-        parts: Out<f32>,
-        n_sources: i32,
-        n_chunks: i32,
-        planes: i32,
-        h: i32,
-        w: i32,
-        step_h: i32,
-        step_w: i32,
-        phases_h: i32,
-        phases_w: i32,
-        tile_h_log2: i32,
-        tile_w_log2: i32,
-        tiles_w: i32,
-        halo_h: i32,
-        halo_w: i32,
-        ring_taps: i32,
-        table_bytes: i32,
-        add: i32,
-        kind: i32,
-    }
-
-    /// Of `conv_pack`.
-    struct ConvPackArgs {
-        weights: In<f32>,
-        channels: In<i32>,
-        forward: Out<Bf16>,
-        backward: Out<Bf16>,
-        n_filters: i32,
-        n_channels: i32,
-        taps: i32,
-        input_lanes: i32,
-        output_lanes: i32,
-        reserved: i32,
-    }
-}
 
 /// What the epilogue of a convolution does besides writing its result.
 #[derive(Clone, Copy)]
@@ -81,27 +22,16 @@ pub(super) enum Epilogue<'a> {
 }
 
 impl Launches<'_> {
-    /// Lanes of a convolution's input and output.
-    fn lanes(conv: &Conv) -> [usize; 2] {
-        [PLANE * conv.input.planes(), PLANE * conv.output.planes()]
-    }
-
-    /// Where the weights packed for the gradient begin, in bytes after those packed for forward.
-    fn packed_bytes(conv: &Conv) -> u64 {
-        let [input, output] = Self::lanes(conv);
-        (2 * input * output * conv.filter[0] * conv.filter[1]) as u64
-    }
-
     pub(super) fn conv_pack(&mut self, id: ConvId) {
         let conv = self.plan.conv(id);
-        let [input_lanes, output_lanes] = Self::lanes(conv);
+        let [input_lanes, output_lanes] = lanes(conv);
         let taps = conv.filter[0] * conv.filter[1];
         let packed: Out<Bf16> = self.output(conv.packed);
         let args = ConvPackArgs {
             weights: self.input_span(self.plan.weights, conv.weight),
             channels: self.tables.channels(&conv.input),
             forward: packed,
-            backward: Out::at(packed.0 + Self::packed_bytes(conv)),
+            backward: Out::at(packed.0 + one_packed_bytes(conv)),
             n_filters: conv.output.c() as i32,
             n_channels: conv.input.c() as i32,
             taps: taps as i32,
@@ -116,28 +46,8 @@ impl Launches<'_> {
 
     /// The sources of a convolution with the weights packed for forward.
     pub(super) fn conv_sources(&self, conv: &Conv) -> Vec<ConvSource> {
-        let [kh, kw] = conv.filter;
-        let columns = PLANE * conv.output.planes();
         let packed: In<Pixel> = self.input(conv.packed);
-        let mut before = 0;
-        let source = |source: &Source| {
-            let n_planes = source.shape.planes();
-            let weight = In::at(packed.0 + 16 * (before * kh * kw * columns) as u64);
-            before += n_planes;
-            ConvSource {
-                x: self.input(source.buffer),
-                weight,
-                planes: n_planes as i32,
-                image_planes: n_planes as i32,
-                h: source.shape.h as i32,
-                w: source.shape.w as i32,
-                kh: kh as i32,
-                kw: kw as i32,
-                columns: columns as i32,
-                reserved: 0,
-            }
-        };
-        conv.sources.iter().map(source).collect()
+        sources(conv, packed.0, &|buffer| self.input::<Pixel>(buffer).0)
     }
 
     pub(super) fn conv_fwd(&mut self, id: ConvId) {
@@ -161,7 +71,7 @@ impl Launches<'_> {
         let before = conv.sources[..source].iter().map(|s| s.shape.planes());
         let first_column = PLANE * before.sum::<usize>();
         let packed: In<Pixel> = self.input(conv.packed);
-        let backward = packed.0 + Self::packed_bytes(conv);
+        let backward = packed.0 + one_packed_bytes(conv);
         ConvSource {
             x: self.input(conv.y),
             weight: In::at(backward + 16 * first_column as u64),
@@ -198,9 +108,9 @@ impl Launches<'_> {
     }
 
     fn convolve(&mut self, gathered: &Gathered, epilogue: Epilogue) {
-        let tiling = gathered.best(self.limits.shared_bytes);
-        let Some(tiling) = tiling else {
-            return self.convolve_direct(gathered, epilogue);
+        let tiling = match gathering(gathered, &self.limits) {
+            Gathering::Tiled(tiling) => tiling,
+            Gathering::Direct => return self.convolve_direct(gathered, epilogue),
         };
         let [tile_h, tile_w] = tiling.tile;
         let [rows, columns] = gathered.size();
@@ -217,12 +127,17 @@ impl Launches<'_> {
             _ if !fits => {}
             Epilogue::Nothing => {}
             Epilogue::Moments(moments) => {
-                args.kind = 1;
+                args.kind = EPILOGUE_MOMENTS as i32;
                 args.parts = self.output(moments);
                 self.parts.insert(moments, parts);
             }
             Epilogue::Norm(norm) => {
-                args.kind = if norm.relu { 3 } else { 2 };
+                let kind = if norm.relu {
+                    EPILOGUE_RELU_SUMS
+                } else {
+                    EPILOGUE_SUMS
+                };
+                args.kind = kind as i32;
                 args.norm_x = self.input(norm.x);
                 args.coefficients = self.input(norm.coefficients);
                 args.parts = self.output(norm.dz_sums);
@@ -304,14 +219,4 @@ fn kernel(planes: usize, large: bool) -> &'static str {
         (8, true) => "conv_tiled_8_large",
         _ => unreachable!("no kernel for {planes} planes"),
     }
-}
-
-/// Bytes of the two packed copies of a convolution's weights.
-pub fn packed_bytes(conv: &Conv) -> usize {
-    2 * Launches::packed_bytes(conv) as usize
-}
-
-/// Bytes of the statistics of a batch of images of `shape`.
-pub fn statistics_bytes(shape: &Shape, batch: usize) -> usize {
-    4 * batch * most_parts(shape) * shape.statistics_len()
 }

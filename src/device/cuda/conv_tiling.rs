@@ -1,7 +1,7 @@
 //! How a convolution is cut for `conv_tiled`: tiles, groups of planes, lists of sources, pairs of planes.
 //! Functions of the shapes and of the device's shared memory alone.
 
-use super::conv::{ConvSource, MAX_CHUNKS, MAX_SOURCES};
+use super::conv_args::{ConvSource, MAX_CHUNKS, MAX_SOURCES, RING, STEP_TAPS, SeenChunk};
 use super::declare::In;
 use super::launches::MAX_GRID;
 use crate::graph::Shape;
@@ -35,10 +35,6 @@ pub(super) struct Tiling {
 
 /// Numbers of planes for which there is a kernel.
 const PLANES: [usize; 7] = [1, 2, 3, 4, 5, 6, 8];
-/// Taps that a step of `conv.cu` takes together.
-const STEP_TAPS: i32 = 6;
-/// Of `SeenChunk` in `conv.cuh`.
-const SEEN_CHUNK_BYTES: usize = 96;
 const SMALL: usize = 128;
 const LARGE: usize = 512;
 /// Outputs of an image from which on a large tile is worth it.
@@ -90,20 +86,20 @@ impl Gathered<'_> {
 
     /// Bytes of what a block keeps of the chunks that it sees.
     pub fn table_bytes(&self) -> usize {
-        SEEN_CHUNK_BYTES * pairs(&self.sources).len()
+        size_of::<SeenChunk>() * pairs(&self.sources).len()
     }
 
     /// Taps of a step at most: some rows, but one where a row has more.
     pub fn ring_taps(&self) -> usize {
-        let of = |s: &ConvSource| (s.kh * s.kw).min(s.kw.max(STEP_TAPS)) as usize;
+        let of = |s: &ConvSource| (s.kh * s.kw).min(s.kw.max(STEP_TAPS as i32)) as usize;
         self.sources.iter().map(of).max().unwrap_or(1)
     }
 
     fn tiling(&self, large: bool, planes: usize) -> Tiling {
         let tile = tile_of(if large { LARGE } else { SMALL }, self.size()[1]);
         let [h, w] = self.halo(tile);
-        let ring = 3 * self.ring_taps() * 2 * PLANE * planes;
-        let pipeline = self.table_bytes() + 16 * (3 * 2 * h * w + ring);
+        let ring = RING * self.ring_taps() * 2 * PLANE * planes;
+        let pipeline = self.table_bytes() + 16 * (RING * 2 * h * w + ring);
         let sums = 4 * (8 + 1) * 2 * PLANE * planes;
         Tiling {
             planes,
@@ -193,4 +189,9 @@ pub(super) fn fitting(sources: Vec<ConvSource>) -> Vec<Vec<ConvSource>> {
         }
     }
     lists
+}
+
+/// Bytes of the statistics of a batch of images of `shape`.
+pub fn statistics_bytes(shape: &Shape, batch: usize) -> usize {
+    4 * batch * most_parts(shape) * shape.statistics_len()
 }

@@ -58,8 +58,10 @@ const SPLIT_TILES: usize = 264;
 const SPLIT_WORDS: usize = 512;
 
 /// Numbers that `kernels/` defines too.
-pub fn constants() -> Vec<(&'static str, usize)> {
-    vec![("PART", PART)]
+pub fn constants() -> Vec<(&'static str, String)> {
+    [("PART", PART)]
+        .map(|(name, number)| (name, number.to_string()))
+        .to_vec()
 }
 
 /// Splits of the sum over the words, and words of each.

@@ -47,6 +47,8 @@ pub struct Limits {
     pub shared_bytes: usize,
     /// Blocks of a cooperative launch at most, one a processor; none where there are no such launches.
     pub processors: usize,
+    /// Compute capability, which tells the kernels that there is code of.
+    pub capability: (i32, i32),
 }
 
 /// A kernel with its configuration and arguments, ready to run.

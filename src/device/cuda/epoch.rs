@@ -1,6 +1,7 @@
 //! What an epoch keeps on the device: rates, counters and results.
 
 use super::declare::{In, Out, structs};
+use crate::data::Augment;
 
 structs! {
     /// Rates and sizes, set when an epoch begins.
@@ -26,13 +27,15 @@ pub const NOT_FINITE: usize = 3;
 pub const N_COUNTERS: usize = 4;
 
 /// Numbers that `kernels/` defines too.
-pub fn constants() -> Vec<(&'static str, usize)> {
-    vec![
+pub fn constants() -> Vec<(&'static str, String)> {
+    [
         ("BATCH_IDX", BATCH_IDX),
         ("N_IMAGES", N_IMAGES),
         ("CORRECT", CORRECT),
         ("NOT_FINITE", NOT_FINITE),
     ]
+    .map(|(name, number)| (name, number.to_string()))
+    .to_vec()
 }
 
 /// Where all of it lies on the device.
@@ -60,8 +63,8 @@ pub struct Epoch {
     pub n_tokens: usize,
     /// Seed of crops, flips and dropout.
     pub seed: u64,
-    /// Which views are loaded: 0 upsample-crop, 1 pad-crop, 2 none.
-    pub augment: i32,
+    /// Which views are loaded.
+    pub augment: Augment,
 }
 
 impl Epoch {

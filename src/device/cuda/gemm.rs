@@ -27,8 +27,10 @@ pub const BY_STEP: usize = 4 * TILE * (STEP + GAP);
 pub const ACROSS: usize = 4 * STEP * (TILE + GAP);
 
 /// Numbers that `kernels/` defines too.
-pub fn constants() -> Vec<(&'static str, usize)> {
-    vec![("TILE", TILE), ("STEP", STEP), ("GAP", GAP)]
+pub fn constants() -> Vec<(&'static str, String)> {
+    [("TILE", TILE), ("STEP", STEP), ("GAP", GAP)]
+        .map(|(name, number)| (name, number.to_string()))
+        .to_vec()
 }
 
 /// Which factors lie transposed.

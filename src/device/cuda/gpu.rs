@@ -14,6 +14,7 @@ use super::compiled::FATBINS;
 use super::driver::{Driver, DriverError, Graph, Launch, Limits, Memory, Stream};
 use super::machine::{Listed, Machine};
 use super::memory::{Block, Spare, size_class};
+use super::support::is_compiled_for;
 
 /// A GPU with the kernels loaded.
 pub struct Gpu {
@@ -52,8 +53,12 @@ impl Gpu {
         // SAFETY: nothing is allocated yet; the order of all work is that of one stream a session, and of
         // what is read beside it, that of its marks.
         unsafe { context.disable_event_tracking() };
-        let load = |image: &&[u8]| context.load_module(Ptx::from_binary(image.to_vec()));
-        let modules = FATBINS.iter().map(load).collect::<Result<_, _>>();
+        let load = |(_, image): &(&str, &[u8])| {
+            context.load_module(Ptx::from_binary(image.to_vec())) // of every source that it has code of
+        };
+        let has_code = |(source, _): &&(&str, _)| is_compiled_for(source, listed.capability);
+        let modules = FATBINS.iter().filter(has_code).map(load);
+        let modules = modules.collect::<Result<_, _>>();
         let modules = modules.map_err(|e| {
             format!("{name}: the kernels do not load ({e}); build with NAS_ENGINE_CUDA_ARCHS")
         })?;
@@ -78,6 +83,7 @@ impl Gpu {
             limits: Limits {
                 shared_bytes,
                 processors,
+                capability: listed.capability,
             },
         })
     }

@@ -219,6 +219,26 @@ impl<'a> Launches<'a> {
         Out::at(self.address(vector) + 4 * span.start as u64)
     }
 
+    /// A place in the scratch memory that a launch reads, so many values behind its start.
+    pub(super) fn scratch(&self, skip: usize) -> In<f32> {
+        self.input_at(self.plan.scratch, skip)
+    }
+
+    /// The same, which a launch writes.
+    pub(super) fn scratch_output(&self, skip: usize) -> Out<f32> {
+        self.output_at(self.plan.scratch, skip)
+    }
+
+    /// A buffer that a launch reads from so many values behind its start on.
+    pub(super) fn input_at(&self, buffer: BufferId, skip: usize) -> In<f32> {
+        In::at(self.input::<f32>(buffer).0 + 4 * skip as u64)
+    }
+
+    /// A buffer that a launch writes from so many values behind its start on.
+    pub(super) fn output_at(&self, buffer: BufferId, skip: usize) -> Out<f32> {
+        Out::at(self.output::<f32>(buffer).0 + 4 * skip as u64)
+    }
+
     /// Images of a batch, or rows of text.
     pub(super) fn batch(&self) -> usize {
         self.plan.batch

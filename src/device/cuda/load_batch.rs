@@ -3,7 +3,7 @@
 use super::declare::{In, Out, Pixel, structs};
 use super::epoch::Control;
 use super::launches::Launches;
-use crate::data::IMAGE_BYTES;
+use crate::data::{Augment, IMAGE_BYTES};
 use crate::graph::step::BufferId;
 
 structs! {
@@ -21,6 +21,27 @@ structs! {
     }
 }
 
+/// A kind of views in the kernel.
+fn of_augment(augment: Augment) -> usize {
+    match augment {
+        Augment::UpsampleCrop => 0,
+        Augment::PadCrop => 1,
+        Augment::None => 2,
+    }
+}
+
+/// Numbers that `kernels/` defines too.
+pub fn constants() -> Vec<(&'static str, String)> {
+    [
+        ("UPSAMPLE_CROP", of_augment(Augment::UpsampleCrop)),
+        ("PAD_CROP", of_augment(Augment::PadCrop)),
+        ("NO_AUGMENT", of_augment(Augment::None)),
+        ("IMAGE_BYTES", IMAGE_BYTES),
+    ]
+    .map(|(name, number)| (name, number.to_string()))
+    .to_vec()
+}
+
 impl Launches<'_> {
     pub(super) fn load_batch(&mut self, images: BufferId) {
         let epoch = self.epoch;
@@ -33,7 +54,7 @@ impl Launches<'_> {
             labels: Out::at(epoch.labels),
             seed: epoch.seed,
             batch: self.batch() as i32,
-            augment: epoch.augment,
+            augment: of_augment(epoch.augment) as i32,
         };
         let shared_bytes = IMAGE_BYTES + 2 * 256 * 4;
         let grid = [self.batch(), 1, 1];

@@ -8,7 +8,10 @@ mod classifier;
 mod compiled;
 mod concat_pad;
 mod conv;
+mod conv_args;
+mod conv_choose;
 mod conv_filter;
+mod conv_filter_tiling;
 mod conv_tiling;
 #[allow(clippy::multiple_bound_locations)] // in what bytemuck derives for generic structs
 pub mod declare;
@@ -21,6 +24,7 @@ mod gather;
 mod gemm;
 mod global_average_pool;
 pub mod gpu;
+pub mod kinds;
 mod launches;
 mod layout;
 mod lcn;
@@ -38,23 +42,26 @@ mod product;
 mod records;
 mod recurrent;
 mod recurrent_resident;
+mod recurrent_scratch;
+mod replay;
 mod session;
 mod snapshot;
 mod softmax_xent;
+mod storage;
 mod support;
 mod tables;
-mod work;
 
 use super::policy::Policy;
 use super::{Device, DeviceError, Input, PolicySession, Session};
 use crate::graph::Shape;
 use crate::graph::plan::{Plan, Storage};
 use crate::graph::recurrent::{Decoder, Stack};
-use crate::graph::step::{self, Content, Step};
+use crate::graph::step::{Content, Conv};
 use declare::Declaration;
 use driver::{Driver, DriverError};
 use policy::CudaPolicy;
 use session::CudaSession;
+pub use storage::CudaStorage;
 
 /// A GPU, or what executes its kernels.
 pub struct Cuda {
@@ -67,13 +74,10 @@ impl Cuda {
         Cuda { driver }
     }
 
-    /// Whether a step can be launched.
-    fn has_kernels(&self, step: &Step) -> bool {
-        match step {
-            Step::Unroll(stack) | Step::UnrollGrad(stack) => {
-                recurrent::fits(stack, self.driver.limits().shared_bytes)
-            }
-            _ => true,
+    /// What plans need on it.
+    fn storage(&self) -> CudaStorage {
+        CudaStorage {
+            limits: self.driver.limits(),
         }
     }
 
@@ -93,32 +97,27 @@ impl Cuda {
 
 impl Storage for Cuda {
     fn bytes(&self, content: &Content, batch: usize) -> usize {
-        match content {
-            Content::Images(shape) => 2 * batch * layout::image_len(shape),
-            Content::Statistics(shape) => conv::statistics_bytes(shape, batch),
-            Content::Values(n) => 4 * n,
-            Content::Bytes(n) => *n,
-        }
+        self.storage().bytes(content, batch)
     }
 
-    fn packed_bytes(&self, conv: &step::Conv, _: usize) -> usize {
-        conv::packed_bytes(conv)
+    fn packed_bytes(&self, conv: &Conv, batch: usize) -> usize {
+        self.storage().packed_bytes(conv, batch)
     }
 
-    fn scratch_bytes(&self, conv: &step::Conv, batch: usize) -> usize {
-        conv_filter::partials_bytes(conv, batch, self.driver.limits().shared_bytes)
+    fn scratch_bytes(&self, conv: &Conv, batch: usize) -> usize {
+        self.storage().scratch_bytes(conv, batch)
     }
 
-    fn lcn_scratch_bytes(&self, _: &Shape, _: usize) -> usize {
-        0 // it works in shared memory
+    fn lcn_scratch_bytes(&self, shape: &Shape, batch: usize) -> usize {
+        self.storage().lcn_scratch_bytes(shape, batch)
     }
 
     fn decoder_scratch_bytes(&self, decoder: &Decoder) -> usize {
-        decoder::scratch_bytes(decoder)
+        self.storage().decoder_scratch_bytes(decoder)
     }
 
     fn recurrent_scratch_bytes(&self, stack: &Stack) -> usize {
-        recurrent::scratch_bytes(stack)
+        self.storage().recurrent_scratch_bytes(stack)
     }
 }
 
@@ -140,10 +139,7 @@ impl Device for Cuda {
         plan: &'a Plan,
         input: Option<Input<'a>>,
     ) -> Result<Box<dyn Session + 'a>, DeviceError> {
-        let mut steps = [&plan.prepare, &plan.train, &plan.evaluate]
-            .into_iter()
-            .flatten();
-        if let Some(step) = steps.find(|step| !self.has_kernels(step)) {
+        if let Some(step) = self.storage().missing(plan) {
             return Err(DeviceError::Unavailable {
                 device: self.describe(),
                 reason: format!("{} does not run on it", step.name()),
@@ -170,8 +166,9 @@ pub fn declarations() -> Vec<Declaration> {
         cell::declarations(),
         classifier::declarations(),
         concat_pad::declarations(),
-        conv::declarations(),
+        conv_args::declarations(),
         conv_filter::declarations(),
+        conv_filter_tiling::declarations(),
         decoder::declarations(),
         dropout::declarations(),
         embedding::declarations(),
@@ -194,13 +191,16 @@ pub fn declarations() -> Vec<Declaration> {
     .collect()
 }
 
-/// Every number that host and kernels both name.
-pub fn constants() -> Vec<(&'static str, usize)> {
+/// Every number that host and kernels both name, as it is written there.
+pub fn constants() -> Vec<(&'static str, String)> {
     [
+        batchnorm::constants(),
         cell::constants(),
+        conv_args::constants(),
         decoder::constants(),
         epoch::constants(),
         gemm::constants(),
+        load_batch::constants(),
     ]
     .concat()
 }

@@ -35,15 +35,11 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Which views of images are loaded, as in `kernels/load_batch.cu`.
-    pub fn augment(&self) -> i32 {
+    /// Which views of images are loaded, if there are any.
+    pub fn augment(&self) -> Augment {
         match self.0 {
-            Some(InputSource::Images { augment, .. }) => match augment {
-                Augment::UpsampleCrop => 0,
-                Augment::PadCrop => 1,
-                Augment::None => 2,
-            },
-            _ => 2,
+            Some(InputSource::Images { augment, .. }) => augment,
+            _ => Augment::None,
         }
     }
 

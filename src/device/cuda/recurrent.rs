@@ -6,8 +6,9 @@ use super::declare::{In, Out, structs};
 use super::gemm::Transposed;
 use super::launches::Launches;
 use super::recurrent_resident::Resident;
+use super::recurrent_scratch::Scratch;
 use crate::graph::recurrent::{Recurrent, Stack};
-use crate::graph::step::{BufferId, Span};
+use crate::graph::step::Span;
 
 structs! {
     /// Of `recurrent_carry`.
@@ -72,44 +73,6 @@ pub fn fits(stack: &Stack, shared_bytes: usize) -> bool {
 fn backward_bytes(stack: &Stack, units: usize) -> usize {
     let slots = n_slots(&stack.program);
     8 * CELLS * slots + 4 * stack.program.leaves * stack.rows * units
-}
-
-/// Where in the scratch memory of a stack something lies, in values.
-pub struct Scratch {
-    /// Of each layer, transposed: U `[h][l][h]` and, but of the first, W `[k][l][h]`.
-    pub transposed: Vec<(usize, Option<usize>)>,
-    /// Of each layer the gradient to c, `[b][h]`.
-    pub dc: Vec<usize>,
-    len: usize,
-}
-
-impl Scratch {
-    /// Of a stack.
-    pub fn new(stack: &Stack) -> Scratch {
-        let n = stack.program.leaves * stack.hidden;
-        let mut len = 0;
-        let mut take = |values: usize| {
-            len += values;
-            len - values
-        };
-        let transposed = stack.layers.iter().enumerate().map(|(place, layer)| {
-            let hidden = take(n * stack.hidden);
-            (hidden, (place > 0).then(|| take(n * layer.inputs)))
-        });
-        let transposed = transposed.collect();
-        let dc = stack.layers.iter();
-        let dc = dc.map(|_| take(stack.rows * stack.hidden)).collect();
-        Scratch {
-            transposed,
-            dc,
-            len,
-        }
-    }
-}
-
-/// Bytes that a stack needs while it runs.
-pub fn scratch_bytes(stack: &Stack) -> usize {
-    4 * Scratch::new(stack).len
 }
 
 /// Values of a step of a layer.
@@ -332,25 +295,5 @@ impl Launches<'_> {
             products: stack.program.leaves * state,
             units: (1..=UNITS).rev().find(fits).unwrap_or(1),
         }
-    }
-
-    /// A place in the scratch memory that a launch reads, so many values behind its start.
-    pub(super) fn scratch(&self, skip: usize) -> In<f32> {
-        self.input_at(self.plan.scratch, skip)
-    }
-
-    /// The same, which a launch writes.
-    pub(super) fn scratch_output(&self, skip: usize) -> Out<f32> {
-        self.output_at(self.plan.scratch, skip)
-    }
-
-    /// A buffer that a launch reads from so many values behind its start on.
-    pub(super) fn input_at(&self, buffer: BufferId, skip: usize) -> In<f32> {
-        In::at(self.input::<f32>(buffer).0 + 4 * skip as u64)
-    }
-
-    /// A buffer that a launch writes from so many values behind its start on.
-    fn output_at(&self, buffer: BufferId, skip: usize) -> Out<f32> {
-        Out::at(self.output::<f32>(buffer).0 + 4 * skip as u64)
     }
 }

@@ -9,7 +9,7 @@ use super::driver::Limits;
 use super::dropout::DropoutRate;
 use super::epoch::Control;
 use super::launches::Launches;
-use super::recurrent::Scratch;
+use super::recurrent_scratch::Scratch;
 use crate::graph::recurrent::Stack;
 
 structs! {
@@ -266,6 +266,7 @@ mod tests {
         Limits {
             shared_bytes,
             processors,
+            capability: (9, 0),
         }
     }
 

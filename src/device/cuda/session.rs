@@ -11,9 +11,9 @@ use super::launches::{Launches, Parts, most_cooperative};
 use super::layout::{from_planes, to_planes};
 use super::optim;
 use super::records::Records;
+use super::replay::Replayed;
 use super::snapshot::Snapshot;
 use super::tables::Tables;
-use super::work::Work;
 use crate::device::arena::GUARD;
 use crate::device::{self, DeviceError, Input, List, Results, Session};
 use crate::graph::Shape;
@@ -38,7 +38,7 @@ pub struct CudaSession<'a> {
     n_blocks: usize,
     /// How the parts of each buffer of statistics lie.
     parts: HashMap<BufferId, Parts>,
-    lists: [Work; 3],
+    lists: [Replayed; 3],
     /// Guard bands in bytes, each with the number of the buffer before it.
     guards: Vec<(usize, Range<usize>)>,
     /// Batches whose loss was computed since the epoch began.
@@ -127,7 +127,7 @@ impl<'a> CudaSession<'a> {
         ]
         .map(|(name, steps)| {
             let by_step = steps.iter().map(|step| launches.of(step));
-            Work::new(name, by_step.collect())
+            Replayed::new(name, by_step.collect())
         });
         let guards = plan.guard_bands();
         for (_, band) in &guards {
@@ -178,7 +178,7 @@ impl<'a> CudaSession<'a> {
             let bytes = bytemuck::cast_slice_mut(&mut values);
             let done = session.stream.read(from, bytes);
             done.map_err(|error| session.came_from(error))?;
-            session.lists.iter_mut().for_each(Work::ended);
+            session.lists.iter_mut().for_each(Replayed::ended);
             Ok(())
         });
         self.told()?;
@@ -197,13 +197,13 @@ impl<'a> CudaSession<'a> {
     fn wait(&mut self) -> Result<(), DriverError> {
         let waited = self.stream.wait();
         waited.map_err(|error| self.came_from(error))?;
-        self.lists.iter_mut().for_each(Work::ended);
+        self.lists.iter_mut().for_each(Replayed::ended);
         Ok(())
     }
 
     /// An error that a call tells of which waited: with what ran before it, which it may come from.
     fn came_from(&self, error: DriverError) -> DriverError {
-        let lists: Vec<String> = self.lists.iter().filter_map(Work::under_way).collect();
+        let lists: Vec<String> = self.lists.iter().filter_map(Replayed::under_way).collect();
         match lists.is_empty() {
             true => error,
             false => error.during(&lists.join(", or ")),

@@ -3,6 +3,8 @@
 
 use std::ffi::OsStr;
 
+use super::compiled::ONLY;
+
 /// The least CUDA version of a driver: cudarc's calls are those of 13.0, which is driver 580.
 const LEAST_DRIVER: i32 = 13_000;
 
@@ -82,6 +84,18 @@ fn runs_on(arch: &str, capability: (i32, i32)) -> bool {
     }
 }
 
+/// Whether a source of kernels, by its stem, has code for a GPU of this compute capability.
+pub fn is_compiled_for(source: &str, capability: (i32, i32)) -> bool {
+    has_code(source, capability, ONLY)
+}
+
+/// The same, where the sources of `only` are compiled for the architectures named with them alone, and
+/// all others for every GPU that is not refused.
+fn has_code(source: &str, capability: (i32, i32), only: &[(&str, &[&str])]) -> bool {
+    let limited = only.iter().find(|(stem, _)| *stem == source);
+    limited.is_none_or(|(_, archs)| archs.iter().any(|arch| runs_on(arch, capability)))
+}
+
 /// Why a driver shows no GPU, by the value of `CUDA_VISIBLE_DEVICES`.
 pub fn none_visible(variable: Option<&OsStr>) -> String {
     match variable {
@@ -150,6 +164,28 @@ mod tests {
         refused((10, 0), &["sm_90a", "compute_90a"], &["10.0", "ARCHS=100"]);
         refused((8, 0), &["sm_90", "compute_90"], &["8.0"]);
         refused((9, 0), &[], &["9.0"]);
+    }
+
+    #[test]
+    fn a_source_for_some_architectures_has_code_on_these_alone() {
+        let only: &[(&str, &[&str])] = &[("wide", &["sm_90a"]), ("both", &["sm_80", "sm_90a"])];
+        for (source, capability, has) in [
+            ("wide", (9, 0), true),
+            ("wide", (8, 0), false),
+            ("wide", (8, 9), false),
+            ("wide", (10, 0), false),
+            ("both", (8, 9), true),
+            ("both", (9, 0), true),
+            ("both", (12, 0), false),
+            ("other", (8, 0), true),
+            ("other", (12, 0), true),
+        ] {
+            assert_eq!(
+                has_code(source, capability, only),
+                has,
+                "{source} {capability:?}"
+            );
+        }
     }
 
     #[test]

@@ -7,13 +7,8 @@
 use super::tensor::{Memory, Tensor, positions};
 use crate::graph::Shape;
 use crate::graph::plan::Plan;
-use crate::graph::step::Norm;
+use crate::graph::step::{NORM_EPSILON, NORM_RUNNING, Norm};
 use crate::shape::PLANE;
-
-/// Added to the variance.
-pub const EPSILON: f64 = 1e-5;
-/// Part of the running statistics that a batch replaces.
-const MOMENTUM: f64 = 0.1;
 
 /// Sums over h and w of `first` and `second` of every value, `[n][2][8 planes]`.
 fn sums(shape: &Shape, x: &Tensor, value: impl Fn([usize; 4]) -> [f64; 2]) -> Tensor {
@@ -74,7 +69,7 @@ pub fn fwd(plan: &Plan, norm: &Norm, memory: &mut Memory) {
         };
         let running = &mut memory[plan.running].values;
         let mut blend = |start: usize, batch: f64| {
-            running[start + c] = (1.0 - MOMENTUM) * running[start + c] + MOMENTUM * batch;
+            running[start + c] = (1.0 - NORM_RUNNING) * running[start + c] + NORM_RUNNING * batch;
         };
         blend(norm.running_mean.start, mean);
         blend(norm.running_var.start, unbiased);
@@ -95,7 +90,7 @@ pub fn fwd_running(plan: &Plan, norm: &Norm, memory: &mut Memory) {
 fn normalise(plan: &Plan, norm: &Norm, memory: &mut Memory, c: usize, mean: f64, var: f64) {
     let scale = memory[plan.weights].values[norm.scale.start + c];
     let shift = memory[plan.weights].values[norm.shift.start + c];
-    let inverse = 1.0 / (var + EPSILON).sqrt();
+    let inverse = 1.0 / (var + NORM_EPSILON).sqrt();
     for at in channel(&memory[norm.x], c) {
         let z = scale * (memory[norm.x][at] - mean) * inverse + shift;
         // Not max(): a NaN must come through.

@@ -45,9 +45,9 @@ const BUGS: &[Bug] = &[
     },
     Bug {
         what: "a ring of buffers that is one stage short",
-        file: "conv.cu",
-        find: "RING = 3",
-        replace: "RING = 2",
+        file: "conv.cuh",
+        find: "#define RING 3",
+        replace: "#define RING 2",
         op: "conv",
     },
     Bug {
@@ -95,9 +95,16 @@ const BUGS: &[Bug] = &[
     Bug {
         what: "an image that all blocks write",
         file: "conv_direct.cu",
-        find: "image = (int)blockIdx.y",
+        find: "image = (int)blockIdx.z",
         replace: "image = 0",
         op: "conv",
+    },
+    Bug {
+        what: "a number for the sine that host and kernel do not share",
+        file: "cell.cuh",
+        find: "#define SINE 4",
+        replace: "#define SINE 5",
+        op: "recurrent",
     },
     Bug {
         what: "no barrier before a buffer is filled again",

@@ -62,7 +62,7 @@ fn host_and_kernels_have_the_same_constants() {
             1,
             "{name}"
         );
-        assert_eq!(constant(&text, name), value.to_string(), "{name}");
+        assert_eq!(constant(&text, name), value, "{name}");
     }
 }
 

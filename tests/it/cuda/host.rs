@@ -35,6 +35,15 @@ const fn mode(order: u32, copies_early: u32) -> Mode {
 /// Bytes of shared memory of a block on sm_86 and sm_89, sm_80, and sm_90.
 pub const PROFILES: [usize; 3] = [99 << 10, 163 << 10, 227 << 10];
 
+/// The compute capability of a profile; of other sizes the least.
+pub fn capability(shared_bytes: usize) -> (i32, i32) {
+    match PROFILES.iter().position(|&bytes| bytes == shared_bytes) {
+        Some(0) => (8, 9),
+        Some(2) => (9, 0),
+        _ => (8, 0),
+    }
+}
+
 /// Processors unless it is said otherwise: slices of a few units, which are not all of one size.
 pub const PROCESSORS: usize = 7;
 
@@ -193,6 +202,7 @@ impl Driver for Host {
         Limits {
             shared_bytes: self.shared_bytes,
             processors: self.processors,
+            capability: capability(self.shared_bytes),
         }
     }
 

@@ -17,7 +17,7 @@ use nas_engine::graph::{Graph, MAX_CHANNELS, MAX_TENSORS, Options, Params, Plan,
 use nas_engine::space::{CellArchitecture, ConvArchitecture, Layer, LayerOp};
 
 use super::comments::text::comments;
-use super::host::{Host, MODES, PROCESSORS, PROFILES, kernels};
+use super::host::{Host, MODES, PROCESSORS, PROFILES, capability, kernels};
 use super::idle::Idle;
 use super::ops::run;
 
@@ -154,6 +154,7 @@ fn networks(grids: &mut Grids) {
             let limits = Limits {
                 shared_bytes,
                 processors: PROCESSORS,
+                capability: capability(shared_bytes),
             };
             launch(grids, &format!("{name}, {limits:?}"), limits, &|cuda| {
                 Plan::new(&graph, &params, cuda, Options::new(BATCH))
@@ -181,6 +182,7 @@ fn language(grids: &mut Grids, batch: usize, steps: usize, hidden: usize, vocabu
         let limits = Limits {
             shared_bytes: PROFILES[2],
             processors,
+            capability: capability(PROFILES[2]),
         };
         let what = format!("{batch} rows, {steps} steps, {hidden} units, {vocabulary} words");
         launch(grids, &what, limits, &|cuda| {

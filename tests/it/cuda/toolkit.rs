@@ -1,4 +1,5 @@
-//! Where the build looks for nvcc, and what it says of half an installation and of a wrong one.
+//! Where the build looks for nvcc, and what it says of half an installation and of a wrong one; and what
+//! it compiles sources for that name their architectures.
 
 use std::ffi::OsString;
 use std::fs;
@@ -83,5 +84,63 @@ fn what_is_named_goes_before_what_is_found() {
         chosen(&[("PATH", &path)], elsewhere.path(), &path);
         let none = find(&[], elsewhere.path()).expect("no error");
         assert!(none.expect_err("none").contains("no nvcc was found"));
+    }
+}
+
+#[test]
+fn a_source_is_compiled_for_the_architectures_that_it_names() {
+    let all = ["80", "89", "90a"].map(String::from);
+    let limited = |text: &str| build::limited_to(text, &all);
+    // As all of them are that name none.
+    let usual = "// Max and average pooling.\n// architectures: sm_90a\n";
+    assert_eq!(limited(usual), Ok(None));
+    let gencode = |text: &str, all: &[String]| {
+        let limited = build::limited_to(text, all).expect("architectures");
+        let flags = build::flags(limited.as_deref(), all).into_iter();
+        flags
+            .filter(|flag| flag.starts_with("-gencode"))
+            .collect::<Vec<_>>()
+    };
+    let code = |arch: &str| format!("-gencode=arch=compute_{arch},code=sm_{arch}");
+    let ptx = "-gencode=arch=compute_80,code=compute_80".to_string();
+    assert_eq!(
+        gencode(usual, &all),
+        [code("80"), code("89"), code("90a"), ptx]
+    );
+    // Machine code alone: PTX would be compiled for what the source is not written for.
+    assert_eq!(gencode("// architectures: sm_90a\n", &all), [code("90a")]);
+    assert_eq!(
+        gencode("// architectures: sm_90a, sm_80", &all),
+        [code("80"), code("90a")]
+    );
+    // A build that leaves the architecture out has nothing of the source.
+    assert_eq!(limited("// architectures: sm_100a\n"), Ok(Some(vec![])));
+    for wrong in [
+        "// architectures: 90a",
+        "// architectures: sm_9",
+        "// architectures:",
+    ] {
+        let error = limited(wrong).expect_err(wrong);
+        assert!(error.contains("sm_90a"), "{error}");
+    }
+}
+
+/// Every source that is compiled for some architectures only has a way around it: none of those that
+/// the engine cannot do without is one.
+#[test]
+fn what_every_gpu_needs_is_compiled_for_every_gpu() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
+    let chosen = ["conv.cu", "conv_filter.cu"]; // `conv_choose` has others in their place
+    for entry in fs::read_dir(folder).expect("kernels/") {
+        let path = entry.expect("an entry").path();
+        let name = path
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        if name.ends_with(".cu") && !chosen.contains(&name.as_str()) {
+            let text = fs::read_to_string(&path).expect("text");
+            assert_eq!(build::limited_to(&text, &[]), Ok(None), "{name}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::driver::{DriverError, Graph, Launch, Stream};
 
 /// A list of launches.
-pub struct Work {
+pub struct Replayed {
     name: &'static str,
     /// Of each step.
     launches: Vec<Vec<Launch>>,
@@ -15,10 +15,10 @@ pub struct Work {
     under_way: usize,
 }
 
-impl Work {
+impl Replayed {
     /// A list that has not run.
-    pub fn new(name: &'static str, launches: Vec<Vec<Launch>>) -> Work {
-        Work {
+    pub fn new(name: &'static str, launches: Vec<Vec<Launch>>) -> Replayed {
+        Replayed {
             name,
             launches,
             tried: false,
