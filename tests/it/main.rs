@@ -4,6 +4,7 @@ mod cli; // commands as a user types them
 mod controller; // learns a rigged reward; gradient against finite differences
 mod cuda;
 mod data; // split, views and bad files
+mod durable; // power cuts, failed writes and flipped bits lose nothing
 mod examples; // the shipped architectures state their size
 mod gradients; // backward = finite differences, over device::cases
 mod journal; // damaged journals; resume equals never having stopped
