@@ -87,7 +87,7 @@ fn a_search_whose_power_is_cut_again_and_again_loses_nothing() {
 
 #[test]
 fn children_whose_power_is_cut_go_on() {
-    cut_everywhere(&Case::real(5), 5, 3);
+    cut_everywhere(&Case::real(5), 2, 3);
     cut_often(&Case::real(5), (1..40).step_by(4));
 }
 
