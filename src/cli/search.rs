@@ -189,8 +189,8 @@ fn resume(
     let learns = config.search.strategy == StrategyKind::Policy;
     if run.history.is_finished(config.search.samples, learns) {
         output.note("this run is finished; give --samples a larger number to go on");
-        // It may have been killed after its last child and before this.
-        run.write_best()?;
+        // It may have been killed after its last line and before this.
+        run.tidy()?;
         return finish::show(&config, &run.path, &run.history, output);
     }
     if run.history.reach() > config.search.samples {

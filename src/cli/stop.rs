@@ -20,17 +20,22 @@ pub struct TimeFlags {
     pub time_limit: Option<Duration>,
 }
 
-/// A flag that Ctrl-C, SIGTERM, SIGUSR1 and the time limit set. A second signal ends the program at
-/// once. A signal that the program was started to ignore, as `nohup` and shells do, stays ignored.
+/// A flag that Ctrl-C, SIGTERM, SIGUSR1 and the time limit set. A second Ctrl-C ends the program at once;
+/// other signals may come together, as a cluster sends them, and after the time limit. A signal that the
+/// program was started to ignore, as `nohup` and shells do, stays ignored.
 pub fn flag(flags: &TimeFlags) -> Result<Arc<AtomicBool>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
+    let interrupted = Arc::new(AtomicBool::new(false));
     let ignored = ignored();
     let register = |signal: i32| -> io::Result<()> {
         if ignored >> (signal - 1) & 1 == 1 {
             return Ok(());
         }
-        let code = 128 + signal;
-        signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&stop))?;
+        if signal == SIGINT {
+            let again = Arc::clone(&interrupted);
+            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, again)?;
+            signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+        }
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
         Ok(())
     };

@@ -189,6 +189,9 @@ impl Journal {
     fn write(&mut self, entry: &Entry) -> io::Result<()> {
         if self.is_torn {
             self.file.cut(self.length)?;
+            // Else a power cut may leave the end of the torn line behind a part of the new one: a
+            // damaged line that is not the last.
+            self.file.sync()?;
         }
         let line = line(entry)?;
         self.is_torn = true; // until all of it is on disk

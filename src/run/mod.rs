@@ -20,6 +20,8 @@ pub use status::Status;
 use crate::config::{self, Config, DEFAULT_PRESET, Setting};
 use crate::disk::{Disk, Found, whole};
 use crate::train::Course;
+use best_weights::BestWeights;
+use checkpoints::Checkpoints;
 use entry::Entry;
 use history::History;
 use journal::{Contents, Damage, Journal, JournalError, Line};
@@ -78,6 +80,7 @@ impl Run {
             history: History::default(),
             torn: 0,
         };
+        run.remove_unfinished()?; // of one that was killed before it had begun
         run.write(config::FILE_NAME, &config.to_toml())?;
         Ok(run)
     }
@@ -118,10 +121,6 @@ impl Run {
         let (journal, contents) = Journal::resume(&*disk, &file)?;
         let torn = contents.torn;
         let history = history_of(&*disk, &path, contents)?;
-        whole::remove_unfinished(&*disk, &path, |name| {
-            [config::FILE_NAME, BEST_FILE_NAME].contains(&name)
-        })
-        .map_err(|error| RunError::write(&path, error))?;
         let run = Run {
             disk,
             path,
@@ -129,7 +128,15 @@ impl Run {
             history,
             torn,
         };
+        run.remove_unfinished()?;
         Ok((config, run))
+    }
+
+    /// Removes what a killed program left half-written in the directory itself.
+    fn remove_unfinished(&self) -> Result<(), RunError> {
+        let is_ours = |name: &str| [config::FILE_NAME, BEST_FILE_NAME].contains(&name);
+        whole::remove_unfinished(&*self.disk, &self.path, is_ours)
+            .map_err(|error| RunError::write(&self.path, error))
     }
 
     /// Checks that settings and data are those that the run began with.
@@ -169,6 +176,20 @@ impl Run {
             return Ok(());
         }
         self.write(config::FILE_NAME, &kept.to_toml())
+    }
+
+    /// Mends what a kill or a power cut left of a run that has ended: `best.json`, checkpoints and
+    /// weights of no more use.
+    ///
+    /// # Errors
+    /// Where a file cannot be written or removed.
+    pub fn tidy(&self) -> Result<(), RunError> {
+        let open = |folder| (Arc::clone(&self.disk), self.path.join(folder));
+        let (disk, folder) = open(checkpoints::FOLDER);
+        Checkpoints::open(disk, folder, &self.history)?;
+        let (disk, folder) = open(WEIGHTS_FOLDER);
+        BestWeights::open(disk, folder, &self.history)?;
+        self.write_best()
     }
 
     /// Writes the best architecture, where there is one and the file does not say it already.

@@ -12,7 +12,7 @@ use crate::run::checkpoints::Checkpoints;
 use crate::run::entry::Timing;
 use crate::run::{RunError, Status};
 use crate::train::weights_file::WeightsError;
-use crate::train::{self, Child, Course, Keeper, Origin, Pace, Runner, Scores, TrainError};
+use crate::train::{self, Child, Course, Keeper, Origin, Pace, Runner, Scores, State, TrainError};
 
 /// How the children of a search are trained.
 pub struct Trainer {
@@ -175,6 +175,11 @@ impl Trainer {
         let (keeper, wrong) = Keeper::open(slots, origin, kept.every);
         for error in wrong {
             tracing::warn!("sample {sample}: {error}; it goes on from what is left");
+        }
+        let state = keeper.state();
+        if *state != State::default() {
+            let (epochs, batches) = (state.epochs.len(), state.n_batches);
+            tracing::info!("sample {sample} goes on after {epochs} epochs and {batches} batches");
         }
         keeper
     }

@@ -11,6 +11,15 @@ use crate::data::Augment;
 use crate::data::corpus::Level;
 use crate::space::Architecture;
 
+/// Entry of what wrote a file.
+pub(super) const FORMAT: &str = "format";
+
+/// Its value where the file has an entry [`DIGEST`] (`nas-engine` alone where it has none).
+pub(super) const WITH_DIGEST: &str = "nas-engine 2";
+
+/// Entry of the digest of all else.
+pub(super) const DIGEST: &str = "content_sha256";
+
 /// What a weights file says of itself.
 #[derive(Clone, Debug)]
 pub struct Metadata {
@@ -59,10 +68,10 @@ pub enum Facts {
 
 impl Metadata {
     /// The strings, in the order of the file.
-    pub(super) fn to_json(&self) -> Value {
+    pub(super) fn to_json(&self) -> Map<String, Value> {
         let mut json = Map::new();
         let mut add = |key: &str, text: String| json.insert(key.to_owned(), text.into());
-        add("format", "nas-engine".to_owned());
+        add(FORMAT, WITH_DIGEST.to_owned());
         add("architecture", self.architecture.to_json());
         add("seed", self.seed.to_string());
         let list = |names: &[String]| json!(names).to_string();
@@ -103,7 +112,7 @@ impl Metadata {
                 add("validation_perplexity", validation_perplexity.to_string());
             }
         }
-        Value::Object(json)
+        json
     }
 
     /// Reads the strings.

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
-use super::metadata::{Entries, Metadata};
+use super::metadata::{DIGEST, Entries, FORMAT, Metadata, WITH_DIGEST};
 use crate::disk::{Disk, whole};
 use crate::graph::Params;
 use crate::graph::language::{MAX_HIDDEN, MAX_LAYERS, MAX_VOCABULARY};
 use crate::graph::params::{Param, Weights};
+use crate::text;
 
 /// Why a weights file cannot be used or written.
 #[derive(Debug, thiserror::Error)]
@@ -72,21 +74,15 @@ pub fn save(
     weights: &Weights,
     metadata: &Metadata,
 ) -> Result<(), WeightsError> {
-    let (header, tensors) = layout(params, metadata);
+    let tensors = tensors(params, weights);
+    let header = layout(&tensors, metadata);
     whole::write(disk, path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(header.as_bytes())?;
-        for (param, running) in tensors {
-            let values = if running {
-                &weights.running
-            } else {
-                &weights.trained
-            };
-            for value in &values[param.range()] {
-                file.write_all(&value.to_le_bytes())?;
-            }
-        }
-        Ok(())
+        tensors
+            .iter()
+            .flat_map(|(_, values)| pieces(values))
+            .try_for_each(|bytes| file.write_all(&bytes))
     })
     .map_err(|source| WeightsError::Write {
         path: path.to_path_buf(),
@@ -94,19 +90,39 @@ pub fn save(
     })
 }
 
-/// The JSON header and the tensors in the order of their bytes; true for running statistics.
+/// The tensors in the order of their bytes, with their values: trained ones, then running statistics.
+fn tensors<'a>(params: &'a Params, weights: &'a Weights) -> Vec<(&'a Param, &'a [f32])> {
+    let trained = params.trained.iter().map(|p| (p, &weights.trained));
+    let running = params.running.iter().map(|p| (p, &weights.running));
+    let of = |(param, values): (&'a Param, &'a Vec<f32>)| (param, &values[param.range()]);
+    trained.chain(running).map(of).collect()
+}
+
+/// Numbers as the bytes of a file, so many at a time.
+fn pieces(values: &[f32]) -> impl Iterator<Item = Vec<u8>> {
+    let bytes = |values: &[f32]| values.iter().flat_map(|x| x.to_le_bytes()).collect();
+    values.chunks(1 << 14).map(bytes)
+}
+
+/// The JSON header.
 ///
 /// Written here because the crate keeps metadata in a hash map, which would give the same weights
 /// other bytes on every run.
-fn layout<'a>(params: &'a Params, metadata: &Metadata) -> (String, Vec<(&'a Param, bool)>) {
-    let trained = params.trained.iter().map(|p| (p, false));
-    let tensors: Vec<_> = trained
-        .chain(params.running.iter().map(|p| (p, true)))
-        .collect();
+fn layout(tensors: &[(&Param, &[f32])], metadata: &Metadata) -> String {
+    let mut entries = metadata.to_json();
+    let said = entries.iter().map(|(key, text)| (key.as_str(), text));
+    let mut digest = Content::new(said.map(|(key, text)| (key, text.as_str().unwrap_or_default())));
+    let mut by_name: Vec<_> = tensors.iter().collect();
+    by_name.sort_by_key(|(param, _)| &param.name);
+    for (param, values) in by_name {
+        digest.tensor(&param.name, Dtype::F32, &param.shape);
+        pieces(values).for_each(|bytes| digest.0.update(bytes));
+    }
+    entries.insert(DIGEST.to_owned(), digest.end().into());
     let mut header = Map::new();
-    header.insert("__metadata__".to_string(), metadata.to_json());
+    header.insert("__metadata__".to_string(), entries.into());
     let mut offset = 0;
-    for (param, _) in &tensors {
+    for (param, _) in tensors {
         let end = offset + 4 * param.len();
         let info = json!({"dtype": "F32", "shape": param.shape, "data_offsets": [offset, end]});
         header.insert(param.name.clone(), info);
@@ -117,7 +133,35 @@ fn layout<'a>(params: &'a Params, metadata: &Metadata) -> (String, Vec<(&'a Para
         ' ',
         text.len().next_multiple_of(8) - text.len(),
     ));
-    (text, tensors)
+    text
+}
+
+/// The digest of what a file says, however it lies in the file: a JSON line for each entry of the
+/// metadata but the digest, by name, then for each tensor, by name, a JSON line of its name, type and
+/// shape, and its bytes.
+struct Content(Sha256);
+
+impl Content {
+    fn new<'a>(entries: impl Iterator<Item = (&'a str, &'a str)>) -> Content {
+        let mut digest = Content(Sha256::new());
+        let entries: BTreeMap<_, _> = entries.filter(|(key, _)| *key != DIGEST).collect();
+        entries
+            .iter()
+            .for_each(|entry| digest.line(&json!([entry.0, entry.1])));
+        digest
+    }
+
+    fn tensor(&mut self, name: &str, dtype: Dtype, shape: &[usize]) {
+        self.line(&json!([name, format!("{dtype:?}"), shape]));
+    }
+
+    fn line(&mut self, json: &Value) {
+        self.0.update(format!("{json}\n"));
+    }
+
+    fn end(self) -> String {
+        text::hex(&self.0.finalize())
+    }
 }
 
 /// The sizes of a language model.
@@ -150,18 +194,49 @@ impl WeightsFile {
             path: path.to_path_buf(),
             source,
         })?;
-        let format = |e: safetensors::SafeTensorError| WeightsError::Format {
+        WeightsFile::of(path, bytes)
+    }
+
+    /// A file's bytes, read elsewhere.
+    ///
+    /// # Errors
+    /// Where they are not a whole safetensors file, or not what was written.
+    pub fn of(path: &Path, bytes: Vec<u8>) -> Result<WeightsFile, WeightsError> {
+        let format = |reason: String| WeightsError::Format {
             path: path.to_path_buf(),
-            reason: e.to_string(),
+            reason,
         };
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
-        SafeTensors::deserialize(&bytes).map_err(format)?;
+        let (_, header) =
+            SafeTensors::read_metadata(&bytes).map_err(|error| format(error.to_string()))?;
+        SafeTensors::deserialize(&bytes).map_err(|error| format(error.to_string()))?;
         let metadata = header.metadata().clone().unwrap_or_default();
-        Ok(WeightsFile {
+        let file = WeightsFile {
             path: path.to_path_buf(),
             bytes,
             metadata,
-        })
+        };
+        match file.is_what_was_written() {
+            true => Ok(file),
+            false => Err(format("its content does not match its digest".to_owned())),
+        }
+    }
+
+    /// Whether the digest is that of the content; of a file that never had one, nobody knows.
+    fn is_what_was_written(&self) -> bool {
+        let Some(digest) = self.metadata.get(DIGEST) else {
+            return self
+                .metadata
+                .get(FORMAT)
+                .is_none_or(|format| format != WITH_DIGEST);
+        };
+        let said = self.metadata.iter();
+        let mut content = Content::new(said.map(|(key, text)| (key.as_str(), text.as_str())));
+        let tensors: BTreeMap<_, _> = self.tensors().tensors().into_iter().collect();
+        for (name, tensor) in tensors {
+            content.tensor(&name, tensor.dtype(), tensor.shape());
+            content.0.update(tensor.data());
+        }
+        content.end() == *digest
     }
 
     /// The metadata that `train --save` writes.

@@ -8,6 +8,7 @@ mod language;
 mod resume;
 mod roofline;
 mod search;
+mod slurm;
 mod stop;
 mod train;
 

@@ -5,6 +5,7 @@ mod cli; // commands as a user types them
 mod controller; // learns a rigged reward; gradient against finite differences
 mod cuda;
 mod data; // split, views and bad files
+mod durable; // power cuts, failed writes and flipped bits lose nothing
 mod examples; // the shipped architectures state their size
 mod go_on; // training stopped and gone on with = never stopped: what a plan's state is
 mod gradients; // backward = finite differences, over cases

@@ -170,6 +170,8 @@ fn edited(saved: &str, path: &str, metadata: &[(&str, Option<&str>)], value: Opt
     let bytes = fs::read(saved).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let mut words: HashMap<String, String> = header.metadata().clone().unwrap();
+    // As another program writes it, which knows of no digest.
+    words.retain(|key, _| key != "format" && key != "content_sha256");
     for &(key, text) in metadata {
         match text {
             Some(text) => words.insert(key.to_owned(), text.to_owned()),
