@@ -5,7 +5,7 @@ mod finish;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -89,6 +89,7 @@ pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failu
 
 /// A new run.
 fn begin(flags: &Flags, output: &Output) -> Result<(), Failure> {
+    let stop = stop::flag(&flags.time)?;
     let kind = flags.space.as_deref().and_then(SpaceKind::named);
     let mut settings = Settings::default();
     settings.set("search.preset", "--preset", flags.preset.clone());
@@ -111,8 +112,11 @@ fn begin(flags: &Flags, output: &Output) -> Result<(), Failure> {
     if flags.dry_run {
         return dry_run::run(&config, &course, &*devices.first(Some(1))?, output);
     }
+    if stop.load(Ordering::Relaxed) {
+        let message = "before the run was begun; begin it again with the same command";
+        return Err(Failure::new(Kind::Stopped, message));
+    }
     // From here on there is a run to go on with.
-    let stop = stop::flag(&flags.time)?;
     let disk: Arc<dyn Disk> = Arc::new(Real);
     let mut run = match &flags.out {
         Some(path) => Run::create(disk, path.clone(), &config)?,

@@ -5,10 +5,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
 
 use super::failure::{Failure, Kind};
 
@@ -20,42 +21,51 @@ pub struct TimeFlags {
     pub time_limit: Option<Duration>,
 }
 
-/// A flag that Ctrl-C, SIGTERM, SIGUSR1 and the time limit set. A second Ctrl-C ends the program at once;
-/// other signals may come together, as a cluster sends them, and after the time limit. A signal that the
-/// program was started to ignore, as `nohup` and shells do, stays ignored.
+/// Signals that come within this time are one: a cluster sends its own to every process of a job, whose
+/// script hands it on.
+const ONE_SIGNAL: Duration = Duration::from_millis(500);
+
+/// A flag that Ctrl-C, SIGTERM, SIGUSR1 and the time limit set. A second signal ends the program at once. A
+/// signal that the program was started to ignore, as `nohup` and shells do, stays ignored.
 pub fn flag(flags: &TimeFlags) -> Result<Arc<AtomicBool>, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let ignored = ignored();
-    let register = |signal: i32| -> io::Result<()> {
-        if ignored >> (signal - 1) & 1 == 1 {
-            return Ok(());
-        }
-        if signal == SIGINT {
-            let again = Arc::clone(&interrupted);
-            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, again)?;
-            signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
-        }
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-        Ok(())
+    let cannot = |what: &str, error: io::Error| {
+        Failure::new(Kind::Run, format!("cannot {what}: {error}"))
     };
-    [SIGINT, SIGTERM, SIGUSR1]
+    let stop = Arc::new(AtomicBool::new(false));
+    let ignored = ignored();
+    let heeded = [SIGINT, SIGTERM, SIGUSR1]
         .into_iter()
-        .try_for_each(register)
-        .map_err(|error| Failure::new(Kind::Run, format!("cannot listen for signals: {error}")))?;
+        .filter(|signal| ignored >> (signal - 1) & 1 == 0);
+    let signals = Signals::new(heeded).map_err(|error| cannot("listen for signals", error))?;
+    let set = Arc::clone(&stop);
+    in_background("signals", move || listen(signals, &set))
+        .map_err(|error| cannot("start a thread for signals", error))?;
     if let Some(limit) = flags.time_limit {
-        let stop = Arc::clone(&stop);
+        let set = Arc::clone(&stop);
         let wait = move || {
             thread::sleep(limit);
-            stop.store(true, Ordering::Relaxed);
+            set.store(true, Ordering::Relaxed);
         };
-        let started = thread::Builder::new().name("time limit".into()).spawn(wait);
-        started.map_err(|error| {
-            let message = format!("cannot start a thread for --time-limit: {error}");
-            Failure::new(Kind::Run, message)
-        })?;
+        in_background("time limit", wait)
+            .map_err(|error| cannot("start a thread for --time-limit", error))?;
     }
     Ok(stop)
+}
+
+fn in_background(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.into()).spawn(work).map(drop)
+}
+
+/// Sets the flag at the first signal, and ends the program at the second, as that signal by itself would.
+fn listen(mut signals: Signals, stop: &AtomicBool) {
+    let mut first: Option<Instant> = None;
+    for signal in signals.forever() {
+        stop.store(true, Ordering::Relaxed);
+        let first = *first.get_or_insert_with(Instant::now);
+        if first.elapsed() > ONE_SIGNAL {
+            signal_hook::low_level::exit(128 + signal);
+        }
+    }
 }
 
 /// The signals that this process ignores, a bit each from the lowest on; none where the system does
