@@ -4,10 +4,10 @@
 //! only how a line is written and read back.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
-use super::entry::Entry;
+use super::entry::{Child, Entry};
 use crate::disk::{Disk, DiskFile, Found, folder};
 
 /// Name of the journal within a run's directory.
@@ -15,20 +15,20 @@ pub const FILE_NAME: &str = "journal.jsonl";
 
 /// A line as it stands in the file.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct Line<C = Child> {
     /// From 1.
     pub number: usize,
     /// Byte at which the line begins.
     pub offset: u64,
     /// What it says.
-    pub entry: Entry,
+    pub entry: Entry<C>,
 }
 
 /// A journal as read.
 #[derive(Debug)]
-pub struct Contents {
+pub struct Contents<C = Child> {
     /// The whole lines.
-    pub lines: Vec<Line>,
+    pub lines: Vec<Line<C>>,
     /// Byte at which the last whole line ends.
     pub end: u64,
     /// Bytes after `end`: a line that was being written when the program was stopped.
@@ -44,6 +44,14 @@ pub enum JournalError {
          on with --resume", path.display()
     )]
     Io {
+        /// The journal.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}; check the right to it", path.display())]
+    Read {
         /// The journal.
         path: PathBuf,
         /// Why.
@@ -218,7 +226,10 @@ fn check_file(disk: &dyn Disk, path: &Path) -> Result<(), JournalError> {
         Ok(Some(Found::File(_))) => Ok(()),
         Ok(Some(_)) => Err(JournalError::NoFile { path: path.into() }),
         Ok(None) => Err(JournalError::Missing { path: path.into() }),
-        Err(source) => Err(JournalError::io(path, source)),
+        Err(source) => Err(JournalError::Read {
+            path: path.into(),
+            source,
+        }),
     }
 }
 
@@ -237,32 +248,53 @@ fn line(entry: &Entry) -> Result<String, io::Error> {
 /// # Errors
 /// Where there is none, or it cannot be read or is damaged.
 pub fn read(disk: &dyn Disk, path: &Path) -> Result<Contents, JournalError> {
+    let bytes = bytes_of(disk, path)?;
+    let lines = split(&bytes);
+    contents(path, &lines, lines.iter().map(|line| parse(line)))
+}
+
+/// All bytes of a journal.
+pub(super) fn bytes_of(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, JournalError> {
     check_file(disk, path)?;
-    let bytes = disk
-        .read(path)
-        .map_err(|source| JournalError::io(path, source))?;
+    disk.read(path).map_err(|source| JournalError::Read {
+        path: path.into(),
+        source,
+    })
+}
+
+/// The lines of a journal, each with its newline, which the last one may lack.
+pub(super) fn split(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut lines = Vec::new();
+    while !bytes.is_empty() {
+        let before = bytes;
+        // Of a slice it cannot fail.
+        let length = bytes.skip_until(b'\n').unwrap_or(before.len());
+        lines.push(&before[..length]);
+    }
+    lines
+}
+
+/// What the lines of a journal say, `parsed` one by one.
+pub(super) fn contents<C>(
+    path: &Path,
+    lines: &[&[u8]],
+    parsed: impl Iterator<Item = Result<Entry<C>, String>>,
+) -> Result<Contents<C>, JournalError> {
     let mut contents = Contents {
-        lines: Vec::new(),
+        lines: Vec::with_capacity(lines.len()),
         end: 0,
         torn: 0,
     };
-    let mut rest = &bytes[..];
-    while !rest.is_empty() {
-        let (number, offset) = (contents.lines.len() + 1, contents.end);
-        let newline = rest.iter().position(|&byte| byte == b'\n');
-        let length = newline.map_or(rest.len(), |at| at + 1);
-        let parsed = match newline {
-            Some(at) => parse(&rest[..at]),
-            None => Err("the line has no end".into()),
-        };
+    for ((number, line), parsed) in (1..).zip(lines).zip(parsed) {
+        let (offset, length) = (contents.end, line.len() as u64);
         match parsed {
             Ok(entry) => contents.lines.push(Line {
                 number,
                 offset,
                 entry,
             }),
-            Err(_) if length == rest.len() => {
-                contents.torn = length as u64;
+            Err(_) if number == lines.len() => {
+                contents.torn = length;
                 break;
             }
             Err(reason) => {
@@ -274,8 +306,7 @@ pub fn read(disk: &dyn Disk, path: &Path) -> Result<Contents, JournalError> {
                 });
             }
         }
-        contents.end += length as u64;
-        rest = &rest[length..];
+        contents.end += length;
     }
     Ok(contents)
 }
@@ -283,8 +314,9 @@ pub fn read(disk: &dyn Disk, path: &Path) -> Result<Contents, JournalError> {
 /// Bytes of `,"crc32":"01234567"}`.
 const SUM_LENGTH: usize = 20;
 
-/// The entry on a line without its newline, or what is wrong with the line.
-fn parse(line: &[u8]) -> Result<Entry, String> {
+/// A line without its newline, or what is wrong with it: no newline, or another check sum.
+pub(super) fn checked(line: &[u8]) -> Result<&[u8], String> {
+    let line = line.strip_suffix(b"\n").ok_or("the line has no end")?;
     let (body, sum) = line
         .split_at_checked(line.len().saturating_sub(SUM_LENGTH))
         .filter(|(body, _)| !body.is_empty())
@@ -292,7 +324,13 @@ fn parse(line: &[u8]) -> Result<Entry, String> {
     if format!(",\"crc32\":\"{:08x}\"}}", crc32fast::hash(body)).as_bytes() != sum {
         return Err("the line does not match its crc32".into());
     }
-    serde_json::from_slice(line).map_err(|error| format!("not a line of a journal: {error}"))
+    Ok(line)
+}
+
+/// The entry on a line, or what is wrong with the line.
+pub(super) fn parse(line: &[u8]) -> Result<Entry, String> {
+    serde_json::from_slice(checked(line)?)
+        .map_err(|error| format!("not a line of a journal: {error}"))
 }
 
 /// The facts of a journal without what measures time: two journals are of the same search when
@@ -348,7 +386,7 @@ mod tests {
              \"controller_sha256\":\"00\",\"counted\":[17],\
              \"timing\":{\"at\":1.5,\"seconds\":0.5},\"crc32\":\"f813f5e0\"}\n"
         );
-        assert_eq!(parse(text.trim_end().as_bytes()), Ok(entry));
+        assert_eq!(parse(text.as_bytes()), Ok(entry));
     }
 
     #[test]
@@ -364,13 +402,18 @@ mod tests {
                 threads: 1,
             },
         });
-        let good = line(&run).unwrap().trim_end().as_bytes().to_vec();
+        let good = line(&run).unwrap().into_bytes();
         assert_eq!(parse(&good), Ok(run));
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 1;
             assert!(parse(&bad).is_err(), "byte {at} changed unnoticed");
             assert!(parse(&good[..at]).is_err(), "cut at byte {at} unnoticed");
+            let cut = [&good[..at], b"\n"].concat();
+            assert!(
+                cut == good || parse(&cut).is_err(),
+                "cut at byte {at} unnoticed"
+            );
         }
     }
 }

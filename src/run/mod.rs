@@ -1,7 +1,7 @@
 //! A run: the directory that a search keeps, its settings, its journal and what that says, its best
 //! weights and its checkpoints. One process writes it, which holds the journal's lock; anybody reads.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,6 +12,8 @@ pub mod entry;
 mod error;
 pub mod history;
 pub mod journal;
+pub mod skim;
+pub mod state;
 mod status;
 
 pub use error::RunError;
@@ -20,7 +22,7 @@ pub use status::Status;
 use crate::config::{self, Config, DEFAULT_PRESET, Setting};
 use crate::disk::{Disk, Found, whole};
 use crate::train::Course;
-use entry::Entry;
+use entry::{ChildFacts, Entry};
 use history::History;
 use journal::{Contents, Journal, JournalError, Line};
 
@@ -220,10 +222,18 @@ pub fn read(disk: &dyn Disk, path: &Path) -> Result<Facts, RunError> {
 /// Where there is no run, or its settings cannot be read.
 pub fn settings_of(disk: &dyn Disk, path: &Path, settings: &[Setting]) -> Result<Config, RunError> {
     let file = path.join(config::FILE_NAME);
-    let found = |path: &Path| matches!(disk.found(path), Ok(Some(Found::File(_))));
-    if !found(&file) {
+    let found = |path: &Path| match disk.found(path) {
+        Ok(found) => Ok(matches!(found, Some(Found::File(_)))),
+        // A part of the path is a file.
+        Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(false),
+        Err(source) => Err(RunError::Read {
+            path: path.into(),
+            source,
+        }),
+    };
+    if !found(&file)? {
         let path = path.to_path_buf();
-        return Err(match found(&path.join(journal::FILE_NAME)) {
+        return Err(match found(&path.join(journal::FILE_NAME))? {
             true => RunError::NoSettings { path },
             false => RunError::Absent { path },
         });
@@ -238,7 +248,11 @@ pub fn settings_of(disk: &dyn Disk, path: &Path, settings: &[Setting]) -> Result
 }
 
 /// What the journal of a run says, checked to be of one.
-fn history_of(disk: &dyn Disk, path: &Path, contents: Contents) -> Result<History, RunError> {
+fn history_of<C: ChildFacts>(
+    disk: &dyn Disk,
+    path: &Path,
+    contents: Contents<C>,
+) -> Result<History<C>, RunError> {
     let file = path.join(journal::FILE_NAME);
     match contents.lines.first() {
         Some(Line {

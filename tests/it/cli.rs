@@ -8,6 +8,7 @@ mod language;
 mod resume;
 mod roofline;
 mod search;
+mod status;
 mod train;
 
 use std::ffi::OsStr;
