@@ -161,7 +161,7 @@ pub fn mean_reward<'a, C: ChildFacts + 'a>(
 // paper P9.1
 fn best<'a, C: ChildFacts>(children: &[&'a C]) -> Vec<Best<'a>> {
     let ended_well = children.iter().filter(|child| child.status() == Status::Ok);
-    let best: Vec<Best> = ended_well
+    let mut best: Vec<Best> = ended_well
         .map(|child| Best {
             sample: child.sample(),
             architecture: child.architecture(),
@@ -172,12 +172,9 @@ fn best<'a, C: ChildFacts>(children: &[&'a C]) -> Vec<Best<'a>> {
         .collect();
     let mut seen = HashSet::with_capacity(best.len());
     let is_first = best.iter().map(|best| seen.insert(best.architecture.get()));
-    let is_first: Vec<bool> = is_first.collect();
-    let mut best: Vec<Best> = best
-        .into_iter()
-        .zip(is_first)
-        .filter_map(|(best, is_first)| is_first.then_some(best))
-        .collect();
-    best.sort_by(|a, b| b.reward.total_cmp(&a.reward).then(a.sample.cmp(&b.sample)));
+    let mut is_first = is_first.collect::<Vec<bool>>().into_iter();
+    best.retain(|_| is_first.next() == Some(true));
+    // No two are equal, so nothing depends on the order before.
+    best.sort_unstable_by(|a, b| b.reward.total_cmp(&a.reward).then(a.sample.cmp(&b.sample)));
     best
 }

@@ -51,24 +51,31 @@ impl<C> Default for History<C> {
     }
 }
 
-impl<C: ChildFacts> History<C> {
+impl History {
     /// The facts in a journal.
-    pub fn new(path: &Path, contents: Contents<C>) -> Result<History<C>, JournalError> {
+    pub fn new(path: &Path, contents: Contents) -> Result<History, JournalError> {
         let mut history = History::default();
-        for Line {
+        for line in contents.lines {
+            history.add_line(path, line)?;
+        }
+        Ok(history)
+    }
+}
+
+impl<C: ChildFacts> History<C> {
+    /// Adds the fact on a line of a journal.
+    pub(super) fn add_line(&mut self, path: &Path, line: Line<C>) -> Result<(), JournalError> {
+        let Line {
             number,
             offset,
             entry,
-        } in contents.lines
-        {
-            history.add(entry).map_err(|reason| JournalError::Damaged {
-                path: path.into(),
-                line: number,
-                offset,
-                reason,
-            })?;
-        }
-        Ok(history)
+        } = line;
+        self.add(entry).map_err(|reason| JournalError::Damaged {
+            path: path.into(),
+            line: number,
+            offset,
+            reason,
+        })
     }
 
     /// Adds a fact, or says why it cannot be one.

@@ -26,9 +26,9 @@ pub struct Line<C = Child> {
 
 /// A journal as read.
 #[derive(Debug)]
-pub struct Contents<C = Child> {
+pub struct Contents {
     /// The whole lines.
-    pub lines: Vec<Line<C>>,
+    pub lines: Vec<Line>,
     /// Byte at which the last whole line ends.
     pub end: u64,
     /// Bytes after `end`: a line that was being written when the program was stopped.
@@ -250,7 +250,17 @@ fn line(entry: &Entry) -> Result<String, io::Error> {
 pub fn read(disk: &dyn Disk, path: &Path) -> Result<Contents, JournalError> {
     let bytes = bytes_of(disk, path)?;
     let lines = split(&bytes);
-    contents(path, &lines, lines.iter().map(|line| parse(line)))
+    let mut whole = Vec::with_capacity(lines.len());
+    let parsed = lines.iter().map(|line| parse(line));
+    let (end, torn) = each(path, &lines, parsed, |line| {
+        whole.push(line);
+        Ok(())
+    })?;
+    Ok(Contents {
+        lines: whole,
+        end,
+        torn,
+    })
 }
 
 /// All bytes of a journal.
@@ -274,41 +284,35 @@ pub(super) fn split(mut bytes: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
-/// What the lines of a journal say, `parsed` one by one.
-pub(super) fn contents<C>(
+/// Hands on what the lines of a journal say, `parsed` one by one; the bytes of the whole lines, and of
+/// a torn one after them.
+pub(super) fn each<C>(
     path: &Path,
     lines: &[&[u8]],
     parsed: impl Iterator<Item = Result<Entry<C>, String>>,
-) -> Result<Contents<C>, JournalError> {
-    let mut contents = Contents {
-        lines: Vec::with_capacity(lines.len()),
-        end: 0,
-        torn: 0,
-    };
+    mut then: impl FnMut(Line<C>) -> Result<(), JournalError>,
+) -> Result<(u64, u64), JournalError> {
+    let mut end = 0;
     for ((number, line), parsed) in (1..).zip(lines).zip(parsed) {
-        let (offset, length) = (contents.end, line.len() as u64);
         match parsed {
-            Ok(entry) => contents.lines.push(Line {
+            Ok(entry) => then(Line {
                 number,
-                offset,
+                offset: end,
                 entry,
-            }),
-            Err(_) if number == lines.len() => {
-                contents.torn = length;
-                break;
-            }
+            })?,
+            Err(_) if number == lines.len() => return Ok((end, line.len() as u64)),
             Err(reason) => {
                 return Err(JournalError::Damaged {
                     path: path.into(),
                     line: number,
-                    offset,
+                    offset: end,
                     reason,
                 });
             }
         }
-        contents.end += length;
+        end += line.len() as u64;
     }
-    Ok(contents)
+    Ok((end, 0))
 }
 
 /// Bytes of `,"crc32":"01234567"}`.

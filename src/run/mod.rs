@@ -22,7 +22,7 @@ pub use status::Status;
 use crate::config::{self, Config, DEFAULT_PRESET, Setting};
 use crate::disk::{Disk, Found, whole};
 use crate::train::Course;
-use entry::{ChildFacts, Entry};
+use entry::Entry;
 use history::History;
 use journal::{Contents, Journal, JournalError, Line};
 
@@ -248,31 +248,36 @@ pub fn settings_of(disk: &dyn Disk, path: &Path, settings: &[Setting]) -> Result
 }
 
 /// What the journal of a run says, checked to be of one.
-fn history_of<C: ChildFacts>(
-    disk: &dyn Disk,
-    path: &Path,
-    contents: Contents<C>,
-) -> Result<History<C>, RunError> {
+fn history_of(disk: &dyn Disk, path: &Path, contents: Contents) -> Result<History, RunError> {
     let file = path.join(journal::FILE_NAME);
     match contents.lines.first() {
-        Some(Line {
-            entry: Entry::Run(_),
-            ..
-        }) => {}
-        Some(Line { offset, .. }) => {
-            return Err(RunError::Journal(JournalError::Damaged {
-                path: file,
-                line: 1,
-                offset: *offset,
-                reason: "not the line of a run that begins: what the run began with is lost".into(),
-            }));
-        }
-        None if matches!(disk.found(&path.join(BEST_FILE_NAME)), Ok(Some(_))) => {
-            return Err(RunError::Emptied { path: file });
-        }
-        None => {}
+        Some(first) => check_begins(&file, first)?,
+        None => check_found_nothing(disk, path)?,
     }
     Ok(History::new(&file, contents)?)
+}
+
+/// Whether the first line of a journal is that of a run that begins.
+fn check_begins<C>(journal: &Path, first: &Line<C>) -> Result<(), JournalError> {
+    match first.entry {
+        Entry::Run(_) => Ok(()),
+        _ => Err(JournalError::Damaged {
+            path: journal.into(),
+            line: 1,
+            offset: first.offset,
+            reason: "not the line of a run that begins: what the run began with is lost".into(),
+        }),
+    }
+}
+
+/// Whether a run whose journal has no line had nothing to lose.
+fn check_found_nothing(disk: &dyn Disk, path: &Path) -> Result<(), RunError> {
+    match disk.found(&path.join(BEST_FILE_NAME)) {
+        Ok(Some(_)) => Err(RunError::Emptied {
+            path: path.join(journal::FILE_NAME),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Seconds since 1970.

@@ -10,11 +10,14 @@ use serde_json::value::RawValue;
 
 use super::entry::{Child, ChildFacts, Entry, Update};
 use super::history::History;
-use super::{RunError, Status, history_of, journal, settings_of};
+use super::{RunError, Status, check_begins, check_found_nothing, journal, settings_of};
 use crate::config::Config;
 use crate::disk::Disk;
 use crate::train::Scores;
 use crate::train::metrics::REWARD_EPOCHS;
+
+/// Lines that are parsed at a time, side by side: enough to share among threads, and little memory.
+const PIECE: usize = 4096;
 
 /// A run as it lies on disk, for those who only look: nothing is locked or written.
 #[derive(Debug)]
@@ -44,12 +47,23 @@ impl<'a> RunBytes<'a> {
     ///
     /// # Errors
     /// Where the journal is damaged.
-    pub fn history(&self) -> Result<History<SkimmedChild<'_>>, RunError> {
+    pub fn history<'b>(&'b self) -> Result<History<SkimmedChild<'b>>, RunError> {
         let path = self.directory.join(journal::FILE_NAME);
         let lines = journal::split(&self.journal);
-        let parsed: Vec<_> = lines.par_iter().map(|line| parse(line)).collect();
-        let contents = journal::contents(&path, &lines, parsed.into_iter())?;
-        history_of(self.disk, &self.directory, contents)
+        let parse_all =
+            |lines: &[&'b [u8]]| -> Vec<_> { lines.par_iter().map(|line| parse(line)).collect() };
+        let parsed = lines.chunks(PIECE).flat_map(parse_all);
+        let mut history = History::default();
+        let (end, _) = journal::each(&path, &lines, parsed, |line| {
+            if line.number == 1 {
+                check_begins(&path, &line)?;
+            }
+            history.add_line(&path, line)
+        })?;
+        if end == 0 {
+            check_found_nothing(self.disk, &self.directory)?;
+        }
+        Ok(history)
     }
 }
 
