@@ -4,7 +4,7 @@
 //! the work, so a figure above the peak of the processor means fewer products, not a fault.
 
 use criterion::{Criterion, Throughput};
-use nas_engine::device::cpu::conv::{Conv, ConvShape, DataGradient};
+use nas_engine::device::cpu::conv::{ConvShape, DataGradient, PlannedConv};
 use nas_engine::device::cpu::layout::image_len;
 use nas_engine::device::cpu::simd::Isa;
 use nas_engine::graph::Shape;
@@ -35,7 +35,7 @@ const CASES: &[Case] = &[
 
 /// All buffers of a layer.
 struct Layer {
-    conv: Conv,
+    conv: PlannedConv,
     sources: Vec<Vec<f32>>,
     weights: Vec<f32>,
     dy: Vec<f32>,
@@ -56,7 +56,7 @@ impl Layer {
         };
         let mut rng = Rng::new(1, Purpose::Test, 0);
         let mut random = |n| (0..n).map(|_| rng.uniform_in(-1.0, 1.0) as f32).collect();
-        let conv = Conv::new(shape.clone(), Isa::detect(), true);
+        let conv = PlannedConv::new(shape.clone(), Isa::detect(), true);
         let mut layer = Layer {
             sources: shape
                 .sources

@@ -173,12 +173,12 @@ struct BatchnormFwdArgs {
 
 // out = factor x + summand, then perhaps max(0, ·).
 //
-// grid:  ceil(pixels / 256), planes, n; a piece of a plane of an image
+// grid:  planes, ceil(pixels / 256), n; a piece of a plane of an image
 // block: 256; each thread one pixel of 8 channels
 // needs: nothing
 // bytes: x and out once
 KERNEL(batchnorm_fwd, BatchnormFwdArgs, 256, 1) {
-    const int pixel = (int)blockIdx.x * 256 + thread_idx(), plane = (int)blockIdx.y;
+    const int plane = (int)blockIdx.x, pixel = (int)blockIdx.y * 256 + thread_idx();
     if (pixel >= args.pixels) return;
     const int64_t at = ((int64_t)blockIdx.z * args.planes + plane) * args.pixels + pixel;
     const int factor = 2 * 8 * args.planes + plane * 8, summand = factor + 8 * args.planes;
@@ -299,12 +299,12 @@ struct BatchnormBwdArgs {
 
 // dx = row 4 dz + row 5 x + row 6.
 //
-// grid:  ceil(pixels / 256), planes, n; a piece of a plane of an image
+// grid:  planes, ceil(pixels / 256), n; a piece of a plane of an image
 // block: 256; each thread one pixel of 8 channels
 // needs: nothing
 // bytes: x, dz and dx once
 KERNEL(batchnorm_bwd, BatchnormBwdArgs, 256, 1) {
-    const int pixel = (int)blockIdx.x * 256 + thread_idx(), plane = (int)blockIdx.y;
+    const int plane = (int)blockIdx.x, pixel = (int)blockIdx.y * 256 + thread_idx();
     if (pixel >= args.pixels) return;
     const int64_t at = ((int64_t)blockIdx.z * args.planes + plane) * args.pixels + pixel;
     const int width = 8 * args.planes, first = 4 * width + plane * 8;

@@ -16,12 +16,12 @@ struct ConcatPadArgs {
 
 // One source's planes of the concatenation, with zeros at the bottom and right.
 //
-// grid:  ceil(concat_h concat_w / 256), planes, n; a piece of a plane of an image
+// grid:  planes, ceil(concat_h concat_w / 256), n; a piece of a plane of an image
 // block: 256; each thread one pixel of 8 channels
 // needs: nothing
 // bytes: the source and its part of the concatenation once
 KERNEL(concat_pad_fwd, ConcatPadArgs, 256, 1) {
-    const int i = (int)blockIdx.x * 256 + thread_idx(), plane = (int)blockIdx.y;
+    const int plane = (int)blockIdx.x, i = (int)blockIdx.y * 256 + thread_idx();
     if (i >= args.concat_h * args.concat_w) return;
     const int y = i / args.concat_w, x = i % args.concat_w;
     Pixel pixel = {};
@@ -35,12 +35,12 @@ KERNEL(concat_pad_fwd, ConcatPadArgs, 256, 1) {
 
 // The source's gradient: its planes of the concatenation's, cropped.
 //
-// grid:  ceil(h w / 256), planes, n; a piece of a plane of an image
+// grid:  planes, ceil(h w / 256), n; a piece of a plane of an image
 // block: 256; each thread one pixel of 8 channels
 // needs: nothing
 // bytes: both once
 KERNEL(concat_pad_bwd, ConcatPadArgs, 256, 1) {
-    const int i = (int)blockIdx.x * 256 + thread_idx(), plane = (int)blockIdx.y;
+    const int plane = (int)blockIdx.x, i = (int)blockIdx.y * 256 + thread_idx();
     if (i >= args.h * args.w) return;
     const int64_t from = (int64_t)blockIdx.z * args.concat_planes + args.first_plane + plane;
     Pixel pixel = args.x[(from * args.concat_h + i / args.w) * args.concat_w + i % args.w];

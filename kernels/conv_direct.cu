@@ -4,13 +4,13 @@
 
 // The same sums as conv_tiled with kind 0, in f32, from the same arguments; tiles are not used.
 //
-// grid:  ceil(h w / 128), n, planes; a piece of a plane of an image
+// grid:  planes, ceil(h w / 128), n; a piece of a plane of an image
 // block: 128; each thread one output of 8 channels
 // needs: nothing
 // bytes: sources and weights once an output (caches hold them)
 KERNEL(conv_direct, ConvArgs, 128, 1) {
-    const int pixel = (int)blockIdx.x * 128 + thread_idx();
-    const int image = (int)blockIdx.y, plane = (int)blockIdx.z;
+    const int plane = (int)blockIdx.x, image = (int)blockIdx.z;
+    const int pixel = (int)blockIdx.y * 128 + thread_idx();
     if (pixel >= args.h * args.w) return;
     const int y = pixel / args.w, x = pixel % args.w;
     const int phase_h = y % args.phases_h, phase_w = x % args.phases_w;
@@ -67,22 +67,22 @@ struct ConvPackArgs {
 // The bfloat16 copies of a convolution's weights in the orders in which conv_tiled reads them;
 // lanes of padding get zeros.
 //
-// grid:  ceil(output_lanes input_lanes taps / 256)
+// grid:  input_lanes / 8, ceil(8 output_lanes taps / 256); planes of the input, pieces of their weights
 // block: 256; each thread one weight in both copies
-// needs: lanes are multiples of 8
+// needs: lanes are multiples of 8; 8 output_lanes taps below 2^31
 // bytes: 8 a weight
 KERNEL(conv_pack, ConvPackArgs, 256, 1) {
-    const int64_t i = (int64_t)blockIdx.x * 256 + thread_idx();
-    if (i >= (int64_t)args.output_lanes * args.input_lanes * args.taps) return;
+    const int plane = (int)blockIdx.x, n = 8 * args.output_lanes * args.taps;
     // The order of `forward`, so that its writes are of neighbours.
-    const int lane = (int)(i % 8), filter = (int)(i / 8 % args.output_lanes);
-    const int tap = (int)(i / 8 / args.output_lanes % args.taps);
-    const int input = (int)(i / 8 / args.output_lanes / args.taps) * 8 + lane;
+    const int i = (int)blockIdx.y * 256 + thread_idx();
+    if (i >= n) return;
+    const int filter = i / 8 % args.output_lanes, tap = i / 8 / args.output_lanes;
+    const int input = plane * 8 + i % 8;
     const int channel = args.channels[input];
     float weight = 0.f;
     if (filter < args.n_filters && channel >= 0)
         weight = args.weights[((int64_t)filter * args.n_channels + channel) * args.taps + tap];
-    args.forward.write(i, to_bf16(weight));
+    args.forward.write((int64_t)plane * n + i, to_bf16(weight));
     const int64_t row = (int64_t)(filter / 8) * args.taps + args.taps - 1 - tap;
     args.backward.write((row * args.input_lanes + input) * 8 + filter % 8, to_bf16(weight));
 }

@@ -273,12 +273,12 @@ struct ConvFilterDirectArgs {
 
 // The gradient to the weights of one source, 8 channels by 8 filters of one tap a warp.
 //
-// grid:  kh kw, x_planes, planes
+// grid:  x_planes, kh kw, planes
 // block: 32; each thread every 32nd pixel of all images
 // needs: nothing
 // bytes: x and dy once a block
 KERNEL(conv_filter_direct, ConvFilterDirectArgs, 32, 1) {
-    const int tap = (int)blockIdx.x, x_plane = (int)blockIdx.y, plane = (int)blockIdx.z;
+    const int x_plane = (int)blockIdx.x, tap = (int)blockIdx.y, plane = (int)blockIdx.z;
     const int u = tap / args.kw - args.kh / 2, v = tap % args.kw - args.kw / 2;
     float sum[8][8] = {};  // [filter][channel]
     for (int64_t i = lane_idx(); i < (int64_t)args.n_images * args.h * args.w; i += 32) {

@@ -43,12 +43,12 @@ KERNEL(global_average_pool_fwd, GlobalAveragePoolArgs, 128, 1) {
 
 // dx = dfeatures / all_pixels at every pixel.
 //
-// grid:  ceil(pixels / 256), planes, n; a piece of a plane of an image
+// grid:  planes, ceil(pixels / 256), n; a piece of a plane of an image
 // block: 256; each thread one pixel of 8 channels
 // needs: nothing
 // bytes: dx once
 KERNEL(global_average_pool_bwd, GlobalAveragePoolArgs, 256, 1) {
-    const int i = (int)blockIdx.x * 256 + thread_idx(), plane = (int)blockIdx.y;
+    const int plane = (int)blockIdx.x, i = (int)blockIdx.y * 256 + thread_idx();
     if (i >= args.pixels) return;
     const int64_t image = blockIdx.z, at = (image * args.planes + plane) * args.pixels + i;
     float sum[8] = {};

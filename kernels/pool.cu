@@ -26,14 +26,14 @@ DEVICE bool above(float x, float largest) {
 
 // The first of the largest values of a window, or their mean.
 //
-// grid:  ceil(out_h out_w / 128), planes, n; a piece of a plane of an image
+// grid:  planes, ceil(out_h out_w / 128), n; a piece of a plane of an image
 // block: 128; each thread one result of 8 channels
 // needs: nothing
 // bytes: x once or more, out once
 KERNEL(pool_fwd, PoolArgs, 128, 1) {
-    const int i = (int)blockIdx.x * 128 + thread_idx();
+    const int i = (int)blockIdx.y * 128 + thread_idx();
     if (i >= args.out_h * args.out_w) return;
-    const int64_t plane = (int64_t)blockIdx.z * args.planes + blockIdx.y;
+    const int64_t plane = (int64_t)blockIdx.z * args.planes + blockIdx.x;
     const int top = i / args.out_w * args.stride_h, left = i % args.out_w * args.stride_w;
     float out[8], x[8];
     for (int tap = 0; tap < args.kh * args.kw; tap++) {
@@ -56,14 +56,14 @@ KERNEL(pool_fwd, PoolArgs, 128, 1) {
 // The gradient to x, gathered: each pixel looks for the windows of which it is the first largest
 // value, or a part.
 //
-// grid:  ceil(h w / 128), planes, n; a piece of a plane of an image
+// grid:  planes, ceil(h w / 128), n; a piece of a plane of an image
 // block: 128; each thread one pixel of 8 channels
 // needs: nothing
 // bytes: x and dout once or more, out once
 KERNEL(pool_bwd, PoolArgs, 128, 1) {
-    const int i = (int)blockIdx.x * 128 + thread_idx();
+    const int i = (int)blockIdx.y * 128 + thread_idx();
     if (i >= args.h * args.w) return;
-    const int64_t plane = (int64_t)blockIdx.z * args.planes + blockIdx.y;
+    const int64_t plane = (int64_t)blockIdx.z * args.planes + blockIdx.x;
     const int y = i / args.w, x = i % args.w;
     float sum[8] = {}, dout[8];
     // Windows p with p stride <= y < p stride + kh.

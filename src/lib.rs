@@ -23,6 +23,9 @@
 //! | [`report`] | tables for people, objects for programs; what a child must cost a GPU |
 //! | [`cli`] | commands and flags |
 
+#[cfg(test)]
+extern crate self as nas_engine; // the table of cases is used here and in tests/it
+
 pub mod rng;
 pub mod shape;
 

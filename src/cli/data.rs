@@ -9,7 +9,7 @@ use super::failure::{Failure, Kind};
 use super::flags::{self, ConfigFlags, DataFlags, Settings};
 use super::output::Output;
 use crate::config::{DEFAULT_PRESET, DataConfig};
-use crate::data::corpus::{self, Corpus, FileFacts, KnownBy, Part};
+use crate::data::corpus::{self, Corpus, KnownBy, TextFileFacts, TextPart};
 use crate::data::{self, Dataset};
 use crate::report::table::{Align, aligned};
 use crate::text;
@@ -81,13 +81,13 @@ fn show(flags: &Flags, verify: bool, output: &Output) -> Result<(), Failure> {
     })?;
     let config = settings.resolve(&flags.config, DEFAULT_PRESET)?.data;
     let kind = match (&config.path, flags.space) {
-        (Some(path), _) => data::Kind::of(path)?,
-        (None, Space::Conv) => data::Kind::Images,
-        (None, Space::Cell) => data::Kind::Text,
+        (Some(path), _) => data::DataKind::of(path)?,
+        (None, Space::Conv) => data::DataKind::Images,
+        (None, Space::Cell) => data::DataKind::Text,
     };
     match kind {
-        data::Kind::Images => images(&config, verify, output),
-        data::Kind::Text => a_text(&config, verify, output),
+        data::DataKind::Images => images(&config, verify, output),
+        data::DataKind::Text => a_text(&config, verify, output),
     }
 }
 
@@ -133,7 +133,7 @@ fn a_text(config: &DataConfig, verify: bool, output: &Output) -> Result<(), Fail
     let corpus: &Corpus = &*flags::open_corpus(config, output)?;
     let vocabulary = corpus.vocabulary();
     let noun = corpus.level().noun();
-    let parts = Part::ALL.map(|part| PartFacts::new(corpus, part));
+    let parts = TextPart::ALL.map(|part| PartFacts::new(corpus, part));
     let by_name = parts
         .iter()
         .map(|part| (part.name.to_string(), part.json()));
@@ -190,7 +190,7 @@ struct PartFacts {
 }
 
 impl PartFacts {
-    fn new(corpus: &Corpus, part: Part) -> PartFacts {
+    fn new(corpus: &Corpus, part: TextPart) -> PartFacts {
         let has_lines = corpus.layout() != corpus::Layout::File;
         PartFacts {
             name: part.name(),
@@ -223,8 +223,8 @@ impl PartFacts {
     }
 }
 
-fn text_files(files: &[FileFacts]) -> String {
-    let row = |file: &FileFacts| {
+fn text_files(files: &[TextFileFacts]) -> String {
+    let row = |file: &TextFileFacts| {
         file_row(
             &file.name,
             file.bytes,

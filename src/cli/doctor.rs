@@ -7,7 +7,7 @@ use super::machine;
 use super::output::Output;
 use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::machine::{self as gpus, Listed, Machine};
-use crate::device::{self, Convolution, Request};
+use crate::device::{self, Convolution, DeviceRequest};
 use crate::report::table::{Align, aligned};
 use crate::text;
 
@@ -113,7 +113,7 @@ fn auto(machine: &Machine, rows: &[Row]) -> Result<(Vec<String>, String), Failur
             _ => Ok(name),
         }
     };
-    let (mut names, why) = Request::Auto.take(&machine.gpus, usize::MAX, usable)?;
+    let (mut names, why) = DeviceRequest::Auto.take(&machine.gpus, usize::MAX, usable)?;
     if names.is_empty() {
         names.push("cpu".to_owned());
     }

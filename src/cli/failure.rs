@@ -3,6 +3,9 @@
 use std::error::Error;
 use std::path::Path;
 
+use serde_json::Value;
+
+use crate::checkpoint::CheckpointError;
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::data::corpus::CorpusError;
@@ -10,6 +13,7 @@ use crate::device::DeviceError;
 use crate::run::RunError;
 use crate::run::journal::JournalError;
 use crate::search::SearchError;
+use crate::search::retrain::RetrainError;
 use crate::search::session::SessionError;
 use crate::train::TrainError;
 use crate::train::weights_file::WeightsError;
@@ -31,9 +35,11 @@ pub enum Kind {
     Weights,
     /// The journal of a run.
     Journal,
+    /// What a stopped training goes on from.
+    Checkpoint,
     /// A device.
     Device,
-    /// Nothing: the search was told to stop and can be resumed.
+    /// Nothing: the work was told to stop and can be resumed.
     Stopped,
 }
 
@@ -48,6 +54,7 @@ impl Kind {
             Kind::Data => "data",
             Kind::Weights => "weights",
             Kind::Journal => "journal",
+            Kind::Checkpoint => "checkpoint",
             Kind::Device => "device",
             Kind::Stopped => "stopped",
         }
@@ -58,7 +65,7 @@ impl Kind {
         match self {
             Kind::Run => 1,
             Kind::Usage | Kind::Config | Kind::Architecture => 2,
-            Kind::Data | Kind::Weights | Kind::Journal => 3,
+            Kind::Data | Kind::Weights | Kind::Journal | Kind::Checkpoint => 3,
             Kind::Device => 4,
             Kind::Stopped => 75, // EX_TEMPFAIL of sysexits.h
         }
@@ -72,6 +79,8 @@ pub struct Failure {
     pub kind: Kind,
     /// What is wrong and what to do about it.
     pub message: String,
+    /// What there is of the result all the same, an object.
+    pub partial: Option<Value>,
 }
 
 impl Failure {
@@ -80,6 +89,7 @@ impl Failure {
         Failure {
             kind,
             message: message.into(),
+            partial: None,
         }
     }
 
@@ -104,7 +114,7 @@ impl Failure {
             }
             cause = error.source();
         }
-        Failure { kind, message }
+        Failure::new(kind, message)
     }
 }
 
@@ -187,6 +197,12 @@ impl From<JournalError> for Failure {
     }
 }
 
+impl From<CheckpointError> for Failure {
+    fn from(error: CheckpointError) -> Failure {
+        Failure::from_error(Kind::Checkpoint, &error)
+    }
+}
+
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Failure {
         let kind = match error {
@@ -212,6 +228,16 @@ impl From<SearchError> for Failure {
             SearchError::Run(error) => error.into(),
             SearchError::Space { .. } => Failure::from_error(Kind::Run, &error),
             SearchError::OtherSearch { .. } => Failure::from_error(Kind::Journal, &error),
+        }
+    }
+}
+
+impl From<RetrainError> for Failure {
+    fn from(error: RetrainError) -> Failure {
+        match error {
+            RetrainError::Architecture { .. } => Failure::from_error(Kind::Journal, &error),
+            RetrainError::Lost { .. } => Failure::from_error(Kind::Device, &error),
+            RetrainError::Run(error) => error.into(),
         }
     }
 }

@@ -143,7 +143,7 @@ pub fn open_data(config: &DataConfig, output: &Output) -> Result<Arc<Dataset>, F
     ];
     refuse(&for_text, "a text", "images")?;
     let dataset = match &config.path {
-        Some(path) if matches!(data::Kind::of(path), Ok(data::Kind::Text)) => {
+        Some(path) if matches!(data::DataKind::of(path), Ok(data::DataKind::Text)) => {
             let message = format!(
                 "--data {} is a text, and convolutional networks are trained on images; give a \
                  folder in the CIFAR-10 binary layout",
@@ -164,7 +164,7 @@ pub fn open_corpus(config: &DataConfig, output: &Output) -> Result<Arc<Corpus>, 
     refuse(&for_images, "images", "a text")?;
     let level = config.level.unwrap_or(Level::Word);
     let corpus = match &config.path {
-        Some(path) if matches!(data::Kind::of(path)?, data::Kind::Images) => {
+        Some(path) if matches!(data::DataKind::of(path)?, data::DataKind::Images) => {
             let message = format!(
                 "--data {} holds images, and cells are trained on a text; give a text file, or a \
                  folder with ptb.train.txt, wiki.train.tokens or train.txt",

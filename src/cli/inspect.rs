@@ -15,7 +15,7 @@ use super::output::Output;
 use crate::config::{BATCH, default_preset};
 use crate::device::{self, Convolution};
 use crate::graph::cost::LayerCost;
-use crate::graph::{Costs, Graph, Layer, Options, Params, Plan};
+use crate::graph::{Costs, Graph, GraphLayer, Options, Params, Plan};
 use crate::report::notation;
 use crate::report::table::{Align, aligned};
 use crate::space::{Architecture, PRESETS, Space, Token};
@@ -120,13 +120,13 @@ fn tokens_in_words(tokens: &Result<Vec<Token>, String>) -> String {
 fn layers<'a>(
     graph: &'a Graph,
     costs: &'a Costs,
-) -> impl Iterator<Item = (usize, &'a Layer, &'a LayerCost)> {
+) -> impl Iterator<Item = (usize, &'a GraphLayer, &'a LayerCost)> {
     let numbered = graph.layers.iter().enumerate().skip(1).zip(&costs.layers);
     numbered.map(|((index, layer), cost)| (index, layer, cost))
 }
 
 fn json_layers(graph: &Graph, costs: &Costs) -> Vec<serde_json::Value> {
-    let object = |(index, layer, cost): (usize, &Layer, &LayerCost)| {
+    let object = |(index, layer, cost): (usize, &GraphLayer, &LayerCost)| {
         json!({
             "index": index,
             "output": [layer.output.c(), layer.output.h, layer.output.w],
@@ -150,7 +150,7 @@ const HEADER: [(&str, Align); 7] = [
 
 /// A row a layer, the classifier last.
 fn table(graph: &Graph, costs: &Costs) -> String {
-    let row = |(index, layer, cost): (usize, &Layer, &LayerCost)| {
+    let row = |(index, layer, cost): (usize, &GraphLayer, &LayerCost)| {
         let output = &layer.output;
         vec![
             index.to_string(),

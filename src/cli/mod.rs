@@ -3,9 +3,11 @@
 //! Results go to standard output, as text or with `--json` as one object; everything else goes to
 //! standard error.
 
+mod audit;
 mod data;
 mod doctor;
 mod eval;
+mod explain;
 mod failure;
 mod flags;
 mod inspect;
@@ -82,6 +84,10 @@ enum Command {
     Data(data::Command),
     /// Show how far a search is, also while it runs
     Status(status::Flags),
+    /// Recompute a run from its settings and its journal, and say where they differ
+    Audit(audit::Flags),
+    /// Show a sample's decisions with their probabilities, before and after its batch was learned from
+    Explain(explain::Flags),
     /// Show what this machine has and can use
     Doctor,
     /// Write a completion script for a shell
@@ -116,13 +122,15 @@ fn run(arguments: Vec<OsString>) -> ExitCode {
 fn execute(command: Command, matches: &ArgMatches, output: &Output) -> Result<(), Failure> {
     match command {
         Command::Search(flags) => search::run(&flags, &typed(matches), output),
-        Command::Train(flags) => train::run(&flags, output),
+        Command::Train(flags) => train::run(&flags, &typed(matches), output),
         Command::Eval(flags) => eval::run(&flags, output),
         Command::Sample(flags) => sample::run(&flags, output),
         Command::Inspect(flags) => inspect::run(&flags, output),
         Command::Roofline(flags) => roofline::run(&flags, output),
         Command::Data(command) => data::run(&command, &typed(matches), output),
         Command::Status(flags) => status::run(&flags, output),
+        Command::Audit(flags) => audit::run(&flags, output),
+        Command::Explain(flags) => explain::run(&flags, output),
         Command::Doctor => doctor::run(output),
         Command::Completions { shell } => {
             let mut script = Vec::new();

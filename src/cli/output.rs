@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, ErrorKind, IsTerminal, StdoutLock, Write};
 use std::process::{ExitCode, exit};
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::failure::{Failure, Kind};
@@ -52,6 +52,18 @@ impl Output {
         })
     }
 
+    /// Shows what there is of a result although the command fails; with `--json` in the one object that
+    /// tells of the failure.
+    pub fn partial(&self, json: &Value, text: &str, failure: Failure) -> Result<Failure, Failure> {
+        if !self.json {
+            self.text(text)?;
+        }
+        Ok(Failure {
+            partial: Some(json.clone()),
+            ..failure
+        })
+    }
+
     /// Text on standard output.
     pub fn text(&self, text: &str) -> Result<(), Failure> {
         write(|stdout| stdout.write_all(text.as_bytes()))
@@ -73,7 +85,11 @@ impl Output {
 
     /// Says why the command failed; its exit code.
     pub fn fail(&self, failure: &Failure) -> ExitCode {
-        let Failure { kind, message } = failure;
+        let Failure {
+            kind,
+            message,
+            partial,
+        } = failure;
         let label = if *kind == Kind::Stopped {
             "stopped"
         } else {
@@ -81,8 +97,9 @@ impl Output {
         };
         let _ = writeln!(io::stderr(), "{label}: {message}");
         if self.json {
-            let error = json!({"error": {"kind": kind.word(), "message": message}});
-            let _ = writeln!(io::stdout(), "{error}");
+            let mut object = partial.clone().unwrap_or_else(|| json!({}));
+            object["error"] = json!({"kind": kind.word(), "message": message});
+            let _ = writeln!(io::stdout(), "{object}");
         }
         ExitCode::from(kind.exit_code())
     }

@@ -9,7 +9,7 @@ use super::failure::{Failure, Kind};
 use super::flags::{self, SeedFlags};
 use super::output::Output;
 use crate::data::corpus::{self, END_OF_LINE, Level, UNKNOWN, Vocabulary};
-use crate::graph::language::{INITIAL, LanguageModel, Settings};
+use crate::graph::language::{INITIAL, LanguageModel, LanguageSettings};
 use crate::graph::params::Weights;
 use crate::graph::recurrent::Dropout;
 use crate::space::Architecture;
@@ -141,7 +141,7 @@ impl Trained {
                 );
                 Failure::new(Kind::Weights, message)
             })?;
-        let settings = Settings {
+        let settings = LanguageSettings {
             layers: sizes.layers,
             hidden: sizes.hidden,
             vocabulary: sizes.vocabulary,

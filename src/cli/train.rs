@@ -1,31 +1,37 @@
-//! `nas-engine train`: one architecture, from its initial weights to a file.
+//! `nas-engine train`: one architecture, from its initial weights to a file; and on from where it was
+//! stopped.
+
+mod resume;
+mod show;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use serde_json::json;
 
 use super::failure::{Failure, Kind};
 use super::flags::{self, ConfigFlags, DataFlags, DeviceFlags, SeedFlags, Settings};
 use super::machine::MemoryWatch;
 use super::output::Output;
+use super::stop::{self, TimeFlags};
 use crate::config::Config;
 use crate::data::Augment;
 use crate::disk::Real;
 use crate::graph::Params;
 use crate::graph::params::Weights;
 use crate::space::SpaceKind;
-use crate::text;
 use crate::train::weights_file::{self, WeightsFile};
-use crate::train::{self, Child, EpochReport, Job, Keeper, Outcome, Pace, Score};
+use crate::train::{self, Job, Outcome, TrainError};
+use resume::{Goal, Kept};
+use show::Come;
 
 /// Flags of `train`.
 #[derive(Args)]
 pub struct Flags {
     /// The architecture, a JSON file
-    #[arg(long, value_name = "FILE")]
-    arch: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "resume")]
+    arch: Option<PathBuf>,
     #[command(flatten)]
     data: DataFlags,
     /// Passes over the training data
@@ -61,6 +67,15 @@ pub struct Flags {
     /// Keep the last epoch's weights here
     #[arg(long, value_name = "FILE.safetensors")]
     save: Option<PathBuf>,
+    /// Keep here what a stopped training goes on from; by default FILE.safetensors.checkpoint beside
+    /// --save
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Go on with a training that was stopped, from its checkpoint
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
+    #[command(flatten)]
+    time: TimeFlags,
     #[command(flatten)]
     device: DeviceFlags,
     #[command(flatten)]
@@ -69,53 +84,89 @@ pub struct Flags {
     seed: SeedFlags,
 }
 
-/// Runs the command.
-pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
-    let architecture = flags::read_architecture(&flags.arch)?;
-    let config = resolve(flags, architecture.kind())?;
-    if let Some(path) = &flags.save {
+/// Runs the command. `typed` are the names of the flags on the command line.
+pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failure> {
+    let stop = stop::flag(&flags.time)?;
+    let goal = match &flags.resume {
+        Some(file) => Goal::resumed(flags, file, typed)?,
+        None => Goal::new(flags)?,
+    };
+    if let Some(path) = &goal.save {
         flags::check_writable("--save", path)?;
     }
-    let course = flags::open_course(&config, output)?;
-    let child = course.child(&architecture)?;
+    let course = flags::open_course(&goal.config, output)?;
+    let child = course.child(&goal.architecture)?;
     let init = flags
         .init
         .as_deref()
         .map(|path| read_weights(path, child.params()))
         .transpose()?;
-    let device = flags::open_device(&config, output)?;
+    let device = flags::open_device(&goal.config, output)?;
     let watch = MemoryWatch::start();
+    let kept = Kept::open(&goal, &*child, &*device, output)?;
+    let Kept { mut keeper, path } = kept;
     let job = Job {
         child: &*child,
         runner: flags::runner(&*device),
         plan: None,
-        learning_rate: flags.learning_rate,
-        seed: config.search.seed,
+        learning_rate: goal.learning_rate,
+        seed: goal.config.search.seed,
         init: init.as_ref(),
-        test: flags.test,
-        stop: None,
+        test: goal.test,
+        stop: &|| stop.load(Ordering::Relaxed),
     };
-    let outcome = train::train(&job, &mut Keeper::none(), &mut |epoch| {
-        output.note(&line(epoch, config.train.epochs()))
-    })?;
+    let mut epochs = keeper.state().epochs.clone();
+    let trained = train::train(&job, &mut keeper, &mut |epoch| {
+        output.note(&show::line(epoch, goal.config.train.epochs()));
+        epochs.push(epoch.clone());
+    });
     let peak = watch.peak();
+    let outcome = match trained {
+        Ok(outcome) => outcome,
+        Err(TrainError::Stopped) => {
+            let come = Come {
+                child: &*child,
+                epochs: &epochs,
+                test: None,
+                step_losses: None,
+                memory: (child.plan(&*device).arena_bytes as u64, peak),
+                saved: None,
+            };
+            return Err(resume::stopped(&come, &path, output)?);
+        }
+        Err(error) => return Err(error.into()),
+    };
     if outcome.diverged {
-        let message = format!(
-            "training diverged in epoch {}: a loss, a weight or a perplexity is not finite; use a \
-             smaller --learning-rate",
-            outcome.epochs.len() + 1
-        );
-        return Err(Failure::new(Kind::Run, message));
+        keeper.remove()?;
+        return Err(diverged(&outcome));
     }
-    if let Some(path) = &flags.save {
+    if let Some(path) = &goal.save {
         let metadata = outcome.metadata(&job);
         weights_file::save(&Real, path, child.params(), &outcome.weights, &metadata)?;
     }
-    show(flags, &*child, &outcome, peak, output)
+    keeper.remove()?;
+    Come {
+        child: &*child,
+        epochs: &outcome.epochs,
+        test: outcome.test.map(|test| test.value()),
+        step_losses: goal.log_steps.then_some(&outcome.step_losses),
+        memory: (outcome.planned_memory_bytes, peak),
+        saved: goal.save.as_ref().map(|path| path.display().to_string()),
+    }
+    .show(output)
+}
+
+fn diverged(outcome: &Outcome) -> Failure {
+    let message = format!(
+        "training diverged in epoch {}: a loss, a weight or a perplexity is not finite; use a \
+         smaller --learning-rate",
+        outcome.epochs.len() + 1
+    );
+    Failure::new(Kind::Run, message)
 }
 
 /// The settings: flags over a file over the paper's, for a kind of architecture.
-fn resolve(flags: &Flags, kind: SpaceKind) -> Result<Config, Failure> {
+fn resolve(flags: &Flags, arch: &Path, kind: SpaceKind) -> Result<Config, Failure> {
     let for_networks = [
         ("--augment", flags.augment.is_some()),
         ("--no-shuffle", flags.no_shuffle),
@@ -158,7 +209,7 @@ fn resolve(flags: &Flags, kind: SpaceKind) -> Result<Config, Failure> {
         let message = format!(
             "{} is one of --space {}, and the settings are for --space {}; give a --config that \
              is for the same",
-            flags.arch.display(),
+            arch.display(),
             kind.name(),
             config.space.kind().name()
         );
@@ -169,84 +220,4 @@ fn resolve(flags: &Flags, kind: SpaceKind) -> Result<Config, Failure> {
 
 fn read_weights(path: &Path, params: &Params) -> Result<Weights, Failure> {
     Ok(WeightsFile::read(path)?.weights(params)?)
-}
-
-fn line(epoch: &EpochReport, epochs: usize) -> String {
-    let score = match epoch.score {
-        Score::Accuracy {
-            validation_accuracy,
-        } => format!("accuracy {validation_accuracy:.4}"),
-        Score::Perplexity {
-            train_perplexity,
-            validation_perplexity,
-            validation_bits_per_character,
-        } => {
-            let bits = validation_bits_per_character
-                .map(|bits| format!(", {bits:.3} bits a character"))
-                .unwrap_or_default();
-            format!("perplexity {train_perplexity:.2}, validation {validation_perplexity:.2}{bits}")
-        }
-    };
-    let pace = match epoch.pace {
-        Pace::ImagesPerSecond(pace) => format!("{pace:.0} images/s"),
-        Pace::WordsPerSecond(pace) => format!("{pace:.0} words/s"),
-    };
-    format!(
-        "epoch {}/{epochs}: loss {:.4}, validation loss {:.4}, {score}, learning rate {}, {} at {pace}",
-        epoch.epoch,
-        epoch.train_loss,
-        epoch.validation_loss,
-        epoch.learning_rate,
-        text::duration(epoch.seconds),
-    )
-}
-
-fn show(
-    flags: &Flags,
-    child: &dyn Child,
-    outcome: &Outcome,
-    peak: Option<u64>,
-    output: &Output,
-) -> Result<(), Failure> {
-    let validation = outcome.epochs.last().map(|epoch| epoch.score.value());
-    let test = outcome.test.map(|test| test.value());
-    let mut json = json!({"parameters": child.parameters(), "epochs": outcome.epochs});
-    let mut words = format!(
-        "parameters             {}\n",
-        text::count(child.parameters())
-    );
-    let (what, shown): (_, fn(Option<f64>) -> String) = match child.hidden() {
-        None => ("accuracy", text::share),
-        Some(hidden) => {
-            json["hidden"] = json!(hidden);
-            words += &format!("hidden units           {hidden}\n");
-            ("perplexity", |x| {
-                x.map_or("-".into(), |x| format!("{x:.2}"))
-            })
-        }
-    };
-    json[format!("validation_{what}")] = json!(validation);
-    json[format!("test_{what}")] = json!(test);
-    json["peak_memory_bytes"] = json!(peak);
-    json["planned_memory_bytes"] = json!(outcome.planned_memory_bytes);
-    if flags.log_steps {
-        json["step_losses"] = json!(outcome.step_losses);
-    }
-    let mut row = |name: String, value: String| words += &format!("{name:22} {value}\n");
-    row(format!("validation {what}"), shown(validation));
-    if test.is_some() {
-        row(format!("test {what}"), shown(test));
-    }
-    row(
-        "memory".into(),
-        format!(
-            "{} planned, {} at the peak of the process",
-            text::bytes(outcome.planned_memory_bytes),
-            peak.map_or("unknown".into(), text::bytes),
-        ),
-    );
-    if let Some(path) = &flags.save {
-        row("weights".into(), path.display().to_string());
-    }
-    output.result(&json, &words)
 }

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use super::Config;
 use crate::controller::ControllerError;
 use crate::data::MIN_LIMIT;
-use crate::device::{DeviceError, Request, names};
+use crate::device::{DeviceError, DeviceRequest, names};
 use crate::graph::language::{MAX_HIDDEN, MAX_LAYERS};
 use crate::space::{Space, SpaceError};
 use crate::train::{LanguageConfig, NetworkConfig, TrainConfig};
@@ -65,7 +65,7 @@ impl Config {
             device.memory_bytes.unwrap_or(1),
             1..=u64::MAX,
         )?;
-        match Request::parse(&device.name) {
+        match DeviceRequest::parse(&device.name) {
             Ok(_) => {}
             Err(DeviceError::Twice { number, .. }) => {
                 let rule = format!(

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::reinforce::{Scored, objective};
 use super::{Controller, Policy};
-use crate::device::cuda::policy::{self, CudaPolicy, Learned, Replay, Role, Walked};
+use crate::device::policy::{self, Learned, PolicySession, Replay, Role, Walked};
 use crate::device::{Device, DeviceError};
 use crate::space::Token;
 
@@ -19,6 +19,9 @@ impl<'d> Controller<'d> {
 
     /// Gives the device what the controller has learned elsewhere.
     pub(super) fn write_to_device(&mut self) {
+        if self.device.is_none() {
+            return; // nothing to copy for
+        }
         let learned = Learned {
             weights: self.policy.weights.clone(),
             mean: self.adam.mean.clone(),
@@ -30,9 +33,9 @@ impl<'d> Controller<'d> {
     /// What the device makes of it; nothing where none does the work, or does it any more.
     fn attempt<T>(
         &mut self,
-        work: impl FnOnce(&mut CudaPolicy<'d>) -> Result<T, DeviceError>,
+        work: impl FnOnce(&mut (dyn PolicySession + 'd)) -> Result<T, DeviceError>,
     ) -> Option<T> {
-        match work(self.device.as_mut()?) {
+        match work(self.device.as_deref_mut()?) {
             Ok(done) => Some(done),
             Err(error) => {
                 goes_on(&error);
@@ -51,7 +54,9 @@ impl<'d> Controller<'d> {
         Some(walked.into_iter().map(|walked| walked.tokens).collect())
     }
 
-    pub(super) fn ascend_on_device(&mut self, batch: &[Scored], baseline: f64) -> Option<()> {
+    /// Both halves of an update on the device, where the gradient stays: nothing of it is read but
+    /// what was learned.
+    pub(super) fn learn_on_device(&mut self, batch: &[Scored], baseline: f64) -> Option<()> {
         let (learning_rate, corrections) = (self.learning_rate, self.adam.corrections());
         let entropy_bonus = self.entropy_bonus;
         let decisions = self.policy.space().decisions();

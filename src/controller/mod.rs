@@ -20,8 +20,9 @@ pub use state::ControllerState;
 
 use std::ops::Range;
 
-use crate::device::Device;
-use crate::device::cuda::policy::CudaPolicy;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
+use crate::device::{Device, PolicySession};
 use crate::rng::{Purpose, Rng};
 use crate::space::{Space, Token};
 use adam::Adam;
@@ -145,7 +146,7 @@ pub struct Controller<'d> {
     entropy_bonus: f64,
     seed: u64,
     /// Has the policy's weights and Adam's averages too, as of the last update.
-    device: Option<CudaPolicy<'d>>,
+    device: Option<Box<dyn PolicySession + 'd>>,
 }
 
 impl<'d> Controller<'d> {
@@ -186,23 +187,16 @@ impl<'d> Controller<'d> {
     /// The tokens of a sample, of the depth that the space's schedule gives it: a function of the
     /// policy as it is and of (seed, sample).
     pub fn sample(&self, sample: u64) -> Vec<Token> {
-        let mut rng = Rng::new(self.seed, Purpose::Sample, sample);
-        self.policy
-            .sample(self.policy.space().depth(sample), |log_p| {
-                let mut left = rng.uniform();
-                let falls_here = |log_p: &f64| {
-                    left -= log_p.exp();
-                    left < 0.0
-                };
-                // Rounding may leave the sum of the probabilities below the number drawn.
-                log_p.iter().position(falls_here).unwrap_or(log_p.len() - 1) as Token
-            })
+        draw(&self.policy, self.seed, sample)
     }
 
     /// The tokens of several samples, each as [`Controller::sample`] gives it.
     pub fn sample_batch(&mut self, samples: Range<u64>) -> Vec<Vec<Token>> {
-        self.sample_on_device(samples.clone())
-            .unwrap_or_else(|| samples.map(|sample| self.sample(sample)).collect())
+        self.sample_on_device(samples.clone()).unwrap_or_else(|| {
+            let (policy, seed) = (&self.policy, self.seed);
+            let samples = samples.into_par_iter();
+            samples.map(|sample| draw(policy, seed, sample)).collect()
+        })
     }
 
     /// The logarithm of the probability with which the policy samples these tokens.
@@ -222,14 +216,18 @@ impl<'d> Controller<'d> {
         if batch.is_empty() {
             return None;
         }
-        let baseline = self.baseline.for_batch(batch);
-        if self.ascend_on_device(batch, baseline).is_none() {
+        let baseline = self.baseline(batch);
+        if self.learn_on_device(batch, baseline).is_none() {
             let gradient = self.gradient(batch, baseline);
-            self.adam
-                .ascend(&mut self.policy.weights, &gradient, self.learning_rate);
+            self.apply(&gradient);
         }
-        self.baseline.learn(batch, baseline);
+        self.move_baseline(batch, baseline);
         Some(baseline)
+    }
+
+    /// The baseline for the gradient of a batch of a sample or more.
+    pub fn baseline(&self, batch: &[Scored]) -> f64 {
+        self.baseline.for_batch(batch)
     }
 
     /// The gradient of a batch, laid out as the policy's weights:
@@ -237,4 +235,30 @@ impl<'d> Controller<'d> {
     pub fn gradient(&self, batch: &[Scored], baseline: f64) -> Vec<f64> {
         reinforce::batch_gradient(&self.policy, batch, baseline, self.entropy_bonus)
     }
+
+    /// One step of Adam along a gradient, whoever formed it; the baseline stays where it is.
+    pub fn apply(&mut self, gradient: &[f64]) {
+        self.adam
+            .ascend(&mut self.policy.weights, gradient, self.learning_rate);
+        self.write_to_device();
+    }
+
+    /// Moves the baseline once the gradient of a batch that used `used` is formed.
+    pub fn move_baseline(&mut self, batch: &[Scored], used: f64) {
+        self.baseline.learn(batch, used);
+    }
+}
+
+/// The tokens that a policy draws for a sample.
+fn draw(policy: &Policy, seed: u64, sample: u64) -> Vec<Token> {
+    let mut rng = Rng::new(seed, Purpose::Sample, sample);
+    policy.sample(policy.space().depth(sample), |log_p| {
+        let mut left = rng.uniform();
+        let falls_here = |log_p: &f64| {
+            left -= log_p.exp();
+            left < 0.0
+        };
+        // Rounding may leave the sum of the probabilities below the number drawn.
+        log_p.iter().position(falls_here).unwrap_or(log_p.len() - 1) as Token
+    })
 }

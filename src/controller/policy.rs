@@ -33,7 +33,7 @@ pub struct Objective {
 }
 
 /// A walk through the decisions of one architecture, with all that its gradient needs.
-struct Trace {
+pub(super) struct Trace {
     tokens: Vec<Token>,
     steps: Vec<Step>,
     log_probability: f64,
@@ -110,6 +110,24 @@ impl Policy {
         (trace.log_probability, trace.entropy)
     }
 
+    /// The logarithms of the probabilities that each token was drawn by: of a choice's choices, of 0
+    /// and 1 for an anchor's bit.
+    ///
+    /// # Panics
+    /// As [`Policy::evaluate`].
+    pub fn distributions(&self, tokens: &[Token]) -> Vec<Vec<f64>> {
+        let mut distributions = Vec::new();
+        for step in self.replay(tokens).steps {
+            match step.taken {
+                Taken::Choice { drawn, .. } => distributions.push(drawn.log_p),
+                Taken::Anchor(bits) => {
+                    distributions.extend(bits.into_iter().map(|(_, _, drawn)| drawn.log_p));
+                }
+            }
+        }
+        distributions
+    }
+
     /// Adds the gradient of an objective at these tokens to `gradient`, laid out as the weights.
     ///
     /// # Panics
@@ -118,7 +136,7 @@ impl Policy {
         self.trace_bwd(&self.replay(tokens), objective, gradient);
     }
 
-    fn replay(&self, tokens: &[Token]) -> Trace {
+    pub(super) fn replay(&self, tokens: &[Token]) -> Trace {
         let depth = self.space.decisions().depth_of_tokens(tokens);
         let mut rest = tokens.iter();
         let trace = self.trace(depth, |_| {
@@ -233,7 +251,7 @@ impl Policy {
     }
 
     /// Back through a trace, last step first: whatever a step's output feeds lies after it.
-    fn trace_bwd(&self, trace: &Trace, objective: Objective, gradient: &mut [f64]) {
+    pub(super) fn trace_bwd(&self, trace: &Trace, objective: Objective, gradient: &mut [f64]) {
         let n = self.hidden;
         let mut doutputs = vec![vec![0.0; n]; trace.steps.len()]; // of the upper layer, by step
         let mut dh = [vec![0.0; n], vec![0.0; n]];

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::rng::{Purpose, Rng};
-use crate::space::Kind;
+use crate::space::DecisionKind;
 
 /// Positions of the tensors. Matrices are `[inputs][outputs]`.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub(super) struct KindLayout {
 }
 
 impl Layout {
-    pub fn new(hidden: usize, kinds: &[Kind]) -> Self {
+    pub fn new(hidden: usize, kinds: &[DecisionKind]) -> Self {
         let h = hidden;
         let mut tensors: Vec<(String, Range<usize>)> = Vec::new();
         let mut place = |name: String, len: usize| {
@@ -49,7 +49,7 @@ impl Layout {
         let previous = place("anchor.previous".to_owned(), h * h);
         place("anchor.current".to_owned(), h * h);
         let v = place("anchor.v".to_owned(), h);
-        let kind = |kind: &Kind| KindLayout {
+        let kind = |kind: &DecisionKind| KindLayout {
             embedding: place(format!("{}.embedding", kind.name), kind.n_choices * h),
             head: place(format!("{}.head", kind.name), h * kind.n_choices),
             bias: place(format!("{}.bias", kind.name), kind.n_choices),

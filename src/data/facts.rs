@@ -21,7 +21,7 @@ const CIFAR_TEST: &str = "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf
 
 /// What a file of images is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FileFacts {
+pub struct ImageFileFacts {
     /// Its name, without the folder.
     pub name: String,
     /// Its size.
@@ -36,12 +36,12 @@ pub struct FileFacts {
 
 impl Dataset {
     /// What its files are, whatever the limit.
-    pub fn file_facts(&self) -> Vec<FileFacts> {
+    pub fn file_facts(&self) -> Vec<ImageFileFacts> {
         let names = (1..).map(train_file).zip(&self.train);
         let official = CIFAR_TRAIN.iter().map(Some).chain(std::iter::repeat(None));
         let facts = |((name, file), official): ((String, &super::RecordFile), Option<&&str>)| {
             let sha256 = text::hex(&Sha256::digest(file.bytes()));
-            FileFacts {
+            ImageFileFacts {
                 name,
                 bytes: file.bytes().len() as u64,
                 records: (file.bytes().len() / RECORD_BYTES) as u64,

@@ -7,7 +7,7 @@ use super::{DataError, cifar, corpus};
 
 /// What children are trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum DataKind {
     /// Images, which convolutional networks tell apart: a folder with `data_batch_1.bin` …
     Images,
     /// A text, whose words cells predict: a file, or a folder in a layout of
@@ -15,12 +15,12 @@ pub enum Kind {
     Text,
 }
 
-impl Kind {
+impl DataKind {
     /// What a path is meant as. That all files are there and in order is not looked at.
     ///
     /// # Errors
     /// If there is nothing, a folder that cannot be read, one of neither kind, or one of both.
-    pub fn of(path: &Path) -> Result<Kind, DataError> {
+    pub fn of(path: &Path) -> Result<DataKind, DataError> {
         let owned = || path.to_path_buf();
         if !path.exists() {
             let next = "it does not exist: give the folder of the data, or a text file".to_string();
@@ -40,8 +40,8 @@ impl Kind {
             false => !images,
         };
         match (images, text) {
-            (true, false) => Ok(Kind::Images),
-            (false, true) => Ok(Kind::Text),
+            (true, false) => Ok(DataKind::Images),
+            (false, true) => Ok(DataKind::Text),
             (true, true) => Err(DataError::BothKinds { path: owned() }),
             (false, false) => Err(DataError::NeitherKind { path: owned() }),
         }

@@ -2,7 +2,7 @@
 //!
 //! A [`Dataset`] is opened from a folder in the CIFAR-10 binary layout, which it maps and never
 //! copies. Which records train and which validate is [`Split`]; what a network sees of a record is
-//! [`view()`]. Texts are in [`corpus`]; [`Kind`] tells the two apart.
+//! [`view()`]. Texts are in [`corpus`]; [`DataKind`] tells the two apart.
 
 mod cifar;
 pub mod corpus;
@@ -23,8 +23,8 @@ use std::sync::OnceLock;
 use sha2::{Digest, Sha256};
 
 pub use error::DataError;
-pub use facts::FileFacts;
-pub use kind::Kind;
+pub use facts::ImageFileFacts;
+pub use kind::DataKind;
 pub use sample::CACHE_DIR_VARIABLE;
 pub use split::{Split, epoch_order};
 pub use view::{Augment, Draw, UnknownAugment, VIEW_LEN, view};

@@ -19,24 +19,24 @@ use crate::disk::{Real, whole};
 /// The environment variable that names the folder to unpack into.
 pub const CACHE_DIR_VARIABLE: &str = "NAS_ENGINE_CACHE_DIR";
 
-/// Part of the folder's name. To be raised when [`Records`] or [`NAMES`] change what is written.
+/// Part of the folder's name. To be raised when [`record`] or [`NAMES`] change what is written.
 const LAYOUT: u32 = 1;
 
 const NAMES: &str = "T-shirt/top\nTrouser\nPullover\nDress\nCoat\n\
                      Sandal\nShirt\nSneaker\nBag\nAnkle boot\n";
 
 /// One data file in its compressed form.
-struct Part {
+struct CompressedFiles {
     images: &'static [u8],
     labels: &'static [u8],
 }
 
-const TRAIN: Part = Part {
+const TRAIN: CompressedFiles = CompressedFiles {
     images: include_bytes!("../../data/fashion-mnist/train-images-idx3-ubyte.gz"),
     labels: include_bytes!("../../data/fashion-mnist/train-labels-idx1-ubyte.gz"),
 };
 
-const TEST: Part = Part {
+const TEST: CompressedFiles = CompressedFiles {
     images: include_bytes!("../../data/fashion-mnist/t10k-images-idx3-ubyte.gz"),
     labels: include_bytes!("../../data/fashion-mnist/t10k-labels-idx1-ubyte.gz"),
 };
@@ -102,7 +102,7 @@ fn content_hash() -> u32 {
     hash.finalize()
 }
 
-impl Part {
+impl CompressedFiles {
     /// The records of the unpacked file.
     fn records(&self) -> io::Result<impl Iterator<Item = io::Result<[u8; RECORD_BYTES]>>> {
         let pairs = Pairs::new(GzDecoder::new(self.images), GzDecoder::new(self.labels))?;
@@ -127,7 +127,7 @@ fn record(label: u8, image: &[u8; idx::SIDE * idx::SIDE]) -> [u8; RECORD_BYTES] 
 }
 
 /// Whether the file holds just these records. One that cannot be read does not.
-fn holds(path: &Path, part: &Part) -> bool {
+fn holds(path: &Path, part: &CompressedFiles) -> bool {
     let same = || -> io::Result<bool> {
         let mut file = BufReader::with_capacity(64 * RECORD_BYTES, File::open(path)?);
         let mut found = [0; RECORD_BYTES];

@@ -1,6 +1,6 @@
 //! A text as rows that are read side by side, a window of steps at a time.
 
-use super::corpus::{Corpus, CorpusError, Part};
+use super::corpus::{Corpus, CorpusError, TextPart};
 
 /// Follows the last token of a row: no token has this number.
 pub const END: u32 = u32::MAX;
@@ -46,7 +46,7 @@ impl Windows {
     pub fn add_part(
         &mut self,
         corpus: &Corpus,
-        part: Part,
+        part: TextPart,
         rows: usize,
         steps: usize,
     ) -> Result<Rows, CorpusError> {

@@ -18,7 +18,7 @@ pub fn names() -> String {
 
 /// What a name asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Request {
+pub enum DeviceRequest {
     /// The GPUs that can be used, else the CPU.
     Auto,
     /// The CPU.
@@ -31,17 +31,17 @@ pub enum Request {
     These(Vec<usize>),
 }
 
-impl Request {
+impl DeviceRequest {
     /// What a name asks for; whether this machine has it is another question.
     ///
     /// # Errors
     /// A name that no device has, or a GPU that is named twice.
-    pub fn parse(name: &str) -> Result<Request, DeviceError> {
+    pub fn parse(name: &str) -> Result<DeviceRequest, DeviceError> {
         match name {
-            "auto" => return Ok(Request::Auto),
-            "cpu" => return Ok(Request::Cpu),
-            "reference" => return Ok(Request::Reference),
-            "cuda" => return Ok(Request::Gpus),
+            "auto" => return Ok(DeviceRequest::Auto),
+            "cpu" => return Ok(DeviceRequest::Cpu),
+            "reference" => return Ok(DeviceRequest::Reference),
+            "cuda" => return Ok(DeviceRequest::Gpus),
             _ => {}
         }
         let unknown = || DeviceError::Unknown(name.to_string());
@@ -59,7 +59,7 @@ impl Request {
             }
             numbers.push(number);
         }
-        Ok(Request::These(numbers))
+        Ok(DeviceRequest::These(numbers))
     }
 
     /// The GPUs to use, opened, `most` of them at most: none where the CPU is to be used. And why,
@@ -79,14 +79,16 @@ impl Request {
         };
         let name = |number: usize| format!("cuda:{number}");
         let (wanted, listed): (Vec<usize>, _) = match (self, gpus) {
-            (Request::Cpu | Request::Reference, _) => return Ok((vec![], None)),
-            (Request::Auto, Err(reason)) => return Ok((vec![], Some(no_gpu(reason)))),
-            (Request::Gpus, Err(reason)) => return Err(unavailable("cuda".into(), reason)),
-            (Request::These(numbers), Err(reason)) => {
+            (DeviceRequest::Cpu | DeviceRequest::Reference, _) => return Ok((vec![], None)),
+            (DeviceRequest::Auto, Err(reason)) => return Ok((vec![], Some(no_gpu(reason)))),
+            (DeviceRequest::Gpus, Err(reason)) => return Err(unavailable("cuda".into(), reason)),
+            (DeviceRequest::These(numbers), Err(reason)) => {
                 return Err(unavailable(name(numbers[0]), reason));
             }
-            (Request::Auto | Request::Gpus, Ok(listed)) => ((0..listed.len()).collect(), listed),
-            (Request::These(numbers), Ok(listed)) => {
+            (DeviceRequest::Auto | DeviceRequest::Gpus, Ok(listed)) => {
+                ((0..listed.len()).collect(), listed)
+            }
+            (DeviceRequest::These(numbers), Ok(listed)) => {
                 if let Some(&number) = numbers.iter().find(|number| **number >= listed.len()) {
                     let n = listed.len();
                     let reason = format!("there is no GPU {number}: {n} visible, from 0 on");
@@ -103,14 +105,14 @@ impl Request {
             let gpu = &listed[number];
             match gpu.refusal.clone().map_or_else(|| open(gpu), Err) {
                 Ok(device) => taken.push(device),
-                Err(reason) if matches!(self, Request::These(_)) => {
+                Err(reason) if matches!(self, DeviceRequest::These(_)) => {
                     return Err(unavailable(name(number), &reason));
                 }
                 Err(reason) => left_out.push((name(number), reason)),
             }
         }
         match (self, taken.is_empty()) {
-            (Request::Auto, true) => Ok((taken, Some(no_gpu(&reasons(&left_out))))),
+            (DeviceRequest::Auto, true) => Ok((taken, Some(no_gpu(&reasons(&left_out))))),
             (_, true) => Err(unavailable("cuda".into(), &reasons(&left_out))),
             (_, false) => Ok((taken, self.why(most, &left_out))),
         }
@@ -122,7 +124,7 @@ impl Request {
             1 => "the first GPU that can be used",
             _ => "every GPU that can be used",
         };
-        let auto = (*self == Request::Auto).then(|| choice.to_string());
+        let auto = (*self == DeviceRequest::Auto).then(|| choice.to_string());
         let others = (!left_out.is_empty()).then(|| format!("left out: {}", reasons(left_out)));
         let why: Vec<String> = auto.into_iter().chain(others).collect();
         (!why.is_empty()).then(|| why.join("; "))
@@ -225,11 +227,11 @@ pub fn open_first(
     threads: Option<usize>,
     convolution: Convolution,
 ) -> Result<(Box<dyn Device>, Option<String>), DeviceError> {
-    let request = Request::parse(name)?;
+    let request = DeviceRequest::parse(name)?;
     let (gpu, why) = request.take_here(1)?;
     let device: Box<dyn Device> = match (gpu.into_iter().next(), request) {
         (Some(gpu), _) => Box::new(gpu),
-        (None, Request::Reference) => Box::new(reference::Reference),
+        (None, DeviceRequest::Reference) => Box::new(reference::Reference),
         (None, _) => Box::new(cpu::Cpu::new(threads, convolution)?),
     };
     Ok((device, why))
@@ -243,20 +245,20 @@ pub fn open_all(
     name: &str,
     convolution: Convolution,
 ) -> Result<(Devices, Option<String>), DeviceError> {
-    let request = Request::parse(name)?;
+    let request = DeviceRequest::parse(name)?;
     let (gpus, why) = request.take_here(usize::MAX)?;
     let devices = match (gpus.is_empty(), request) {
         (false, _) => Devices::Gpus(gpus.into_iter().map(|gpu| Arc::new(gpu) as _).collect()),
-        (true, Request::Reference) => Devices::Reference,
+        (true, DeviceRequest::Reference) => Devices::Reference,
         (true, _) => Devices::Cpu(convolution),
     };
     Ok((devices, why))
 }
 
-impl Request {
-    /// [`Request::take`] on this machine, which is asked only where it matters.
+impl DeviceRequest {
+    /// [`DeviceRequest::take`] on this machine, which is asked only where it matters.
     fn take_here(&self, most: usize) -> Result<(Vec<Cuda>, Option<String>), DeviceError> {
-        if matches!(self, Request::Cpu | Request::Reference) {
+        if matches!(self, DeviceRequest::Cpu | DeviceRequest::Reference) {
             return Ok((vec![], None));
         }
         self.take(&Machine::look().gpus, most, |listed| {

@@ -1,7 +1,7 @@
 //! Devices: what runs a plan. They know steps and buffers, nothing of architectures.
 //!
 //! [`mod@reference`] is the specification, plain f64 loops; [`cpu`] is fast. Both run the same plans
-//! through the same two traits, so that one table of cases tests them against each other.
+//! through the same two traits, so that one table of cases (`tests/it/cases`) tests them against each other.
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use crate::data::{Augment, Dataset};
 use crate::graph::plan::{Plan, Storage};
 use crate::graph::step::{BufferId, Step};
 
-pub use choose::{Devices, NAMES, Request, names, open, open_all, open_first};
+pub use choose::{DeviceRequest, Devices, NAMES, names, open, open_all, open_first};
+pub use policy::PolicySession;
 
 pub mod arena;
-#[doc(hidden)]
-pub mod cases;
 mod choose;
 pub mod cpu;
 pub mod cuda;
+pub mod policy;
 pub mod reference;
 
 /// Which sums a convolution may use.
@@ -104,14 +104,14 @@ pub enum DeviceError {
 #[derive(Clone, Copy)]
 pub struct Input<'a> {
     /// Where the records or words are.
-    pub source: Source<'a>,
+    pub source: InputSource<'a>,
     /// Seed of crops and flips, and of dropout.
     pub seed: u64,
 }
 
 /// Where batches come from.
 #[derive(Clone, Copy)]
-pub enum Source<'a> {
+pub enum InputSource<'a> {
     /// Images, by `LoadBatch`.
     Images {
         /// Where the records are.
@@ -127,7 +127,7 @@ pub enum Source<'a> {
 impl<'a> Input<'a> {
     /// Images, and the seed of their crops and flips.
     pub fn of_images(dataset: &'a Dataset, augment: Augment, seed: u64) -> Input<'a> {
-        let source = Source::Images { dataset, augment };
+        let source = InputSource::Images { dataset, augment };
         Input { source, seed }
     }
 
@@ -137,8 +137,8 @@ impl<'a> Input<'a> {
     /// If it is text: a plan that loads images is given images.
     pub fn images(&self) -> (&'a Dataset, Augment) {
         match self.source {
-            Source::Images { dataset, augment } => (dataset, augment),
-            Source::Tokens(_) => panic!("a plan that loads images is given images"),
+            InputSource::Images { dataset, augment } => (dataset, augment),
+            InputSource::Tokens(_) => panic!("a plan that loads images is given images"),
         }
     }
 
@@ -148,8 +148,8 @@ impl<'a> Input<'a> {
     /// If it is images: a plan that loads words is given words.
     pub fn tokens(&self) -> &'a [u32] {
         match self.source {
-            Source::Tokens(tokens) => tokens,
-            Source::Images { .. } => panic!("a plan that loads words is given words"),
+            InputSource::Tokens(tokens) => tokens,
+            InputSource::Images { .. } => panic!("a plan that loads words is given words"),
         }
     }
 }
@@ -256,9 +256,9 @@ pub trait Device: Storage + Send + Sync {
     /// Where it does not fit.
     fn policy<'a>(
         &'a self,
-        _policy: &cuda::policy::Policy,
+        _policy: &policy::Policy,
         _capacity: usize,
-    ) -> Result<Option<cuda::policy::CudaPolicy<'a>>, DeviceError> {
+    ) -> Result<Option<Box<dyn PolicySession + 'a>>, DeviceError> {
         Ok(None)
     }
 }
@@ -293,7 +293,8 @@ pub trait Session {
     fn run(&mut self, list: List, times: usize);
 
     /// As [`Session::run`], but asks `stop` between one time and the next, and ends where it says so;
-    /// how many times it ran. A device that works on its own is waited for now and then.
+    /// how many times it ran. A device that works on its own is waited for, and `stop` asked, about
+    /// every tenth of a second.
     fn run_until(&mut self, list: List, times: usize, stop: &(dyn Fn() -> bool + Sync)) -> usize;
 
     /// Whether [`Session::run`] returns before its work is done.
@@ -303,6 +304,9 @@ pub trait Session {
 
     /// Copies [`Plan::state`] aside, as it is after all that was run so far. Does not wait: what is
     /// run next goes on meanwhile.
+    ///
+    /// # Panics
+    /// A device with memory of its own: if the plan does not train.
     fn keep(&mut self);
 
     /// What the last [`Session::keep`] copied, each buffer in the form of [`Session::read`]; waits

@@ -44,10 +44,12 @@ impl Costs {
                     parameters: norm,
                     multiply_adds: 0,
                 },
-                _ => LayerCost {
-                    parameters: 0,
-                    multiply_adds: 0,
-                },
+                None | Some(LayerOp::MaxPool { .. } | LayerOp::AvgPool { .. } | LayerOp::Lcn) => {
+                    LayerCost {
+                        parameters: 0,
+                        multiply_adds: 0,
+                    }
+                }
             }
         });
         let weights = (graph.features() * graph.classes) as u64;

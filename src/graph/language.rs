@@ -17,7 +17,7 @@ pub const MAX_LAYERS: usize = 64;
 
 /// What a language model is besides its cell.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settings {
+pub struct LanguageSettings {
     /// Recurrent layers.
     pub layers: usize,
     /// Hidden units of a layer.
@@ -101,7 +101,7 @@ pub struct LanguageModel {
     /// The cell of every layer.
     pub program: Program,
     /// Its sizes.
-    pub settings: Settings,
+    pub settings: LanguageSettings,
     /// Whether the cell has a bias.
     has_bias: bool,
 }
@@ -137,7 +137,7 @@ impl LanguageModel {
     /// Where a setting is out of its range.
     pub fn new(
         cell: &CellArchitecture,
-        settings: Settings,
+        settings: LanguageSettings,
     ) -> Result<LanguageModel, LanguageError> {
         let whole = |key, value: usize, most: usize| match value {
             0 => refuse(key, value, format!("a whole number from 1 to {most}")),
@@ -161,7 +161,7 @@ impl LanguageModel {
 
     /// Its parameters in the order of a weights file, and where each lies in the flat vector.
     pub fn params(&self) -> (Params, Spans) {
-        let Settings {
+        let LanguageSettings {
             layers,
             hidden,
             vocabulary,
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
     use crate::space::Architecture;
 
-    const SETTINGS: Settings = Settings {
+    const SETTINGS: LanguageSettings = LanguageSettings {
         layers: 2,
         hidden: 1,
         vocabulary: 10_000,
@@ -249,7 +249,7 @@ mod tests {
     fn parameters_are_those_that_the_cell_counts() {
         for cell in [published(), CellArchitecture::Lstm] {
             for (layers, hidden, tied) in [(1, 1, false), (2, 7, true), (3, 12, false)] {
-                let settings = Settings {
+                let settings = LanguageSettings {
                     layers,
                     hidden,
                     tied,
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn settings_out_of_range_are_named() {
-        let rate = |rate| Settings {
+        let rate = |rate| LanguageSettings {
             dropout: Dropout {
                 rate,
                 ..SETTINGS.dropout
@@ -291,28 +291,28 @@ mod tests {
         };
         let wrong = [
             (
-                Settings {
+                LanguageSettings {
                     layers: 0,
                     ..SETTINGS
                 },
                 "`layers` is 0",
             ),
             (
-                Settings {
+                LanguageSettings {
                     hidden: 0,
                     ..SETTINGS
                 },
                 "`hidden` is 0",
             ),
             (
-                Settings {
+                LanguageSettings {
                     hidden: usize::MAX,
                     ..SETTINGS
                 },
                 "`hidden` is 18446744073709551615",
             ),
             (
-                Settings {
+                LanguageSettings {
                     vocabulary: 0,
                     ..SETTINGS
                 },

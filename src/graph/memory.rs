@@ -5,22 +5,22 @@ pub const ALIGNMENT: usize = 64;
 
 /// What the planner must place.
 #[derive(Clone, Copy, Debug)]
-pub struct Request {
+pub struct MemoryRequest {
     /// Size in bytes.
     pub bytes: usize,
     /// First and last step that touches it, both included.
     pub live: (usize, usize),
 }
 
-impl Request {
-    fn meets(&self, other: &Request) -> bool {
+impl MemoryRequest {
+    fn meets(&self, other: &MemoryRequest) -> bool {
         self.live.0 <= other.live.1 && other.live.0 <= self.live.1
     }
 }
 
 /// Places every request, largest first, at the lowest offset that is free throughout its life.
 /// `guard` bytes after each buffer stay unused. Returns the offsets and the size of the arena.
-pub fn place(requests: &[Request], guard: usize) -> (Vec<usize>, usize) {
+pub fn place(requests: &[MemoryRequest], guard: usize) -> (Vec<usize>, usize) {
     let mut order: Vec<usize> = (0..requests.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(requests[i].bytes)); // stable: equal sizes in order
     let mut offsets = vec![0; requests.len()];
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn a_dead_buffer_makes_room() {
-        let r = |bytes, a, b| Request {
+        let r = |bytes, a, b| MemoryRequest {
             bytes,
             live: (a, b),
         };
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn guards_separate_neighbours() {
-        let r = Request {
+        let r = MemoryRequest {
             bytes: 64,
             live: (0, 0),
         };

@@ -7,6 +7,7 @@
 use crate::shape;
 use crate::space::{ConvArchitecture, LayerOp};
 
+pub mod buffer;
 pub mod cost;
 pub mod language;
 pub mod memory;
@@ -105,7 +106,7 @@ impl Shape {
 
 /// A layer of a child, or the image (number 0).
 #[derive(Clone, Debug)]
-pub struct Layer {
+pub struct GraphLayer {
     /// What it computes; `None` for the image.
     pub op: Option<LayerOp>,
     /// The layers that it reads, ascending; 0 is the image.
@@ -120,7 +121,7 @@ pub struct Layer {
 #[derive(Clone, Debug)]
 pub struct Graph {
     /// Layer 0 is the image; the others have the numbers of the architecture.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<GraphLayer>,
     /// Layers that no layer reads, ascending: what the classifier reads.
     pub classifier_inputs: Vec<usize>,
     /// The padded concatenation of the classifier's inputs.
@@ -169,7 +170,7 @@ impl Graph {
     /// [`MAX_CHANNELS`] or [`MAX_TENSORS`].
     pub fn new(architecture: &ConvArchitecture, classes: usize) -> Result<Graph, GraphError> {
         let image = Shape::new(IMAGE_CHANNELS, IMAGE_SIZE, IMAGE_SIZE);
-        let mut layers = vec![Layer {
+        let mut layers = vec![GraphLayer {
             op: None,
             inputs: vec![],
             input: image.clone(),
@@ -185,7 +186,7 @@ impl Graph {
             };
             let input = read(&layers, &inputs, || format!("layer {number}"))?;
             let output = infer(number, &layer.op, &input)?;
-            layers.push(Layer {
+            layers.push(GraphLayer {
                 op: Some(layer.op),
                 inputs,
                 input,
@@ -211,7 +212,7 @@ impl Graph {
 
 /// The concatenation of the outputs that `reader` reads.
 fn read(
-    layers: &[Layer],
+    layers: &[GraphLayer],
     inputs: &[usize],
     reader: impl Fn() -> String,
 ) -> Result<Shape, GraphError> {

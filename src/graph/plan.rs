@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::language::{LanguageModel, Spans};
-use super::memory::{self, Request};
+use super::memory::{self, MemoryRequest};
 use super::params::Params;
 use super::recurrent::{Decoder, Stack};
 use super::step::*;
@@ -366,8 +366,8 @@ impl<'a> Builder<'a> {
         } else {
             lives.fill(Some((0, usize::MAX)));
         }
-        let requests: Vec<Request> = (self.plan.buffers.iter().zip(lives))
-            .map(|(buffer, live)| Request {
+        let requests: Vec<MemoryRequest> = (self.plan.buffers.iter().zip(lives))
+            .map(|(buffer, live)| MemoryRequest {
                 // A buffer that no step touches takes no memory.
                 bytes: if live.is_some() { buffer.bytes } else { 0 },
                 live: live.unwrap_or((0, 0)),

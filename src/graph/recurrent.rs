@@ -4,7 +4,7 @@
 //! Letters: t steps of a window, b rows of a batch, h hidden units, v words of the vocabulary,
 //! l leaves of a cell, k inputs of a layer. All buffers hold plain values in row order.
 
-use super::step::{BufferId, Span};
+use super::buffer::{BufferId, Span};
 use crate::space::cell::{Activation, CellArchitecture, Combination, Operation, Tree};
 
 /// Where an instruction takes an operand from.

@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 use super::entry::{Child, Entry};
 use crate::disk::{Disk, DiskFile, Found, folder};
 
+mod error;
+
+pub use error::{Damage, JournalError};
+
 /// Name of the journal within a run's directory.
 pub const FILE_NAME: &str = "journal.jsonl";
 
@@ -33,90 +37,6 @@ pub struct Contents {
     pub end: u64,
     /// Bytes after `end`: a line that was being written when the program was stopped.
     pub torn: u64,
-}
-
-/// What can be wrong with a journal.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// The file cannot be opened, read or written.
-    #[error(
-        "cannot read or write {}: {source}; check the right to it and the room on its disk, then go \
-         on with --resume", path.display()
-    )]
-    Io {
-        /// The journal.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file cannot be read.
-    #[error("cannot read {}: {source}; check the right to it", path.display())]
-    Read {
-        /// The journal.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// There is none.
-    #[error(
-        "{} is missing, and with it what the run has found; restore it from a copy, or start a new \
-         run with --out", path.display()
-    )]
-    Missing {
-        /// The journal.
-        path: PathBuf,
-    },
-    /// A folder, a pipe or a device.
-    #[error(
-        "{} is no file, and so no journal; restore it from a copy, or start a new run with --out",
-        path.display()
-    )]
-    NoFile {
-        /// Where the journal should be.
-        path: PathBuf,
-    },
-    /// It holds lines, where a new one was to begin.
-    #[error(
-        "{} holds a run already; go on with it with --resume, or choose another --out",
-        path.display()
-    )]
-    Begun {
-        /// The journal.
-        path: PathBuf,
-    },
-    /// Another process writes it.
-    #[error(
-        "{}: another nas-engine is working on this run; wait for it to end, or stop it first",
-        path.display()
-    )]
-    Locked {
-        /// The journal.
-        path: PathBuf,
-    },
-    /// A line other than the last is not what was written.
-    #[error(
-        "{}: line {line}, byte {offset}: {reason}; restore the file from a copy, or start a new \
-         run with --out", path.display()
-    )]
-    Damaged {
-        /// The journal.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// Byte at which the line begins.
-        offset: u64,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
-
-impl JournalError {
-    fn io(path: &Path, source: io::Error) -> JournalError {
-        JournalError::Io {
-            path: path.into(),
-            source,
-        }
-    }
 }
 
 /// The one writer of a journal; holds the file's lock.
@@ -248,19 +168,34 @@ fn line(entry: &Entry) -> Result<String, io::Error> {
 /// # Errors
 /// Where there is none, or it cannot be read or is damaged.
 pub fn read(disk: &dyn Disk, path: &Path) -> Result<Contents, JournalError> {
+    match read_to_damage(disk, path)? {
+        (contents, None) => Ok(contents),
+        (_, Some(damage)) => Err(damage.of(path)),
+    }
+}
+
+/// As [`read`], but where the journal is damaged what stands before that, and the damage.
+///
+/// # Errors
+/// Where there is none, or it cannot be read.
+pub fn read_to_damage(
+    disk: &dyn Disk,
+    path: &Path,
+) -> Result<(Contents, Option<Damage>), JournalError> {
     let bytes = bytes_of(disk, path)?;
     let lines = split(&bytes);
     let mut whole = Vec::with_capacity(lines.len());
     let parsed = lines.iter().map(|line| parse(line));
-    let (end, torn) = each(path, &lines, parsed, |line| {
+    let read = each(&lines, parsed, |line| {
         whole.push(line);
         Ok(())
     })?;
-    Ok(Contents {
+    let contents = Contents {
         lines: whole,
-        end,
-        torn,
-    })
+        end: read.end,
+        torn: read.torn,
+    };
+    Ok((contents, read.damage))
 }
 
 /// All bytes of a journal.
@@ -284,35 +219,48 @@ pub(super) fn split(mut bytes: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
-/// Hands on what the lines of a journal say, `parsed` one by one; the bytes of the whole lines, and of
-/// a torn one after them.
+/// How far a journal was read.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    /// Byte at which the last whole line ends.
+    pub(super) end: u64,
+    /// Bytes of a torn line after it.
+    pub(super) torn: u64,
+    /// The line that ends the reading.
+    pub(super) damage: Option<Damage>,
+}
+
+/// Hands on what the lines of a journal say, `parsed` one by one, up to the first that is damaged.
 pub(super) fn each<C>(
-    path: &Path,
     lines: &[&[u8]],
     parsed: impl Iterator<Item = Result<Entry<C>, String>>,
     mut then: impl FnMut(Line<C>) -> Result<(), JournalError>,
-) -> Result<(u64, u64), JournalError> {
-    let mut end = 0;
+) -> Result<Read, JournalError> {
+    let mut read = Read::default();
     for ((number, line), parsed) in (1..).zip(lines).zip(parsed) {
+        let offset = read.end;
         match parsed {
             Ok(entry) => then(Line {
                 number,
-                offset: end,
+                offset,
                 entry,
             })?,
-            Err(_) if number == lines.len() => return Ok((end, line.len() as u64)),
+            Err(_) if number == lines.len() => {
+                read.torn = line.len() as u64;
+                break;
+            }
             Err(reason) => {
-                return Err(JournalError::Damaged {
-                    path: path.into(),
+                read.damage = Some(Damage {
                     line: number,
-                    offset: end,
+                    offset,
                     reason,
                 });
+                break;
             }
         }
-        end += line.len() as u64;
+        read.end += line.len() as u64;
     }
-    Ok((end, 0))
+    Ok(read)
 }
 
 /// Bytes of `,"crc32":"01234567"}`.

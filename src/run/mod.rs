@@ -24,7 +24,7 @@ use crate::disk::{Disk, Found, whole};
 use crate::train::Course;
 use entry::Entry;
 use history::History;
-use journal::{Contents, Journal, JournalError, Line};
+use journal::{Contents, Damage, Journal, JournalError, Line};
 
 /// Name of the best architecture within a run's directory.
 pub const BEST_FILE_NAME: &str = "best.json";
@@ -216,6 +216,46 @@ pub fn read(disk: &dyn Disk, path: &Path) -> Result<Facts, RunError> {
     Ok(Facts { config, history })
 }
 
+/// A run as it is written down, whether its lines fit together or not.
+#[derive(Debug)]
+pub struct Record {
+    /// Its settings.
+    pub config: Config,
+    /// The lines of its journal, up to where it is damaged.
+    pub contents: Contents,
+    /// Where it is.
+    pub damage: Option<Damage>,
+}
+
+/// Reads a run without asking whether its lines fit together, and without disturbing whoever works
+/// on it; `settings` go over its own.
+///
+/// # Errors
+/// Where there is none, its files cannot be read, or its journal has lost all lines.
+pub fn record(disk: &dyn Disk, path: &Path, settings: &[Setting]) -> Result<Record, RunError> {
+    let config = settings_of(disk, path, settings)?;
+    let file = path.join(journal::FILE_NAME);
+    let (contents, damage) = journal::read_to_damage(disk, &file)?;
+    if contents.lines.is_empty() && damage.is_none() {
+        check_not_emptied(disk, path)?;
+    }
+    Ok(Record {
+        config,
+        contents,
+        damage,
+    })
+}
+
+/// That a journal without a line is of a run that has found nothing.
+fn check_not_emptied(disk: &dyn Disk, path: &Path) -> Result<(), RunError> {
+    match disk.found(&path.join(BEST_FILE_NAME)) {
+        Ok(Some(_)) => Err(RunError::Emptied {
+            path: path.join(journal::FILE_NAME),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// The settings of a run, with `settings` over them.
 ///
 /// # Errors
@@ -252,7 +292,7 @@ fn history_of(disk: &dyn Disk, path: &Path, contents: Contents) -> Result<Histor
     let file = path.join(journal::FILE_NAME);
     match contents.lines.first() {
         Some(first) => check_begins(&file, first)?,
-        None => check_found_nothing(disk, path)?,
+        None => check_not_emptied(disk, path)?,
     }
     Ok(History::new(&file, contents)?)
 }
@@ -267,16 +307,6 @@ fn check_begins<C>(journal: &Path, first: &Line<C>) -> Result<(), JournalError> 
             offset: first.offset,
             reason: "not the line of a run that begins: what the run began with is lost".into(),
         }),
-    }
-}
-
-/// Whether a run whose journal has no line had nothing to lose.
-fn check_found_nothing(disk: &dyn Disk, path: &Path) -> Result<(), RunError> {
-    match disk.found(&path.join(BEST_FILE_NAME)) {
-        Ok(Some(_)) => Err(RunError::Emptied {
-            path: path.join(journal::FILE_NAME),
-        }),
-        _ => Ok(()),
     }
 }
 

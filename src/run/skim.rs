@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::entry::{Child, ChildFacts, Entry, Update};
 use super::history::History;
-use super::{RunError, Status, check_begins, check_found_nothing, journal, settings_of};
+use super::{RunError, Status, check_begins, check_not_emptied, journal, settings_of};
 use crate::config::Config;
 use crate::disk::Disk;
 use crate::train::Scores;
@@ -54,14 +54,17 @@ impl<'a> RunBytes<'a> {
             |lines: &[&'b [u8]]| -> Vec<_> { lines.par_iter().map(|line| parse(line)).collect() };
         let parsed = lines.chunks(PIECE).flat_map(parse_all);
         let mut history = History::default();
-        let (end, _) = journal::each(&path, &lines, parsed, |line| {
+        let read = journal::each(&lines, parsed, |line| {
             if line.number == 1 {
                 check_begins(&path, &line)?;
             }
             history.add_line(&path, line)
         })?;
-        if end == 0 {
-            check_found_nothing(self.disk, &self.directory)?;
+        if let Some(damage) = read.damage {
+            return Err(damage.of(&path).into());
+        }
+        if read.end == 0 {
+            check_not_emptied(self.disk, &self.directory)?;
         }
         Ok(history)
     }

@@ -1,7 +1,7 @@
 //! One child: a job becomes its outcome. Knows of devices and of a run's checkpoints, nothing of who
 //! asks, where others are trained or what the controller makes of it.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::evaluator::{Job, Outcome};
@@ -108,7 +108,7 @@ impl Trainer {
             init: None,
             // paper P9.4
             test: false,
-            stop: Some(stop),
+            stop: &|| stop.load(Ordering::Relaxed),
         };
         let mut keeper = self.keeper(planned, device);
         tell(keeper.state().epochs.len());

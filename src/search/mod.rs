@@ -4,42 +4,36 @@
 //! Resuming is the same loop: what the journal already says is read instead of done, so a search
 //! that was stopped anywhere ends with the journal of one that never was.
 
+pub mod audit;
 pub mod child;
 mod controller_checkpoints;
 pub mod evaluator;
+pub mod explain;
 pub mod local;
 mod pool;
+mod proposal;
+pub mod retrain;
+mod rules;
 pub mod session;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::controller::{Controller, Scored};
 use crate::run::entry::{Child, Entry, Lost, Stop, Timing, Update};
 use crate::run::history::History;
 use crate::run::journal::{Journal, JournalError};
-use crate::run::{RunError, Status, now};
+use crate::run::{RunError, now};
 use crate::search::evaluator::{Evaluator, Job, News, Outcome};
-use crate::space::{Architecture, Space, SpaceError, Token};
-use crate::train::Scores;
+use crate::search::proposal::{Proposal, Twins};
+use crate::space::{Space, SpaceError, Token};
 
 pub use controller_checkpoints::ControllerCheckpoints;
+pub use rules::{Strategy, reward};
 
 /// How long the loop waits for news before it looks at the stop flag again.
 const PATIENCE: Duration = Duration::from_millis(50);
-
-/// Where architectures come from.
-pub enum Strategy<'a> {
-    /// The controller designs them and learns from what they achieve.
-    Policy(Box<Controller<'a>>),
-    /// Drawn uniformly from the space; nothing learns.
-    Random {
-        /// Seed of the draws.
-        seed: u64,
-    },
-}
 
 /// A search, ready to run or to go on.
 pub struct Search<'a> {
@@ -124,19 +118,6 @@ pub enum SearchError {
     },
 }
 
-/// A sample of the batch under way.
-struct Proposal {
-    sample: u64,
-    batch: u64,
-    tokens: Vec<Token>,
-    architecture: Architecture,
-    canonical: String,
-}
-
-/// The samples of a batch that share an architecture, in order: the first is trained, the others
-/// wait for it.
-type Twins = BTreeMap<String, VecDeque<Proposal>>;
-
 /// What the loop knows besides the facts.
 #[derive(Default)]
 struct Progress {
@@ -170,7 +151,7 @@ impl Search<'_> {
 
     fn batches(&mut self, watch: &mut dyn FnMut(Event)) -> Result<End, SearchError> {
         let mut progress = Progress {
-            tried_again: self.history.to_try_again(self.learns()),
+            tried_again: self.history.to_try_again(self.strategy.learns()),
             ..Progress::default()
         };
         let (mut batch, mut first) = self.go_on(&mut progress);
@@ -178,7 +159,7 @@ impl Search<'_> {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(End::Stopped); // also where every sample is a repeat
             }
-            let whole = (first + self.children_per_update).min(self.samples);
+            let whole = rules::end_of_batch(first, self.children_per_update, self.samples);
             let end = self.history.end_of(batch).unwrap_or(whole);
             let n_facts = self.history.n_facts();
             let ended = self.evaluate(batch, first..end, &mut progress, watch)?;
@@ -197,10 +178,6 @@ impl Search<'_> {
         Ok(End::Finished)
     }
 
-    fn learns(&self) -> bool {
-        matches!(self.strategy, Strategy::Policy(_))
-    }
-
     /// Takes the controller from its checkpoint, where there is one of what is on record: the batch
     /// and the sample that are next.
     fn go_on(&mut self, progress: &mut Progress) -> (u64, u64) {
@@ -209,7 +186,7 @@ impl Search<'_> {
         else {
             return (0, 0);
         };
-        let Some((batch, first)) = checkpoints.restore(controller, &self.history) else {
+        let Some((batch, first)) = checkpoints.restore(controller, self.history) else {
             return (0, 0);
         };
         let before = self.history.children.range(..first);
@@ -305,7 +282,7 @@ impl Search<'_> {
             tracing::debug!("sample {sample} has ended before; this report of it is passed over");
             return Ok(None);
         };
-        let child = ended(&queue[0], outcome);
+        let child = proposal::ended(&queue[0], outcome);
         progress.tried_again.remove(&sample);
         self.record(child, watch)?;
         let next = self.advance(queue, progress, watch)?;
@@ -345,7 +322,7 @@ impl Search<'_> {
             match original {
                 _ if on_record => {}
                 Some(original) => {
-                    let repeat = repeated(first, original);
+                    let repeat = proposal::repeated(first, original);
                     progress.tried_again.remove(sample);
                     self.record(repeat, watch)?;
                 }
@@ -379,13 +356,7 @@ impl Search<'_> {
 
     /// The decisions for the samples of a batch, the same as on record where there are some.
     fn propose(&mut self, batch: u64, samples: Range<u64>) -> Result<Vec<Proposal>, SearchError> {
-        let tokens = match &mut self.strategy {
-            Strategy::Policy(controller) => controller.sample_batch(samples.clone()),
-            Strategy::Random { seed } => samples
-                .clone()
-                .map(|sample| self.space.random(*seed, sample))
-                .collect(),
-        };
+        let tokens = self.strategy.propose(self.space, samples.clone());
         let pairs = samples.zip(tokens);
         pairs
             .map(|(sample, tokens)| self.proposal(batch, sample, tokens))
@@ -398,22 +369,12 @@ impl Search<'_> {
         sample: u64,
         tokens: Vec<Token>,
     ) -> Result<Proposal, SearchError> {
-        let architecture = self
-            .space
-            .decode(&tokens)
-            .map_err(|source| SearchError::Space { sample, source })?;
+        let proposal = Proposal::new(self.space, batch, sample, tokens)?;
         let recorded = self.history.children.get(&sample);
-        if recorded.is_some_and(|child| child.tokens != tokens || child.batch != batch) {
+        if recorded.is_some_and(|child| child.tokens != proposal.tokens || child.batch != batch) {
             return Err(SearchError::OtherSearch { sample });
         }
-        let canonical = architecture.to_json();
-        Ok(Proposal {
-            sample,
-            batch,
-            tokens,
-            architecture,
-            canonical,
-        })
+        Ok(proposal)
     }
 
     /// Lets the controller learn from a batch whose children are all on record.
@@ -423,16 +384,7 @@ impl Search<'_> {
         let Strategy::Policy(controller) = &mut self.strategy else {
             return Ok(());
         };
-        let children = &self.history.children;
-        let scored: Vec<(u64, Scored)> = samples
-            .clone()
-            .filter_map(|sample| {
-                let Child { tokens, reward, .. } = &children[&sample];
-                let scored = reward.map(|reward| Scored { tokens, reward });
-                Some((sample, scored?))
-            })
-            .collect();
-        let (counted, scored): (Vec<u64>, Vec<Scored>) = scored.into_iter().unzip();
+        let (counted, scored) = rules::counted(samples.clone(), &self.history.children);
         let Some(baseline) = controller.learn(&scored) else {
             return Ok(()); // every child met a fault of its machine: nothing to learn from
         };
@@ -479,54 +431,6 @@ impl Search<'_> {
         added.expect("the loop ends each sample once, and updates each batch once after that");
         Ok(())
     }
-}
-
-/// What the controller is paid for a child; nothing where a machine was at fault.
-pub fn reward(status: Status, scores: &Scores) -> Option<f64> {
-    match status {
-        Status::Ok => Some(scores.reward()),
-        _ if status.is_verdict() => Some(0.0),
-        _ => None,
-    }
-}
-
-/// The record of a child that was trained.
-fn ended(proposal: &Proposal, outcome: Outcome) -> Child {
-    Child {
-        sample: proposal.sample,
-        batch: proposal.batch,
-        tokens: proposal.tokens.clone(),
-        architecture: value(&proposal.canonical),
-        reward: reward(outcome.status, &outcome.scores),
-        status: outcome.status,
-        scores: outcome.scores,
-        duplicate_of: None,
-        parameters: outcome.parameters,
-        message: outcome.message,
-        timing: Timing {
-            at: now(),
-            ..outcome.timing
-        },
-    }
-}
-
-/// The record of a child whose architecture has a verdict already.
-fn repeated(proposal: &Proposal, original: &Child) -> Child {
-    Child {
-        sample: proposal.sample,
-        batch: proposal.batch,
-        tokens: proposal.tokens.clone(),
-        duplicate_of: Some(original.duplicate_of.unwrap_or(original.sample)),
-        timing: Timing {
-            at: now(),
-            ..Timing::default()
-        },
-        ..original.clone()
-    }
-}
-
-fn value(json: &str) -> serde_json::Value {
-    serde_json::from_str(json).expect("an architecture's JSON is JSON")
 }
 
 fn timing(began: Instant) -> Timing {

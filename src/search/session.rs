@@ -9,8 +9,7 @@ use super::child::{Kept, Trainer};
 use super::controller_checkpoints::ControllerCheckpoints;
 use super::local::{Local, Settings};
 use super::{End, Event, Search, SearchError, Strategy};
-use crate::config::{Config, StrategyKind};
-use crate::controller::Controller;
+use crate::config::Config;
 use crate::device::{Device, DeviceError, Devices};
 use crate::run::best_weights::BestWeights;
 use crate::run::checkpoints::{self, Checkpoints};
@@ -141,14 +140,13 @@ impl Session<'_> {
     }
 }
 
+/// Where architectures come from; a GPU does the controller's work.
 fn strategy<'d>(config: &Config, space: &Space, device: &'d dyn Device) -> Strategy<'d> {
-    let seed = config.search.seed;
-    match config.search.strategy {
-        StrategyKind::Random => Strategy::Random { seed },
-        StrategyKind::Policy => {
-            let controller = Controller::new(space.clone(), &config.controller, seed);
+    match Strategy::new(config, space) {
+        Strategy::Policy(controller) => {
             let samples = usize::try_from(config.search.children_per_update).unwrap_or(usize::MAX);
             Strategy::Policy(Box::new(controller.on(device, samples)))
         }
+        random => random,
     }
 }

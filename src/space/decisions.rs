@@ -6,7 +6,7 @@ use crate::rng::Rng;
 
 /// A kind of choice: one softmax head and one embedding, shared by all layers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kind {
+pub struct DecisionKind {
     /// What is chosen, for messages.
     pub name: &'static str,
     /// Among how many.
@@ -43,7 +43,7 @@ impl Decision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
     /// What happens here.
-    pub step: Step,
+    pub step: DecisionStep,
     /// Place in [`Decisions::next`] of what follows token 0; the other tokens of a choice come
     /// after it. Nothing follows an end.
     pub next: usize,
@@ -51,7 +51,7 @@ pub struct State {
 
 /// What happens at a place in a sequence of decisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum DecisionStep {
     /// A choice of this kind, an index into the kinds.
     Choice(usize),
     /// The end of a layer, which decides what it reads and may have layers after it.
@@ -64,7 +64,7 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decisions {
     /// The kinds of choice there are.
-    pub kinds: Vec<Kind>,
+    pub kinds: Vec<DecisionKind>,
     /// Every place.
     pub states: Vec<State>,
     /// Numbers of the states that follow.
@@ -79,7 +79,7 @@ pub struct Decisions {
 
 impl Decisions {
     /// Of these kinds, without states yet.
-    pub(super) fn new(kinds: Vec<Kind>, has_anchors: bool, max_depth: usize) -> Decisions {
+    pub(super) fn new(kinds: Vec<DecisionKind>, has_anchors: bool, max_depth: usize) -> Decisions {
         Decisions {
             kinds,
             states: vec![],
@@ -93,7 +93,7 @@ impl Decisions {
     /// Adds an end.
     pub(super) fn add_end(&mut self) -> usize {
         self.states.push(State {
-            step: Step::End,
+            step: DecisionStep::End,
             next: self.next.len(),
         });
         self.states.len() - 1
@@ -103,7 +103,7 @@ impl Decisions {
     pub(super) fn add_anchor(&mut self) -> usize {
         let anchor = self.states.len();
         self.states.push(State {
-            step: Step::Anchor,
+            step: DecisionStep::Anchor,
             next: self.next.len(),
         });
         self.next.push(anchor);
@@ -120,7 +120,7 @@ impl Decisions {
     pub(super) fn add_choice(&mut self, kind: usize, next: &[usize]) -> usize {
         debug_assert_eq!(next.len(), self.kinds[kind].n_choices);
         self.states.push(State {
-            step: Step::Choice(kind),
+            step: DecisionStep::Choice(kind),
             next: self.next.len(),
         });
         self.next.extend(next);
@@ -191,9 +191,9 @@ impl Decisions {
         let mut steps: Vec<usize> = Vec::with_capacity(self.states.len());
         for &State { step, next } in &self.states {
             let (own, n_choices) = match step {
-                Step::Choice(kind) => (1, self.kinds[kind].n_choices),
-                Step::Anchor => (1, 0),
-                Step::End => (0, 0),
+                DecisionStep::Choice(kind) => (1, self.kinds[kind].n_choices),
+                DecisionStep::Anchor => (1, 0),
+                DecisionStep::End => (0, 0),
             };
             let following = &self.next[next..next + n_choices];
             let longest = following.iter().map(|&state| steps[state]).max();
@@ -221,17 +221,17 @@ impl Walk<'_> {
             return None;
         }
         match self.decisions.states[self.state].step {
-            Step::Choice(kind) => Some(Decision::Choice { kind }),
-            Step::Anchor if self.decisions.has_anchors => Some(Decision::Anchor {
+            DecisionStep::Choice(kind) => Some(Decision::Choice { kind }),
+            DecisionStep::Anchor if self.decisions.has_anchors => Some(Decision::Anchor {
                 n_candidates: self.layer - 1,
             }),
-            Step::Anchor => Some(Decision::Anchor { n_candidates: 0 }),
-            Step::End => None,
+            DecisionStep::Anchor => Some(Decision::Anchor { n_candidates: 0 }),
+            DecisionStep::End => None,
         }
     }
 
     /// The kind of the choice to be made now, where it is one.
-    pub(super) fn choice(&self) -> Option<&Kind> {
+    pub(super) fn choice(&self) -> Option<&DecisionKind> {
         match self.decision()? {
             Decision::Choice { kind } => Some(&self.decisions.kinds[kind]),
             Decision::Anchor { .. } => None,

@@ -9,17 +9,19 @@ pub mod cell;
 mod config;
 pub mod conv;
 mod decisions;
+mod error;
 mod fields;
 mod json;
 
 pub use architecture::{Architecture, ArchitectureError};
 pub use cell::{CellArchitecture, CellSpace, CellSpaceConfig};
-pub use config::{PRESETS, SpaceConfig, SpaceError, SpaceKind};
+pub use config::{PRESETS, SpaceConfig, SpaceKind};
 pub use conv::{
     ConvArchitecture, ConvSpace, ConvSpaceConfig, FILTER_SIDE, FILTERS, LAYERS, Layer, LayerOp,
     LayerType, POOL_SIDE, STRIDE,
 };
-pub use decisions::{Decision, Decisions, Kind, State, Step, Walk};
+pub use decisions::{Decision, DecisionKind, DecisionStep, Decisions, State, Walk};
+pub use error::SpaceError;
 
 use crate::rng::{Purpose, Rng};
 
@@ -89,6 +91,15 @@ impl Space {
             (Space::Cell(_), Architecture::Conv(_)) => Err(SpaceError::cannot_say(
                 "it is a convolutional network, and the space is one of recurrent cells",
             )),
+        }
+    }
+
+    /// What the choices of a kind, an index into the kinds, stand for, in the order of their tokens:
+    /// numbers or names.
+    pub fn choices(&self, kind: usize) -> Vec<serde_json::Value> {
+        match self {
+            Space::Conv(space) => space.choices(kind),
+            Space::Cell(space) => space.choices(kind),
         }
     }
 

@@ -3,7 +3,7 @@
 //! A word depends on the one drawn before it, and nothing is read back from a device within a run:
 //! so this is a plain loop in f64 on the host, the program's meaning itself.
 
-use crate::graph::language::{LanguageModel, LayerSpans, Settings, Spans};
+use crate::graph::language::{LanguageModel, LanguageSettings, LayerSpans, Spans};
 use crate::graph::recurrent::Unit;
 use crate::rng::{Purpose, Rng};
 
@@ -20,7 +20,7 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// One that has read nothing yet.
     pub fn new(model: &'a LanguageModel, weights: &'a [f32]) -> Reader<'a> {
-        let Settings { layers, hidden, .. } = model.settings;
+        let LanguageSettings { layers, hidden, .. } = model.settings;
         Reader {
             model,
             spans: model.params().1,

@@ -125,6 +125,18 @@ impl Keeper {
         }
     }
 
+    /// Removes what is kept, once it has no more use.
+    ///
+    /// # Errors
+    /// Where a file cannot be removed.
+    pub fn remove(&self) -> Result<(), TrainError> {
+        let removed = self.place.as_ref().map(|(slots, _)| slots.remove());
+        removed
+            .transpose()
+            .map(drop)
+            .map_err(|(path, source)| TrainError::NotKept { path, source })
+    }
+
     /// Where training begins.
     pub fn state(&self) -> &State {
         &self.state

@@ -10,10 +10,10 @@ use super::{
     Child, EpochReport, Evaluation, Held, Lessons, Runner, Score, Stop, TextScore, TrainError,
     schedule,
 };
-use crate::data::corpus::{Corpus, CorpusError, Level, Part};
+use crate::data::corpus::{Corpus, CorpusError, Level, TextPart};
 use crate::data::windows::{Rows, Windows};
-use crate::device::{Control, Device, DeviceError, Input, List, Session, Source};
-use crate::graph::language::{self, LanguageModel, Settings, Spans};
+use crate::device::{Control, Device, DeviceError, Input, InputSource, List, Session};
+use crate::graph::language::{self, LanguageModel, LanguageSettings, Spans};
 use crate::graph::params::Weights;
 use crate::graph::recurrent::Dropout;
 use crate::graph::{Options, Params, Plan};
@@ -92,7 +92,7 @@ impl Language {
             }
             (None, None) => 0, // refused below, as it is where settings are read
         };
-        let settings = Settings {
+        let settings = LanguageSettings {
             layers: config.layers,
             hidden,
             vocabulary,
@@ -130,8 +130,8 @@ pub fn windows(
     config: &LanguageConfig,
 ) -> Result<(Windows, [Rows; 2]), CorpusError> {
     let mut windows = Windows::default();
-    let train = windows.add_part(corpus, Part::Train, config.batch, config.steps)?;
-    let validation = windows.add_part(corpus, Part::Validation, config.batch, 1)?;
+    let train = windows.add_part(corpus, TextPart::Train, config.batch, config.steps)?;
+    let validation = windows.add_part(corpus, TextPart::Validation, config.batch, 1)?;
     Ok((windows, [train, validation]))
 }
 
@@ -178,8 +178,8 @@ impl Child for Language {
         runner: &Runner,
     ) -> Result<Evaluation, TrainError> {
         let part = match held {
-            Held::Validation => Part::Validation,
-            Held::Test => Part::Test,
+            Held::Validation => TextPart::Validation,
+            Held::Test => TextPart::Test,
         };
         let mut windows = Windows::default();
         let rows = windows.add_part(&self.corpus, part, 1, 1)?;
@@ -189,7 +189,7 @@ impl Child for Language {
         };
         let plan = self.plan_with(runner.device, options, STREAM_STEPS);
         let input = Input {
-            source: Source::Tokens(windows.tokens()),
+            source: InputSource::Tokens(windows.tokens()),
             seed: 0,
         };
         let mut session = runner.load(&plan, input, weights)?;
@@ -224,7 +224,7 @@ struct Text<'a> {
 impl Lessons for Text<'_> {
     fn input(&self, seed: u64) -> Input<'_> {
         Input {
-            source: Source::Tokens(self.windows.tokens()),
+            source: InputSource::Tokens(self.windows.tokens()),
             seed,
         }
     }

@@ -4,7 +4,6 @@
 //! of each.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
@@ -279,14 +278,8 @@ pub struct Job<'a> {
     pub init: Option<&'a Weights>,
     /// Whether the test data are read, once, after the last epoch.
     pub test: bool,
-    /// Asked before every step: end now, to be gone on with later.
-    pub stop: Option<&'a AtomicBool>,
-}
-
-impl Job<'_> {
-    fn is_stopped(&self) -> bool {
-        self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
-    }
+    /// Asked before every step, of validation too.
+    pub stop: Stop<'a>,
 }
 
 /// What training gave.

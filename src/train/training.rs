@@ -124,7 +124,7 @@ impl Training<'_> {
                 self.is_kept = false;
             }
         }
-        if self.job.test && self.job.is_stopped() {
+        if self.job.test && (self.job.stop)() {
             return Err(self.stopped());
         }
         Ok(false)
@@ -140,15 +140,14 @@ impl Training<'_> {
         let learning_rate = lessons.learning_rate(job.learning_rate, epoch);
         let control = lessons.control(learning_rate, epoch);
         self.session.begin_at(&order, self.state.n_batches, control);
-        let stop: Stop = &|| job.is_stopped();
-        let finite = self.steps(n_steps, stop)?;
+        let finite = self.steps(n_steps, job.stop)?;
         if !finite {
             return Ok(None);
         }
         if self.state.n_batches < n_steps {
             return Err(self.stopped());
         }
-        let Some(validation) = lessons.validate(self.session, stop)? else {
+        let Some(validation) = lessons.validate(self.session, job.stop)? else {
             return Err(self.stopped());
         };
         let State {

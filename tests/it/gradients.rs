@@ -1,13 +1,13 @@
 //! Backward = central finite differences of the loss, in f64 on the reference: every operation over
-//! the table of `device::cases`, and whole children.
+//! the table of `cases`, and whole children.
 //!
 //! ReLU and max pooling have kinks. Where one lies within a step, the slopes to the left and to the
 //! right differ, which the loss alone shows: such a place is passed over, and only few may be.
 
 mod children;
 
+use crate::cases::{self, Case, Nudge};
 use nas_engine::device::Device;
-use nas_engine::device::cases::{self, Case, Nudge};
 use nas_engine::device::reference::Reference;
 use nas_engine::rng::{Purpose, Rng};
 
@@ -21,7 +21,7 @@ const KINK: f64 = 1e-4;
 const ROUNDING: f64 = 1e-14;
 
 /// What a place showed.
-pub enum Place {
+pub enum Verdict {
     Agrees,
     Kink,
     Differs(String),
@@ -29,20 +29,25 @@ pub enum Place {
 
 /// Compares `gradient` with the differences of `loss`, a function of what is added at the place;
 /// `middle` is the loss with nothing added, `largest` the largest gradient of the tensor.
-pub fn check(gradient: f64, largest: f64, middle: f64, mut loss: impl FnMut(f64) -> f64) -> Place {
+pub fn check(
+    gradient: f64,
+    largest: f64,
+    middle: f64,
+    mut loss: impl FnMut(f64) -> f64,
+) -> Verdict {
     let (low, high) = (loss(-STEP), loss(STEP));
     let rounding = ROUNDING * (1.0 + middle.abs()) / STEP;
     let (left, right) = ((middle - low) / STEP, (high - middle) / STEP);
     if (right - left).abs() > KINK * largest + 4.0 * rounding {
-        return Place::Kink;
+        return Verdict::Kink;
     }
     let difference = (high - low) / (2.0 * STEP);
     let allowed = TOLERANCE * largest + rounding;
     // Written so that a NaN differs.
     if (gradient - difference).abs() <= allowed {
-        Place::Agrees
+        Verdict::Agrees
     } else {
-        Place::Differs(format!(
+        Verdict::Differs(format!(
             "gradient {gradient:e}, difference {difference:e}, allowed {allowed:e}"
         ))
     }
@@ -65,12 +70,12 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub fn note(&mut self, place: Place, at: impl FnOnce() -> String) {
+    pub fn note(&mut self, place: Verdict, at: impl FnOnce() -> String) {
         self.places += 1;
         match place {
-            Place::Agrees => {}
-            Place::Kink => self.kinks += 1,
-            Place::Differs(how) => self.failures.push(format!("{}: {how}", at())),
+            Verdict::Agrees => {}
+            Verdict::Kink => self.kinks += 1,
+            Verdict::Differs(how) => self.failures.push(format!("{}: {how}", at())),
         }
     }
 
@@ -148,9 +153,9 @@ fn of_every_operation() {
 fn the_check_can_fail() {
     let square = |x: f64| (3.0 + x) * (3.0 + x);
     let of_square = |gradient| check(gradient, 6.0, 9.0, square);
-    assert!(matches!(of_square(6.0), Place::Agrees));
-    assert!(matches!(of_square(6.001), Place::Differs(_)));
-    assert!(matches!(of_square(f64::NAN), Place::Differs(_)));
+    assert!(matches!(of_square(6.0), Verdict::Agrees));
+    assert!(matches!(of_square(6.001), Verdict::Differs(_)));
+    assert!(matches!(of_square(f64::NAN), Verdict::Differs(_)));
     let relu = |x: f64| x.max(0.0);
-    assert!(matches!(check(0.5, 1.0, 0.0, relu), Place::Kink));
+    assert!(matches!(check(0.5, 1.0, 0.0, relu), Verdict::Kink));
 }

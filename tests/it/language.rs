@@ -3,8 +3,10 @@
 use nas_engine::data::windows::Windows;
 use nas_engine::device::cpu::Cpu;
 use nas_engine::device::reference::Reference;
-use nas_engine::device::{Control, Convolution, Device, Input, List, Results, Session, Source};
-use nas_engine::graph::language::{INITIAL, LanguageModel, Settings};
+use nas_engine::device::{
+    Control, Convolution, Device, Input, InputSource, List, Results, Session,
+};
+use nas_engine::graph::language::{INITIAL, LanguageModel, LanguageSettings};
 use nas_engine::graph::recurrent::Dropout;
 use nas_engine::graph::{Options, Params, Plan};
 use nas_engine::rng::{Purpose, Rng};
@@ -36,8 +38,8 @@ fn cells() -> [CellArchitecture; 3] {
     })
 }
 
-fn settings(hidden: usize, tied: bool, rate: f64) -> Settings {
-    Settings {
+fn settings(hidden: usize, tied: bool, rate: f64) -> LanguageSettings {
+    LanguageSettings {
         layers: 2,
         hidden,
         vocabulary: VOCABULARY,
@@ -60,7 +62,7 @@ fn text() -> Vec<u32> {
 /// A plan with the parameters that it is of.
 fn plan(
     cell: &CellArchitecture,
-    settings: Settings,
+    settings: LanguageSettings,
     device: &dyn Device,
     options: Options,
 ) -> (Plan, Params) {
@@ -106,7 +108,7 @@ fn gradients_are_finite_differences() {
             let rows = windows.add(&text(), ROWS).expect("long enough");
             let starts = &rows.starts(STEPS, true)[..ROWS];
             let input = Input {
-                source: Source::Tokens(windows.tokens()),
+                source: InputSource::Tokens(windows.tokens()),
                 seed: 5,
             };
             let mut session = Reference.load(&plan, Some(input)).expect("it loads");
@@ -168,7 +170,7 @@ fn bits_do_not_depend_on_reuse_of_memory_or_on_threads() {
             let mut windows = Windows::default();
             let rows = windows.add(&text(), ROWS).expect("long enough");
             let input = Input {
-                source: Source::Tokens(windows.tokens()),
+                source: InputSource::Tokens(windows.tokens()),
                 seed: 5,
             };
             let mut session = cpu.load(&plan, Some(input)).expect("it loads");
@@ -220,7 +222,7 @@ fn an_evaluation_is_the_same_in_windows_of_any_length() {
             let mut windows = Windows::default();
             let rows = windows.add(&text(), ROWS).expect("long enough");
             let input = Input {
-                source: Source::Tokens(windows.tokens()),
+                source: InputSource::Tokens(windows.tokens()),
                 seed: 5,
             };
             let mut session = Reference.load(&plan, Some(input)).expect("it loads");
@@ -263,7 +265,7 @@ fn a_reader_has_the_loss_of_an_evaluation() {
             let mut windows = Windows::default();
             let rows = windows.add(&text(), 1).expect("long enough");
             let input = Input {
-                source: Source::Tokens(windows.tokens()),
+                source: InputSource::Tokens(windows.tokens()),
                 seed: 5,
             };
             let mut session = Reference.load(&plan, Some(input)).expect("it loads");
@@ -292,7 +294,7 @@ fn a_reader_has_the_loss_of_an_evaluation() {
 fn training_lowers_the_loss() {
     let cpu = Cpu::new(Some(1), Convolution::Auto).expect("a thread starts");
     for cell in cells() {
-        let settings = Settings {
+        let settings = LanguageSettings {
             initial: 0.4,
             ..settings(32, false, 0.0)
         };
@@ -300,7 +302,7 @@ fn training_lowers_the_loss() {
         let mut windows = Windows::default();
         let rows = windows.add(&text(), ROWS).expect("long enough");
         let input = Input {
-            source: Source::Tokens(windows.tokens()),
+            source: InputSource::Tokens(windows.tokens()),
             seed: 5,
         };
         let mut session = cpu.load(&plan, Some(input)).expect("it loads");

@@ -1,15 +1,17 @@
 //! The integration tests, one binary.
 
+mod cases; // one table of test cases an operation
 mod cli; // commands as a user types them
 mod controller; // learns a rigged reward; gradient against finite differences
 mod cuda;
 mod data; // split, views and bad files
 mod examples; // the shipped architectures state their size
-mod gradients; // backward = finite differences, over device::cases
+mod go_on; // training stopped and gone on with = never stopped: what a plan's state is
+mod gradients; // backward = finite differences, over cases
 mod journal; // damaged journals; resume equals never having stopped
 mod language; // whole language models: gradients, memory, learning
 mod layering; // dependency order, file lengths
-mod ops; // cpu = reference, guard bands, repeat = same bits, over device::cases
+mod ops; // cpu = reference, guard bands, repeat = same bits, over cases
 mod oracle; // random architectures against JAX
 mod paper; // every built clause of docs/paper.md has code and a test that cite it
 mod plan; // random architectures: shapes agree, no two live buffers overlap

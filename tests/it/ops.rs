@@ -1,11 +1,11 @@
 //! Every operation: the reference against numbers computed by hand, and the table of
-//! `device::cases`, which says how close other devices come.
+//! `cases`, which says how close other devices come.
 
 mod cpu;
 mod literals;
 
+use crate::cases::{self, Outputs, compare, same_bits};
 use nas_engine::device::Convolution;
-use nas_engine::device::cases::{self, Outputs, compare, same_bits};
 use nas_engine::device::reference::Reference;
 
 /// A comparison that passes whatever it is given would make all of the above worthless.

@@ -8,7 +8,7 @@ use crate::cli::output::Output;
 use crate::config::{Config, StrategyKind};
 use crate::controller::Controller;
 use crate::data::Dataset;
-use crate::data::corpus::{Corpus, Part};
+use crate::data::corpus::{Corpus, TextPart};
 use crate::device::Device;
 use crate::graph::{Costs, Graph, Options, Params, Plan};
 use crate::report::notation;
@@ -146,9 +146,9 @@ fn cells(
         child.params().trained[0].len()
     };
     let multiply_adds = child.parameters() - looked_up as u64;
-    let words = corpus.tokens(Part::Train).len() as f64;
+    let words = corpus.tokens(TextPart::Train).len() as f64;
     // Forward and backward are three times forward.
-    let validation = corpus.tokens(Part::Validation).len() as f64;
+    let validation = corpus.tokens(TextPart::Validation).len() as f64;
     let passes = (3.0 * words + validation) * child.epochs() as f64;
     let (threads, seconds) = estimate(config, passes * multiply_adds as f64);
     let json = json!({

@@ -8,9 +8,9 @@ use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::layout::Source;
+use super::layout::TextFiles;
 use super::vocabulary::{Vocabulary, words};
-use super::{Corpus, CorpusError, Level, Part, map};
+use super::{Corpus, CorpusError, Level, TextPart, map};
 use crate::disk::{Real, whole};
 use crate::text;
 
@@ -19,7 +19,7 @@ const LAYOUT: u32 = 1;
 
 /// The corpus of a source, from the cache where it has been encoded before.
 pub(super) fn open(
-    source: &Source,
+    source: &TextFiles,
     level: Level,
     most: Option<usize>,
     cache: &Path,
@@ -77,7 +77,7 @@ fn index_file(folder: &Path) -> PathBuf {
     folder.join("words.json")
 }
 
-fn tokens_file(folder: &Path, part: Part) -> PathBuf {
+fn tokens_file(folder: &Path, part: TextPart) -> PathBuf {
     folder.join(format!("{}.tokens", part.name()))
 }
 
@@ -101,7 +101,7 @@ fn read(folder: &Path) -> Option<(Vocabulary, [Mmap; 3])> {
         let intact = crc32fast::hash(&mapped) == index.crc32[part as usize];
         (intact && tokens.iter().all(known)).then_some(mapped)
     };
-    let [train, validation, test] = Part::ALL.map(part);
+    let [train, validation, test] = TextPart::ALL.map(part);
     let parts = [train?, validation?, test?];
     Some((vocabulary, parts))
 }
@@ -112,14 +112,14 @@ fn write(
     most: Option<usize>,
     folder: &Path,
 ) -> Result<(), CorpusError> {
-    let vocabulary = Vocabulary::new(words_of(texts, Part::Train, level), most);
+    let vocabulary = Vocabulary::new(words_of(texts, TextPart::Train, level), most);
     let failed = |path: &Path, error: io::Error| CorpusError::Cache {
         path: path.to_path_buf(),
         reason: error.to_string(),
     };
     fs::create_dir_all(folder).map_err(|e| failed(folder, e))?;
     let mut crc32 = [0; 3];
-    for part in Part::ALL {
+    for part in TextPart::ALL {
         let path = tokens_file(folder, part);
         let mut hash = crc32fast::Hasher::new();
         let mut tokens = words_of(texts, part, level).map(|word| vocabulary.number(word));
@@ -140,23 +140,23 @@ fn write(
 }
 
 /// The words of a part: those of its file, or 90, 5 and 5 of a hundred of the one file.
-fn words_of(texts: &[String], part: Part, level: Level) -> Box<dyn Iterator<Item = &str> + '_> {
+fn words_of(texts: &[String], part: TextPart, level: Level) -> Box<dyn Iterator<Item = &str> + '_> {
     let [text] = texts else {
         return words(&texts[part as usize], level);
     };
     let n = words(text, level).count();
     let (train, validation) = (n * 90 / 100, n * 5 / 100);
     let (skip, take) = match part {
-        Part::Train => (0, train),
-        Part::Validation => (train, validation),
-        Part::Test => (train + validation, n),
+        TextPart::Train => (0, train),
+        TextPart::Validation => (train, validation),
+        TextPart::Test => (train + validation, n),
     };
     Box::new(words(text, level).skip(skip).take(take))
 }
 
 /// That every part has a token to predict, and the validation part words that are known.
 fn check(corpus: &Corpus) -> Result<(), CorpusError> {
-    for part in Part::ALL {
+    for part in TextPart::ALL {
         let path = corpus.file(part).to_path_buf();
         let (part_name, what) = (part.name(), corpus.level.noun());
         let tokens = corpus.tokens(part);
@@ -180,7 +180,7 @@ fn check(corpus: &Corpus) -> Result<(), CorpusError> {
         // The end of a line is known nearly always and says nothing.
         let end = vocabulary.end_of_line();
         let is_known = |&token: &u32| token != vocabulary.unknown() && Some(token) != end;
-        if part == Part::Validation && !tokens.iter().any(is_known) {
+        if part == TextPart::Validation && !tokens.iter().any(is_known) {
             return Err(CorpusError::AllUnknown { path, what });
         }
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::known::{self, FileFacts, Known, PTB};
+use super::known::{self, Known, PTB, TextFileFacts};
 use super::layout::{Layout, read_bytes};
 use super::vocabulary::{UNKNOWN, words};
 use super::{CorpusError, Level};
@@ -25,7 +25,7 @@ const FOLDERS: [&str; 6] = [
 #[derive(Debug)]
 pub struct Imported {
     /// The files as they lie now.
-    pub files: Vec<FileFacts>,
+    pub files: Vec<TextFileFacts>,
     /// Words of each file, the ends of lines counted.
     pub tokens: [usize; 3],
     /// Different words of the training file, with the end of a line and `<unk>`.
@@ -48,7 +48,7 @@ fn import(corpus: &Known, from: &Path, to: &Path) -> Result<Imported, CorpusErro
     let mut contents = Vec::new();
     for (index, (path, name)) in sources.iter().zip(names).enumerate() {
         let bytes = read_bytes(path)?;
-        let facts = FileFacts::new(name.to_string(), &bytes, Layout::Ptb, index);
+        let facts = TextFileFacts::new(name.to_string(), &bytes, Layout::Ptb, index);
         check(corpus, path, &facts, &bytes, index)?;
         contents.push((facts, bytes));
     }
@@ -101,7 +101,7 @@ fn find(from: &Path) -> Result<[PathBuf; 3], CorpusError> {
 fn check(
     corpus: &Known,
     path: &Path,
-    facts: &FileFacts,
+    facts: &TextFileFacts,
     bytes: &[u8],
     index: usize,
 ) -> Result<(), CorpusError> {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use sha2::Sha256;
 
 use super::layout::read_bytes;
-use super::{Corpus, CorpusError, Layout, Part};
+use super::{Corpus, CorpusError, Layout, TextPart};
 use crate::text;
 
 /// A text that many people have.
@@ -52,7 +52,7 @@ static KNOWN: [Known; 3] = [
 
 /// What a file of a text is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FileFacts {
+pub struct TextFileFacts {
     /// Its name, without the folder.
     pub name: String,
     /// Its size.
@@ -67,11 +67,11 @@ pub struct FileFacts {
     pub official: Option<bool>,
 }
 
-impl FileFacts {
+impl TextFileFacts {
     /// Of a file whose bytes are those of the `index`-th file of a layout.
-    pub(super) fn new(name: String, bytes: &[u8], layout: Layout, index: usize) -> FileFacts {
+    pub(super) fn new(name: String, bytes: &[u8], layout: Layout, index: usize) -> TextFileFacts {
         let md5 = text::hex(&Md5::digest(bytes));
-        FileFacts {
+        TextFileFacts {
             name,
             bytes: bytes.len() as u64,
             records: n_lines(bytes) as u64,
@@ -107,11 +107,11 @@ impl Corpus {
     ///
     /// # Errors
     /// If one cannot be read any more.
-    pub fn file_facts(&self) -> Result<Vec<FileFacts>, CorpusError> {
+    pub fn file_facts(&self) -> Result<Vec<TextFileFacts>, CorpusError> {
         let facts = |(index, path): (usize, &std::path::PathBuf)| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let bytes = read_bytes(path)?;
-            Ok(FileFacts::new(
+            Ok(TextFileFacts::new(
                 name.into_owned(),
                 &bytes,
                 self.layout(),
@@ -123,8 +123,8 @@ impl Corpus {
 
     /// The known text that this is, by the digests of all its files, or where none are published by
     /// their numbers of lines; the second tells which.
-    pub fn known(&self, files: &[FileFacts]) -> Option<(&'static Known, KnownBy)> {
-        let lines = Part::ALL.map(|part| self.n_lines(part));
+    pub fn known(&self, files: &[TextFileFacts]) -> Option<(&'static Known, KnownBy)> {
+        let lines = TextPart::ALL.map(|part| self.n_lines(part));
         let by = |known: &Known| match known.md5 {
             Some(md5) => {
                 let same = files.iter().map(|file| &file.md5).eq(md5);
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(official(Layout::Parts, 0, valid), None);
         assert_eq!(official(Layout::Wiki, 1, "00"), None);
         // RFC 1321, A.5.
-        let facts = FileFacts::new("f".into(), b"message digest", Layout::File, 0);
+        let facts = TextFileFacts::new("f".into(), b"message digest", Layout::File, 0);
         assert_eq!(facts.md5, "f96b697d7cb7938d525a2f31aaf161d0");
     }
 }

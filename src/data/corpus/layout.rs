@@ -52,7 +52,7 @@ pub(in crate::data) fn holds_text(folder: &Path) -> bool {
 
 /// The files of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct TextFiles {
     /// What it is called.
     pub name: String,
     /// How they lie.
@@ -61,12 +61,12 @@ pub struct Source {
     pub files: Vec<PathBuf>,
 }
 
-impl Source {
+impl TextFiles {
     /// What lies at a path.
-    pub fn find(path: &Path) -> Result<Source, CorpusError> {
+    pub fn find(path: &Path) -> Result<TextFiles, CorpusError> {
         let name = path.display().to_string();
         if path.is_file() {
-            return Ok(Source {
+            return Ok(TextFiles {
                 name,
                 layout: Layout::File,
                 files: vec![path.to_path_buf()],
@@ -84,7 +84,7 @@ impl Source {
             Some(missing) => Err(CorpusError::MissingPart {
                 path: missing.clone(),
             }),
-            None => Ok(Source {
+            None => Ok(TextFiles {
                 name,
                 layout,
                 files: files.into(),

@@ -18,14 +18,14 @@ use memmap2::Mmap;
 
 pub use error::CorpusError;
 pub use import::{Imported, import_ptb};
-pub use known::{FileFacts, Known, KnownBy};
+pub use known::{Known, KnownBy, TextFileFacts};
 pub use layout::Layout;
 pub(super) use layout::holds_text;
 pub use vocabulary::{END_OF_LINE, UNKNOWN, Vocabulary, words};
 
 use super::mmap;
 use crate::text;
-use layout::Source;
+use layout::TextFiles;
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -61,7 +61,7 @@ impl fmt::Display for Level {
 
 /// A part of a corpus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum TextPart {
     /// What is trained on, and what the vocabulary is made of.
     Train,
     /// What models are compared by.
@@ -70,16 +70,16 @@ pub enum Part {
     Test,
 }
 
-impl Part {
+impl TextPart {
     /// Every part, in the order of the files.
-    pub const ALL: [Part; 3] = [Part::Train, Part::Validation, Part::Test];
+    pub const ALL: [TextPart; 3] = [TextPart::Train, TextPart::Validation, TextPart::Test];
 
     /// Its name in messages.
     pub fn name(self) -> &'static str {
         match self {
-            Part::Train => "training",
-            Part::Validation => "validation",
-            Part::Test => "test",
+            TextPart::Train => "training",
+            TextPart::Validation => "validation",
+            TextPart::Test => "test",
         }
     }
 }
@@ -87,7 +87,7 @@ impl Part {
 /// A text as token numbers. Reading needs no lock: share it by `&`.
 #[derive(Debug)]
 pub struct Corpus {
-    source: Source,
+    source: TextFiles,
     level: Level,
     limit: Option<usize>,
     vocabulary: Vocabulary,
@@ -112,7 +112,7 @@ impl Corpus {
         most: Option<usize>,
         cache: &Path,
     ) -> Result<Corpus, CorpusError> {
-        let source = Source::find(path)?;
+        let source = TextFiles::find(path)?;
         encode::open(&source, level, most, cache)
     }
 
@@ -146,9 +146,9 @@ impl Corpus {
         level: Level,
         most: Option<usize>,
     ) -> Result<Corpus, CorpusError> {
-        let source = Source {
+        let source = TextFiles {
             name: sample::NAME.to_string(),
-            ..Source::find(&sample::unpack(cache)?)?
+            ..TextFiles::find(&sample::unpack(cache)?)?
         };
         encode::open(&source, level, most, cache)
     }
@@ -164,7 +164,7 @@ impl Corpus {
     }
 
     /// The file that a part lies in.
-    pub(super) fn file(&self, part: Part) -> &Path {
+    pub(super) fn file(&self, part: TextPart) -> &Path {
         let files = self.files();
         files.get(part as usize).unwrap_or(&files[0])
     }
@@ -190,17 +190,17 @@ impl Corpus {
     }
 
     /// The tokens of a part.
-    pub fn tokens(&self, part: Part) -> &[u32] {
+    pub fn tokens(&self, part: TextPart) -> &[u32] {
         bytemuck::cast_slice(&self.parts[part as usize])
     }
 
     /// Lines of a part; 0 where a single file was split, whose parts do not end with a line.
-    pub fn n_lines(&self, part: Part) -> usize {
+    pub fn n_lines(&self, part: TextPart) -> usize {
         self.n_lines[part as usize]
     }
 
     /// How many tokens of a part are `<unk>`.
-    pub fn n_unknown(&self, part: Part) -> usize {
+    pub fn n_unknown(&self, part: TextPart) -> usize {
         let unknown = self.vocabulary.unknown();
         let tokens = self.tokens(part).iter();
         tokens.filter(|&&token| token == unknown).count()
@@ -214,7 +214,7 @@ impl Corpus {
     /// Name, size and vocabulary, in a line.
     pub fn describe(&self) -> String {
         let n_tokens = |part| text::count(self.tokens(part).len() as u64);
-        let [train, validation, test] = Part::ALL.map(n_tokens);
+        let [train, validation, test] = TextPart::ALL.map(n_tokens);
         format!(
             "{}, {train} + {validation} + {test} {}s, vocabulary {}",
             self.name(),

@@ -77,7 +77,7 @@ pub fn run(isa: Isa, decoder: &Decoder, buffers: Buffers) -> f64 {
         each(places, |((logits, &target), loss)| {
             loops::run(
                 isa,
-                Place {
+                PlaceLoss {
                     logits,
                     bias,
                     target,
@@ -109,7 +109,7 @@ pub fn run(isa: Isa, decoder: &Decoder, buffers: Buffers) -> f64 {
 }
 
 /// One place: its loss, and with `scale` the gradient to its logits times that, in their place.
-struct Place<'a> {
+struct PlaceLoss<'a> {
     logits: &'a mut [f32],
     bias: &'a [f32],
     target: f32,
@@ -120,10 +120,10 @@ struct Place<'a> {
 /// Partial sums that are made side by side, in an order that no instruction set changes.
 const LANES: usize = 16;
 
-impl Loop for Place<'_> {
+impl Loop for PlaceLoss<'_> {
     #[inline(always)]
     fn run(self) {
-        let Place {
+        let PlaceLoss {
             logits,
             bias,
             target,

@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
+use super::batch::Batch;
 use super::conv::DataGradient;
 use super::layout::image_len;
-use super::steps::Batch;
 use super::workers::each_with;
 use super::{batchnorm, concat_pad, global_average_pool, lcn, pool};
 use crate::graph::Shape;

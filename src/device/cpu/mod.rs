@@ -4,6 +4,7 @@
 //! What is summed over images is summed in their order, so results do not depend on the number of
 //! threads.
 
+mod batch;
 mod batchnorm;
 mod cell;
 mod classifier;
@@ -36,7 +37,7 @@ use crate::graph::Shape;
 use crate::graph::plan::{Plan, Storage};
 use crate::graph::recurrent::{Decoder, Stack};
 use crate::graph::step::{self, Content};
-use conv::{Conv, ConvShape};
+use conv::{ConvShape, PlannedConv};
 use session::CpuSession;
 use simd::Isa;
 
@@ -77,7 +78,7 @@ impl Cpu {
     }
 
     /// The kernels of a convolution.
-    fn conv(&self, conv: &step::Conv, batch: usize) -> Conv {
+    fn conv(&self, conv: &step::Conv, batch: usize) -> PlannedConv {
         let sources = conv.sources.iter().map(|source| source.shape.clone());
         let shape = ConvShape {
             n: batch,
@@ -86,7 +87,7 @@ impl Cpu {
             filter: conv.filter,
             stride: conv.stride,
         };
-        Conv::new(shape, self.isa, self.convolution == Convolution::Auto)
+        PlannedConv::new(shape, self.isa, self.convolution == Convolution::Auto)
     }
 }
 

@@ -232,7 +232,8 @@ impl Kernel for Tile {
             match self.columns.div_ceil(S::LANES) {
                 1 => self.of_vectors::<S, 1>(),
                 2 => self.of_vectors::<S, 2>(),
-                _ => self.of_vectors::<S, 3>(),
+                3 => self.of_vectors::<S, 3>(),
+                vectors => unreachable!("a tile of {vectors} vectors"),
             }
         }
     }
@@ -256,7 +257,8 @@ impl Tile {
                 5 => self.of::<S, V, 5>(),
                 6 => self.of::<S, V, 6>(),
                 7 => self.of::<S, V, 7>(),
-                _ => self.of::<S, V, TALLEST>(),
+                TALLEST => self.of::<S, V, TALLEST>(),
+                rows => unreachable!("a tile of {rows} rows"),
             }
         }
     }

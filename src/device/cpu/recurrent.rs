@@ -1,10 +1,10 @@
 //! A stack of recurrent layers, unrolled over a window: products of packed weights, and the cell in
 //! vectorised loops over hidden units.
 
+use super::batch::Batch;
 use super::cell::{self, Backward, Forward, Workspace};
 use super::dropout;
 use super::product::{Left, Packed, Right, packed_len};
-use super::steps::Batch;
 use super::workers::{each_with, threads};
 use crate::device::Moment;
 use crate::graph::recurrent::{Recurrent, Stack};
@@ -57,38 +57,55 @@ pub unsafe fn fwd(batch: &Batch, stack: &Stack, moment: &Moment) {
     }
 }
 
+/// `W x`, and the bias where there is one, for every step of the window.
+///
+/// # Safety
+/// As [`Batch::run`].
+unsafe fn input_products(batch: &Batch, stack: &Stack, layer: &Recurrent) {
+    let n = stack.program.leaves * stack.hidden;
+    // SAFETY: the caller's promise.
+    let (weights, x, products, scratch) = unsafe {
+        (
+            batch.get(batch.plan.weights),
+            batch.get(layer.x),
+            batch.get_mut(layer.input_products),
+            batch.scratch(),
+        )
+    };
+    let w = Right::Columns(&weights[layer.input_weight.range()]);
+    let w = Packed::new(batch.isa, w, n, layer.inputs, scratch);
+    w.product(stack.steps * stack.rows, Left::Rows(x), products, false);
+    let Some(bias) = layer.bias else {
+        return;
+    };
+    for products in products.chunks_exact_mut(n) {
+        products
+            .iter_mut()
+            .zip(&weights[bias.range()])
+            .for_each(|(x, b)| *x += b);
+    }
+}
+
 /// # Safety
 /// As [`Batch::run`].
 unsafe fn layer_fwd(batch: &Batch, stack: &Stack, layer: &Recurrent, moment: &Moment) {
     let (steps, rows, hidden) = (stack.steps, stack.rows, stack.hidden);
     let n = stack.program.leaves * hidden;
     // SAFETY: the caller's promise.
-    let (weights, x, inputs, hiddens, h, c) = unsafe {
+    unsafe { input_products(batch, stack, layer) };
+    // SAFETY: the caller's promise; the packed weights of the inputs are used up.
+    let (weights, inputs, hiddens, h, c, scratch) = unsafe {
         (
             batch.get(batch.plan.weights),
-            batch.get(layer.x),
-            batch.get_mut(layer.input_products),
+            batch.get(layer.input_products),
             batch.get_mut(layer.hidden_products),
             batch.get_mut(layer.h),
             batch.get_mut(layer.c),
+            batch.scratch(),
         )
     };
-    // SAFETY: the caller's promise; packed weights are used up before others are packed.
-    let scratch = || unsafe { batch.get_mut(batch.plan.scratch) };
-    let isa = batch.isa;
-    let w = Right::Columns(&weights[layer.input_weight.range()]);
-    let w = Packed::new(isa, w, n, layer.inputs, scratch());
-    w.product(steps * rows, Left::Rows(x), inputs, false);
-    if let Some(bias) = layer.bias {
-        for products in inputs.chunks_exact_mut(n) {
-            products
-                .iter_mut()
-                .zip(&weights[bias.range()])
-                .for_each(|(x, b)| *x += b);
-        }
-    }
     let u = Right::Columns(&weights[layer.hidden_weight.range()]);
-    let u = Packed::new(isa, u, n, hidden, scratch());
+    let u = Packed::new(batch.isa, u, n, hidden, scratch);
     let a_step = rows * hidden;
     for state in [&mut *h, &mut *c] {
         state.copy_within(steps * a_step.., 0);

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::conv::Conv;
+use super::batch::{Batch, floats};
+use super::conv::PlannedConv;
 use super::layout::{from_planes, to_planes};
-use super::steps::{Batch, floats};
 use super::timings::Timings;
 use super::workers::each;
 use super::{Cpu, decoder, embedding, load_batch, load_tokens, optim, recurrent, softmax_xent};
@@ -21,7 +21,7 @@ pub struct CpuSession<'a> {
     input: Option<Input<'a>>,
     arena: Arena,
     /// By [`ConvId`](crate::graph::step::ConvId).
-    convs: Vec<Conv>,
+    convs: Vec<PlannedConv>,
     /// Guard bands in floats, each with the number of the buffer before it.
     guards: Vec<(usize, Range<usize>)>,
     control: Control,

@@ -5,81 +5,15 @@
 //! buffers that a step touches, and a step takes one view of each; where it works in place, it takes
 //! one under one of the two names.
 
-use std::ops::Range;
-
+use super::batch::Batch;
 use super::batchnorm::{self, Coefficients, InPlaceOf, Vectors};
-use super::conv::Conv;
 use super::layout::{image_len, plane_len};
-use super::simd::Isa;
 use super::workers::{each, each_with};
 use super::{classifier, concat_pad, gather, global_average_pool, lcn, pool};
-use crate::device::arena::Arena;
 use crate::graph::Shape;
-use crate::graph::plan::Plan;
-use crate::graph::step::{self, BufferId, Classifier, ConvId, Norm, Source, Step};
-
-/// What the steps of a batch work on.
-#[derive(Clone, Copy)]
-pub struct Batch<'a> {
-    pub isa: Isa,
-    pub threads: usize,
-    pub plan: &'a Plan,
-    /// By [`ConvId`].
-    pub convs: &'a [Conv],
-    /// Images of the batch; the last one of an evaluation may be smaller than the plan's.
-    pub images: usize,
-    pub arena: &'a Arena,
-}
-
-/// Where a buffer lies in the arena, in floats.
-pub fn floats(plan: &Plan, id: BufferId) -> Range<usize> {
-    let step::Buffer { offset, bytes, .. } = plan.buffers[id.0];
-    offset / 4..(offset + bytes) / 4
-}
+use crate::graph::step::{BufferId, Classifier, ConvId, Norm, Source, Step};
 
 impl<'a> Batch<'a> {
-    /// A buffer, to read.
-    ///
-    /// # Safety
-    /// Nothing writes to the buffer while the view lives.
-    pub unsafe fn get(&self, id: BufferId) -> &'a [f32] {
-        // SAFETY: the caller's promise.
-        unsafe { self.arena.view(floats(self.plan, id)) }
-    }
-
-    /// A buffer, to write.
-    ///
-    /// # Safety
-    /// No other view of the buffer lives.
-    pub unsafe fn get_mut(&self, id: BufferId) -> &'a mut [f32] {
-        // SAFETY: the caller's promise.
-        unsafe { self.arena.view_mut(floats(self.plan, id)) }
-    }
-
-    /// The scratch memory.
-    ///
-    /// # Safety
-    /// No other view of it lives.
-    unsafe fn scratch(&self) -> &'a mut [f32] {
-        // SAFETY: the caller's promise.
-        unsafe { self.get_mut(self.plan.scratch) }
-    }
-
-    /// The scratch memory in a piece for each thread.
-    ///
-    /// # Safety
-    /// No other view of it lives.
-    unsafe fn pieces(&self) -> impl Iterator<Item = &'a mut [f32]> + use<'a> {
-        // SAFETY: the caller's promise.
-        let mut rest = unsafe { self.scratch() };
-        let each = rest.len() / self.threads / 16 * 16;
-        (0..self.threads).map(move |_| {
-            let (piece, after) = std::mem::take(&mut rest).split_at_mut(each);
-            rest = after;
-            piece
-        })
-    }
-
     /// Runs a step that works on buffers alone: all but those that the session's counters are for.
     ///
     /// # Safety
@@ -136,7 +70,18 @@ impl<'a> Batch<'a> {
                 }
             }
             // What the session's counters or results are for, and the steps of text.
-            _ => unreachable!("the session runs {}", step.name()),
+            Step::LoadBatch { .. }
+            | Step::SoftmaxXent { .. }
+            | Step::Update
+            | Step::Advance
+            | Step::LoadTokens { .. }
+            | Step::Embedding(_)
+            | Step::EmbeddingGrad(_)
+            | Step::Unroll(_)
+            | Step::UnrollGrad(_)
+            | Step::Decoder(_)
+            | Step::DecoderLoss(_)
+            | Step::Descend => unreachable!("the session runs {}", step.name()),
         }
     }
 

@@ -166,7 +166,7 @@ impl Launches<'_> {
             relu: i32::from(norm.relu),
             reserved: 0,
         };
-        let grid = [pixels.div_ceil(256), planes, self.batch()];
+        let grid = [planes, pixels.div_ceil(256), self.batch()];
         self.push("batchnorm_fwd", grid, 256, &args);
     }
 
@@ -219,7 +219,7 @@ impl Launches<'_> {
             in_place_of_x: i32::from(in_place_of_x),
             reserved: 0,
         };
-        let grid = [pixels.div_ceil(256), planes, self.batch()];
+        let grid = [planes, pixels.div_ceil(256), self.batch()];
         self.push("batchnorm_bwd", grid, 256, &args);
     }
 }

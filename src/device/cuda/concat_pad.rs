@@ -28,7 +28,7 @@ impl Launches<'_> {
             let (x, out) = (self.input(source.buffer), self.output(out));
             let args = args(x, out, &source.shape, concat, first_plane, false);
             let pixels = concat.h * concat.w;
-            let grid = [pixels.div_ceil(256), source.shape.planes(), self.batch()];
+            let grid = [source.shape.planes(), pixels.div_ceil(256), self.batch()];
             self.push("concat_pad_fwd", grid, 256, &args);
             first_plane += source.shape.planes();
         }
@@ -45,8 +45,8 @@ impl Launches<'_> {
         let (dout, dx) = (self.input(dout), self.output(dx));
         let args = args(dout, dx, shape, concat, first_plane, add);
         let grid = [
-            (shape.h * shape.w).div_ceil(256),
             shape.planes(),
+            (shape.h * shape.w).div_ceil(256),
             self.batch(),
         ];
         self.push("concat_pad_bwd", grid, 256, &args);

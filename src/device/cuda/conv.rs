@@ -109,8 +109,9 @@ impl Launches<'_> {
             output_lanes: output_lanes as i32,
             reserved: 0,
         };
-        let weights = input_lanes * output_lanes * taps;
-        self.push("conv_pack", [weights.div_ceil(256), 1, 1], 256, &args);
+        let of_plane = PLANE * output_lanes * taps;
+        let grid = [conv.input.planes(), of_plane.div_ceil(256), 1];
+        self.push("conv_pack", grid, 256, &args);
     }
 
     /// The sources of a convolution with the weights packed for forward.
@@ -253,7 +254,7 @@ impl Launches<'_> {
         let shape = gathered.shape;
         let args = self.conv_args(gathered);
         let pixels = shape.h * shape.w;
-        let grid = [pixels.div_ceil(128), self.batch(), shape.planes()];
+        let grid = [shape.planes(), pixels.div_ceil(128), self.batch()];
         self.push("conv_direct", grid, 128, &args);
         self.finish(gathered, epilogue);
     }

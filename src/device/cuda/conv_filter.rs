@@ -323,7 +323,7 @@ impl Launches<'_> {
                 reserved: 0,
             };
             let taps = conv.filter[0] * conv.filter[1];
-            let grid = [taps, source.shape.planes(), conv.output.planes()];
+            let grid = [source.shape.planes(), taps, conv.output.planes()];
             self.push("conv_filter_direct", grid, 32, &args);
             first_lane += PLANE * source.shape.planes();
         }

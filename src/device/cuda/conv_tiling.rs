@@ -3,6 +3,7 @@
 
 use super::conv::{ConvSource, MAX_CHUNKS, MAX_SOURCES};
 use super::declare::In;
+use super::launches::MAX_GRID;
 use crate::graph::Shape;
 use crate::graph::step::BufferId;
 use crate::shape::PLANE;
@@ -113,7 +114,8 @@ impl Gathered<'_> {
     }
 
     /// The first way of running that fits: all planes in a block if possible, in large tiles if
-    /// the image has them. None: too large a filter or stride.
+    /// the image has them. None: too large a filter or stride, or more groups of planes than a grid
+    /// has room for.
     pub fn best(&self, shared_limit: usize) -> Option<Tiling> {
         let [h, w] = self.size();
         let n = self.shape.planes();
@@ -128,6 +130,7 @@ impl Gathered<'_> {
         };
         let mut groups: Vec<usize> = (1..=n).filter_map(split).collect();
         groups.dedup();
+        groups.retain(|&planes| n.div_ceil(planes) <= MAX_GRID);
         let all = groups
             .into_iter()
             .flat_map(|planes| sizes.iter().map(move |&l| (l, planes)));
@@ -182,10 +185,11 @@ pub(super) fn fitting(sources: Vec<ConvSource>) -> Vec<Vec<ConvSource>> {
                 last.push(source);
             }
             rest -= source.planes;
-            let pixels = source.planes * source.h * source.w;
-            let weights = source.planes * source.kh * source.kw * source.columns;
-            source.x = In::at(source.x.0 + 16 * pixels as u64);
-            source.weight = In::at(source.weight.0 + 16 * weights as u64);
+            let product = |numbers: &[i32]| numbers.iter().map(|&n| n as u64).product::<u64>();
+            let pixels = product(&[source.planes, source.h, source.w]);
+            let weights = product(&[source.planes, source.kh, source.kw, source.columns]);
+            source.x = In::at(source.x.0 + 16 * pixels);
+            source.weight = In::at(source.weight.0 + 16 * weights);
         }
     }
     lists

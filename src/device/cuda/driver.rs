@@ -138,6 +138,25 @@ pub trait Stream {
     /// As for `write`.
     fn replay(&mut self, graph: Graph) -> Result<(), DriverError>;
 
+    /// Copies within the device, after all that came before; does not wait.
+    ///
+    /// # Errors
+    /// As for `write`.
+    fn copy(&mut self, from: u64, to: u64, bytes: usize) -> Result<(), DriverError>;
+
+    /// Notes what came before, for `read_marked`; does not wait.
+    ///
+    /// # Errors
+    /// As for `write`.
+    fn mark(&mut self) -> Result<(), DriverError>;
+
+    /// Copies from the device after all that came before the last mark, beside what came after it,
+    /// which must not write there.
+    ///
+    /// # Errors
+    /// As for `write`; where there is no mark.
+    fn read_marked(&mut self, from: u64, bytes: &mut [u8]) -> Result<(), DriverError>;
+
     /// Waits for all that came before.
     ///
     /// # Errors

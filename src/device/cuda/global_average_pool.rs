@@ -72,7 +72,7 @@ impl Launches<'_> {
             all_pixels: pixels as f32,
             add: i32::from(add),
         };
-        let grid = [own_pixels.div_ceil(256), shape.planes(), self.batch()];
+        let grid = [shape.planes(), own_pixels.div_ceil(256), self.batch()];
         self.push("global_average_pool_bwd", grid, 256, &args);
     }
 }

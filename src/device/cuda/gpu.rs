@@ -5,7 +5,9 @@ use std::ffi::c_void;
 use std::sync::{Arc, Mutex};
 
 use cudarc::driver::sys::{self, CUdevice_attribute, CUfunction_attribute, CUresult};
-use cudarc::driver::{self, CudaContext, CudaFunction, CudaGraph, CudaModule, CudaStream, result};
+use cudarc::driver::{
+    self, CudaContext, CudaEvent, CudaFunction, CudaGraph, CudaModule, CudaStream, result,
+};
 use cudarc::nvrtc::Ptx;
 
 use super::compiled::FATBINS;
@@ -47,7 +49,8 @@ impl Gpu {
         let name = listed.name.clone();
         let words = |e: driver::DriverError| format!("{name}: {e}");
         let context = CudaContext::new(listed.index).map_err(words)?;
-        // SAFETY: nothing is allocated yet; the order of all work is that of one stream a session.
+        // SAFETY: nothing is allocated yet; the order of all work is that of one stream a session, and of
+        // what is read beside it, that of its marks.
         unsafe { context.disable_event_tracking() };
         let load = |image: &&[u8]| context.load_module(Ptx::from_binary(image.to_vec()));
         let modules = FATBINS.iter().map(load).collect::<Result<_, _>>();
@@ -202,6 +205,7 @@ impl Driver for Gpu {
             gpu: self,
             stream: stream.map_err(|e| error("a stream", e))?,
             memory: vec![],
+            beside: None,
             capturing: false,
             graphs: vec![],
         }))
@@ -212,9 +216,17 @@ struct GpuStream<'a> {
     gpu: &'a Gpu,
     stream: Arc<CudaStream>,
     memory: Vec<Block>,
+    /// What reads beside it, since there was a mark.
+    beside: Option<Beside>,
     /// Whether a capture was begun and not ended.
     capturing: bool,
     graphs: Vec<CudaGraph>,
+}
+
+/// A second queue, and the mark in the first that it waits for.
+struct Beside {
+    stream: Arc<CudaStream>,
+    mark: CudaEvent,
 }
 
 impl GpuStream<'_> {
@@ -304,6 +316,41 @@ impl Stream for GpuStream<'_> {
         launched.map_err(|e| error("the launch of a graph", e))
     }
 
+    fn copy(&mut self, from: u64, to: u64, bytes: usize) -> Result<(), DriverError> {
+        self.bind()?;
+        // SAFETY: sessions copy from what they allocated to what they allocated.
+        let copied = unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream.cu_stream()) };
+        copied.map_err(|e| error("a copy on the device", e))
+    }
+
+    fn mark(&mut self) -> Result<(), DriverError> {
+        let words = |e| error("a mark", e);
+        let beside = match self.beside.take() {
+            Some(beside) => beside,
+            None => Beside {
+                stream: self.gpu.context.new_stream().map_err(words)?,
+                mark: self.gpu.context.new_event(None).map_err(words)?,
+            },
+        };
+        let recorded = beside.mark.record(&self.stream);
+        self.beside = Some(beside);
+        recorded.map_err(words)
+    }
+
+    fn read_marked(&mut self, from: u64, bytes: &mut [u8]) -> Result<(), DriverError> {
+        let Some(Beside { stream, mark }) = &self.beside else {
+            let words = "a copy from the device that waits for a mark: there is none";
+            return Err(DriverError::Failed(words.to_string()));
+        };
+        let words = |e| error("a copy from the device beside its work", e);
+        stream.wait(mark).map_err(words)?;
+        // SAFETY: sessions read what they allocated, which nothing behind the mark writes; it is waited
+        // for here.
+        let copied = unsafe { result::memcpy_dtoh_async(bytes, from, stream.cu_stream()) };
+        let waited = stream.synchronize();
+        copied.and(waited).map_err(words)
+    }
+
     fn wait(&mut self) -> Result<(), DriverError> {
         let waited = self.stream.synchronize();
         waited.map_err(|e| error("what was launched before", e))
@@ -315,7 +362,8 @@ impl Drop for GpuStream<'_> {
         if self.capturing {
             let _ = self.end_capture(); // what failed in it has been told
         }
-        // Nothing may use the memory any more; of a lost device nothing can be freed.
+        // Nothing may use the memory any more; of a lost device nothing can be freed. What reads beside
+        // has been waited for.
         if self.wait().is_err() || self.bind().is_err() {
             return;
         }

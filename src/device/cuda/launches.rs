@@ -138,9 +138,12 @@ impl<'a> Launches<'a> {
     /// Adds a launch.
     ///
     /// # Panics
-    /// Where a grid is larger than a GPU takes. No plan that fits into memory has such a launch: along
-    /// y and z are images of a batch and hidden units, which settings limit, and never places of a text
-    /// or words of a vocabulary.
+    /// Where a grid is larger than a GPU takes, which no plan within the contract has. Along x are
+    /// planes of a tensor (up to 2^17 and one for each of 4096 tensors), places of a text, words or
+    /// pieces of all parameters. Along y and z are only what has a small limit: images of a batch
+    /// (16,384), pieces of a plane (1024 pixels), taps (225), planes of a convolution's result (512),
+    /// classes, pieces of a layer's units or of a vocabulary. `tests/it/cuda/limits.rs` makes the
+    /// launches at these limits.
     pub(super) fn push_shared(
         &mut self,
         kernel: &'static str,

@@ -29,7 +29,7 @@ mod load_tokens;
 pub mod machine;
 mod memory;
 mod optim;
-pub mod policy;
+mod policy;
 mod policy_args;
 mod pool;
 #[doc(hidden)]
@@ -39,19 +39,21 @@ mod records;
 mod recurrent;
 mod recurrent_resident;
 mod session;
+mod snapshot;
 mod softmax_xent;
 mod support;
 mod tables;
 mod work;
 
-use super::{Device, DeviceError, Input, Session};
+use super::policy::Policy;
+use super::{Device, DeviceError, Input, PolicySession, Session};
 use crate::graph::Shape;
 use crate::graph::plan::{Plan, Storage};
 use crate::graph::recurrent::{Decoder, Stack};
 use crate::graph::step::{self, Content, Step};
 use declare::Declaration;
 use driver::{Driver, DriverError};
-use policy::{CudaPolicy, Policy};
+use policy::CudaPolicy;
 use session::CudaSession;
 
 /// A GPU, or what executes its kernels.
@@ -154,8 +156,10 @@ impl Device for Cuda {
         &'a self,
         policy: &Policy,
         capacity: usize,
-    ) -> Result<Option<CudaPolicy<'a>>, DeviceError> {
-        CudaPolicy::open(self, policy, capacity).map_err(|error| self.error(error))
+    ) -> Result<Option<Box<dyn PolicySession + 'a>>, DeviceError> {
+        let opened = CudaPolicy::open(self, policy, capacity);
+        let opened = opened.map_err(|error| self.error(error))?;
+        Ok(opened.map(|policy| Box::new(policy) as Box<dyn PolicySession>))
     }
 }
 

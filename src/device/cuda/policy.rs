@@ -6,80 +6,8 @@ use super::driver::{DriverError, Launch, Stream};
 use super::optim::{AdamArgs, AdamControl};
 use super::policy_args::{PolicyArgs, PolicyOutcome, PolicySample, arguments, max_choices};
 use crate::device::DeviceError;
-use crate::space::{Decisions, Token};
-
-/// What a tensor of a policy is; matrices are `[inputs][outputs]`, H the units of a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// `[H][4H]` of a layer.
-    LstmInput(usize),
-    /// `[H][4H]` of a layer.
-    LstmHidden(usize),
-    /// `[4H]` of a layer.
-    LstmBias(usize),
-    /// `[H]`.
-    FirstInput,
-    /// `[H][H]`.
-    AnchorPrevious,
-    /// `[H][H]`.
-    AnchorCurrent,
-    /// `[H]`.
-    AnchorV,
-    /// `[n][H]` of a kind of n choices.
-    Embedding(usize),
-    /// `[H][n]` of a kind.
-    Head(usize),
-    /// `[n]` of a kind.
-    HeadBias(usize),
-}
-
-/// All that a device must know of a policy.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// Units of a layer.
-    pub hidden: usize,
-    /// What the tensors are and where they begin, in the order of the weights.
-    pub tensors: Vec<(Role, usize)>,
-    /// Number of weights.
-    pub n_weights: usize,
-    /// What it decides.
-    pub decisions: Decisions,
-}
-
-/// An architecture as its tokens, and what of it is to be increased.
-#[derive(Clone, Copy, Debug)]
-pub struct Replay<'a> {
-    /// Those of an architecture of the policy's space.
-    pub tokens: &'a [Token],
-    /// Its layers.
-    pub depth: usize,
-    /// Weight of its log-probability.
-    pub log_probability: f64,
-    /// Weight of its decisions' entropies.
-    pub entropy: f64,
-}
-
-/// A walk that was made.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Walked {
-    /// What was decided.
-    pub tokens: Vec<Token>,
-    /// Logarithm of its probability.
-    pub log_probability: f64,
-    /// Sum of the entropies of its decisions.
-    pub entropy: f64,
-}
-
-/// A policy's weights and an optimizer's averages of its gradient, each a value a weight.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Learned {
-    /// The weights.
-    pub weights: Vec<f64>,
-    /// Moving average of the gradient.
-    pub mean: Vec<f64>,
-    /// Moving average of its square.
-    pub square: Vec<f64>,
-}
+use crate::device::policy::{Learned, Policy, PolicySession, Replay, Walked};
+use crate::space::Token;
 
 /// Threads of a block of every kernel of a policy.
 const THREADS: u32 = 256;
@@ -129,95 +57,6 @@ impl<'a> CudaPolicy<'a> {
             args,
             adam,
         }))
-    }
-
-    /// Sets weights and averages.
-    ///
-    /// # Errors
-    /// Where the device failed, as in all calls below.
-    pub fn write(&mut self, learned: &Learned) -> Result<(), DeviceError> {
-        let places = [self.adam.weights.0, self.adam.mean.0, self.adam.square.0];
-        let values = [&learned.weights, &learned.mean, &learned.square];
-        let mut pairs = places.into_iter().zip(values);
-        let written =
-            pairs.try_for_each(|(to, values)| self.stream.write(to, bytemuck::cast_slice(values)));
-        self.told(written)
-    }
-
-    /// Waits, and reads weights and averages.
-    pub fn read(&mut self) -> Result<Learned, DeviceError> {
-        let n = self.adam.n as usize;
-        let [weights, mean, square] = [self.adam.weights.0, self.adam.mean.0, self.adam.square.0]
-            .map(|from| {
-                let values = fetch(&mut *self.stream, from, n);
-                self.told(values)
-            });
-        Ok(Learned {
-            weights: weights?,
-            mean: mean?,
-            square: square?,
-        })
-    }
-
-    /// Draws architectures: each a number of a sample and its layers.
-    pub fn sample(
-        &mut self,
-        seed: u64,
-        samples: &[(u64, usize)],
-    ) -> Result<Vec<Walked>, DeviceError> {
-        let mut walked = Vec::with_capacity(samples.len());
-        for some in samples.chunks(self.capacity) {
-            let each = some.iter().map(|&(number, depth)| PolicySample {
-                number,
-                log_probability: 0.0,
-                entropy: 0.0,
-                depth: depth as i32,
-                n_tokens: 0,
-            });
-            self.args.seed = seed;
-            let samples: Vec<PolicySample> = each.collect();
-            let some = self.walk(&samples).and_then(|()| self.walked());
-            walked.extend(self.told(some)?);
-        }
-        Ok(walked)
-    }
-
-    /// Forms the gradient of the sum of all objectives on the device.
-    pub fn gradient(&mut self, batch: &[Replay]) -> Result<(), DeviceError> {
-        for (i, some) in batch.chunks(self.capacity).enumerate() {
-            self.args.accumulate = i32::from(i > 0);
-            let added = self.add_gradient(some);
-            self.told(added)?;
-        }
-        Ok(())
-    }
-
-    /// Waits, and reads the gradient.
-    pub fn read_gradient(&mut self) -> Result<Vec<f64>, DeviceError> {
-        let n = self.adam.n as usize;
-        let gradient = fetch(&mut *self.stream, self.adam.gradient.0, n);
-        self.told(gradient)
-    }
-
-    /// A step of Adam along the gradient; `corrections` are what the averages of the gradient and
-    /// of its square are divided by.
-    pub fn ascend(&mut self, learning_rate: f64, corrections: [f64; 2]) -> Result<(), DeviceError> {
-        let [correction1, correction2] = corrections;
-        let control = AdamControl {
-            learning_rate,
-            correction1,
-            correction2,
-        };
-        let bytes = bytemuck::bytes_of(&control);
-        let done = self
-            .stream
-            .write(self.adam.control.0, bytes)
-            .and_then(|()| {
-                let blocks = (self.adam.n as usize).div_ceil(THREADS as usize);
-                let args = bytemuck::bytes_of(&self.adam).to_vec();
-                self.launch("adam_step", blocks, args)
-            });
-        self.told(done)
     }
 
     fn told<T>(&self, result: Result<T, DriverError>) -> Result<T, DeviceError> {
@@ -301,6 +140,83 @@ impl<'a> CudaPolicy<'a> {
             args,
         });
         launched.map_err(|error| error.during(&format!("kernel {kernel}")))
+    }
+}
+
+impl PolicySession for CudaPolicy<'_> {
+    fn write(&mut self, learned: &Learned) -> Result<(), DeviceError> {
+        let places = [self.adam.weights.0, self.adam.mean.0, self.adam.square.0];
+        let values = [&learned.weights, &learned.mean, &learned.square];
+        let mut pairs = places.into_iter().zip(values);
+        let written =
+            pairs.try_for_each(|(to, values)| self.stream.write(to, bytemuck::cast_slice(values)));
+        self.told(written)
+    }
+
+    fn read(&mut self) -> Result<Learned, DeviceError> {
+        let n = self.adam.n as usize;
+        let [weights, mean, square] = [self.adam.weights.0, self.adam.mean.0, self.adam.square.0]
+            .map(|from| {
+                let values = fetch(&mut *self.stream, from, n);
+                self.told(values)
+            });
+        Ok(Learned {
+            weights: weights?,
+            mean: mean?,
+            square: square?,
+        })
+    }
+
+    fn sample(&mut self, seed: u64, samples: &[(u64, usize)]) -> Result<Vec<Walked>, DeviceError> {
+        let mut walked = Vec::with_capacity(samples.len());
+        for some in samples.chunks(self.capacity) {
+            let each = some.iter().map(|&(number, depth)| PolicySample {
+                number,
+                log_probability: 0.0,
+                entropy: 0.0,
+                depth: depth as i32,
+                n_tokens: 0,
+            });
+            self.args.seed = seed;
+            let samples: Vec<PolicySample> = each.collect();
+            let some = self.walk(&samples).and_then(|()| self.walked());
+            walked.extend(self.told(some)?);
+        }
+        Ok(walked)
+    }
+
+    fn gradient(&mut self, batch: &[Replay]) -> Result<(), DeviceError> {
+        for (i, some) in batch.chunks(self.capacity).enumerate() {
+            self.args.accumulate = i32::from(i > 0);
+            let added = self.add_gradient(some);
+            self.told(added)?;
+        }
+        Ok(())
+    }
+
+    fn read_gradient(&mut self) -> Result<Vec<f64>, DeviceError> {
+        let n = self.adam.n as usize;
+        let gradient = fetch(&mut *self.stream, self.adam.gradient.0, n);
+        self.told(gradient)
+    }
+
+    fn ascend(&mut self, learning_rate: f64, corrections: [f64; 2]) -> Result<(), DeviceError> {
+        let [correction1, correction2] = corrections;
+        let control = AdamControl {
+            learning_rate,
+            correction1,
+            correction2,
+        };
+        let bytes = bytemuck::bytes_of(&control);
+        let done = self
+            .stream
+            .write(self.adam.control.0, bytes)
+            .and_then(|()| {
+                let blocks = (self.adam.n as usize).div_ceil(THREADS as usize);
+                let args = bytemuck::bytes_of(&self.adam).to_vec();
+                self.launch("adam_step", blocks, args)
+            });
+        self.told(done)
     }
 }
 

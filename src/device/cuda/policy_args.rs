@@ -2,8 +2,8 @@
 
 use super::declare::{In, Out, structs};
 use super::driver::{DriverError, Stream};
-use super::policy::{Policy, Role};
-use crate::space::{Decisions, Kind, State, Step};
+use crate::device::policy::{Policy, Role};
+use crate::space::{DecisionKind, DecisionStep, Decisions, State};
 
 structs! {
     /// A kind of choice: among how many, and where its tensors begin.
@@ -109,7 +109,7 @@ pub fn arguments(
         let tensor = policy.tensors.iter().find(|tensor| tensor.0 == role);
         tensor.expect("a policy has every tensor").1 as i32
     };
-    let kind = |(i, kind): (usize, &Kind)| PolicyKind {
+    let kind = |(i, kind): (usize, &DecisionKind)| PolicyKind {
         n_choices: kind.n_choices as i32,
         embedding: begin(Role::Embedding(i)),
         head: begin(Role::Head(i)),
@@ -118,9 +118,9 @@ pub fn arguments(
     let kinds: Vec<PolicyKind> = decisions.kinds.iter().enumerate().map(kind).collect();
     let state = |state: &State| PolicyState {
         kind: match state.step {
-            Step::Choice(kind) => kind as i32,
-            Step::Anchor => -1,
-            Step::End => -2,
+            DecisionStep::Choice(kind) => kind as i32,
+            DecisionStep::Anchor => -1,
+            DecisionStep::End => -2,
         },
         next: state.next as i32,
     };

@@ -29,7 +29,7 @@ impl Launches<'_> {
     pub(super) fn pool_fwd(&mut self, pool: &Pool) {
         let args = args(pool, self.input(pool.x), In::at(0), self.output(pool.out));
         let pixels = pool.output.h * pool.output.w;
-        let grid = [pixels.div_ceil(128), pool.input.planes(), self.batch()];
+        let grid = [pool.input.planes(), pixels.div_ceil(128), self.batch()];
         self.push("pool_fwd", grid, 128, &args);
     }
 
@@ -38,7 +38,7 @@ impl Launches<'_> {
         let mut args = args(pool, self.input(pool.x), self.input(dout), self.output(dx));
         args.add = i32::from(add);
         let pixels = pool.input.h * pool.input.w;
-        let grid = [pixels.div_ceil(128), pool.input.planes(), self.batch()];
+        let grid = [pool.input.planes(), pixels.div_ceil(128), self.batch()];
         self.push("pool_bwd", grid, 128, &args);
     }
 }

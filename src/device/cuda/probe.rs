@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Cuda;
 use super::driver::{DriverError, Graph, Launch};
 use super::session::CudaSession;
-use crate::device::{Control, DeviceError, Input, Session, Source};
+use crate::device::{Control, DeviceError, Input, InputSource, Session};
 use crate::graph::plan::Plan;
 
 /// Runs of the launches in one graph, at least: what it takes to start one is spread over them.
@@ -38,8 +38,8 @@ impl<'a> Probe<'a> {
     ) -> Result<Probe<'a>, DeviceError> {
         let copies = (0..n_copies.max(1)).map(|_| CudaSession::new(cuda, plan, input));
         let n_records = input.map_or(1, |input| match input.source {
-            Source::Images { dataset, .. } => dataset.n_train().max(1),
-            Source::Tokens(_) => 1, // the window at the text's beginning
+            InputSource::Images { dataset, .. } => dataset.n_train().max(1),
+            InputSource::Tokens(_) => 1, // the window at the text's beginning
         });
         Ok(Probe {
             cuda,

@@ -3,14 +3,14 @@
 
 use super::driver::{DriverError, Stream};
 use crate::data::{Augment, Dataset, RECORD_BYTES};
-use crate::device::{Input, Source};
+use crate::device::{Input, InputSource};
 
 /// Images of a copy.
 const CHUNK: usize = 1024;
 
 /// What is loaded from, if anything is.
 #[derive(Clone, Copy)]
-pub struct Records<'a>(Option<Source<'a>>);
+pub struct Records<'a>(Option<InputSource<'a>>);
 
 impl<'a> Records<'a> {
     /// Those of an input.
@@ -22,15 +22,15 @@ impl<'a> Records<'a> {
     pub fn n(&self) -> usize {
         match self.0 {
             None => 0,
-            Some(Source::Images { dataset, .. }) => n_images(dataset),
-            Some(Source::Tokens(tokens)) => tokens.len(),
+            Some(InputSource::Images { dataset, .. }) => n_images(dataset),
+            Some(InputSource::Tokens(tokens)) => tokens.len(),
         }
     }
 
     /// Words of a text.
     pub fn n_tokens(&self) -> usize {
         match self.0 {
-            Some(Source::Tokens(tokens)) => tokens.len(),
+            Some(InputSource::Tokens(tokens)) => tokens.len(),
             _ => 0,
         }
     }
@@ -38,7 +38,7 @@ impl<'a> Records<'a> {
     /// Which views of images are loaded, as in `kernels/load_batch.cu`.
     pub fn augment(&self) -> i32 {
         match self.0 {
-            Some(Source::Images { augment, .. }) => match augment {
+            Some(InputSource::Images { augment, .. }) => match augment {
                 Augment::UpsampleCrop => 0,
                 Augment::PadCrop => 1,
                 Augment::None => 2,
@@ -50,7 +50,7 @@ impl<'a> Records<'a> {
     /// Bytes on the device.
     pub fn bytes(&self) -> usize {
         match self.0 {
-            Some(Source::Images { dataset, .. }) => n_images(dataset) * RECORD_BYTES,
+            Some(InputSource::Images { dataset, .. }) => n_images(dataset) * RECORD_BYTES,
             _ => self.n_tokens() * size_of::<u32>(),
         }
     }
@@ -62,8 +62,10 @@ impl<'a> Records<'a> {
     pub fn upload(&self, stream: &mut dyn Stream, address: u64) -> Result<(), DriverError> {
         match self.0 {
             None => Ok(()),
-            Some(Source::Images { dataset, .. }) => upload_images(stream, address, dataset),
-            Some(Source::Tokens(tokens)) => stream.write(address, bytemuck::cast_slice(tokens)),
+            Some(InputSource::Images { dataset, .. }) => upload_images(stream, address, dataset),
+            Some(InputSource::Tokens(tokens)) => {
+                stream.write(address, bytemuck::cast_slice(tokens))
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use super::Cuda;
 use super::driver::{DriverError, Launch, Stream};
@@ -10,6 +11,7 @@ use super::launches::{Launches, Parts, most_cooperative};
 use super::layout::{from_planes, to_planes};
 use super::optim;
 use super::records::Records;
+use super::snapshot::Snapshot;
 use super::tables::Tables;
 use super::work::Work;
 use crate::device::arena::GUARD;
@@ -20,6 +22,8 @@ use crate::graph::step::{BufferId, Content, Step};
 
 /// Batches of an epoch at least, for plans that load no data.
 const LEAST_BATCHES: usize = 64;
+/// About how long the device works on its own before a session waits for it to ask whether to stop.
+const QUEUED: Duration = Duration::from_millis(100);
 
 /// A plan with all that it needs to run.
 pub struct CudaSession<'a> {
@@ -41,8 +45,7 @@ pub struct CudaSession<'a> {
     n_losses: usize,
     /// Batches of the epoch that were run before it began here.
     first_loss: usize,
-    /// What [`Session::keep`] read.
-    kept: Result<Vec<Vec<f64>>, DeviceError>,
+    snapshot: Snapshot,
     /// What went wrong first.
     failure: Option<DriverError>,
 }
@@ -81,6 +84,7 @@ impl<'a> CudaSession<'a> {
             4 * n_blocks,
             optim::squares_bytes(n_weights),
             8 * most_cooperative(plan),
+            Snapshot::bytes(plan),
             data.bytes(),
         ]
         .map(|bytes| bytes.max(1));
@@ -95,6 +99,7 @@ impl<'a> CudaSession<'a> {
             not_finite,
             squares,
             arrivals,
+            snapshot,
             records,
         ] = allocate(cuda, &mut *stream, bytes)?;
         tables.address = table_values;
@@ -142,7 +147,7 @@ impl<'a> CudaSession<'a> {
             guards,
             n_losses: 0,
             first_loss: 0,
-            kept: Ok(vec![]),
+            snapshot: Snapshot::new(snapshot),
             failure: None,
         })
     }
@@ -176,10 +181,24 @@ impl<'a> CudaSession<'a> {
             session.lists.iter_mut().for_each(Work::ended);
             Ok(())
         });
+        self.told()?;
+        Ok(values)
+    }
+
+    /// What went wrong first, if anything did.
+    fn told(&self) -> Result<(), DeviceError> {
         match &self.failure {
-            None => Ok(values),
+            None => Ok(()),
             Some(error) => Err(self.cuda.error(error.clone())),
         }
+    }
+
+    /// Waits for all that was run.
+    fn wait(&mut self) -> Result<(), DriverError> {
+        let waited = self.stream.wait();
+        waited.map_err(|error| self.came_from(error))?;
+        self.lists.iter_mut().for_each(Work::ended);
+        Ok(())
     }
 
     /// An error that a call tells of which waited: with what ran before it, which it may come from.
@@ -348,19 +367,23 @@ impl Session for CudaSession<'_> {
         self.attempt(|session| {
             if !session.lists[list].has_run() {
                 // What went wrong before is not its first kernel's fault.
-                let waited = session.stream.wait();
-                waited.map_err(|error| session.came_from(error))?;
-                session.lists.iter_mut().for_each(Work::ended);
+                session.wait()?;
             }
             session.lists[list].run(&mut *session.stream, times)
         });
     }
 
     fn run_until(&mut self, list: List, times: usize, stop: &(dyn Fn() -> bool + Sync)) -> usize {
-        let mut n_run = 0;
-        while n_run < times && !stop() {
-            self.run(list, 1);
-            n_run += 1;
+        let (mut n_run, mut together) = (0, 1);
+        while n_run < times && self.failure.is_none() && !stop() {
+            let n = together.min(times - n_run);
+            let begun = Instant::now();
+            self.run(list, n);
+            self.attempt(CudaSession::wait);
+            n_run += n;
+            if begun.elapsed() < QUEUED {
+                together *= 2;
+            }
         }
         n_run
     }
@@ -370,12 +393,21 @@ impl Session for CudaSession<'_> {
     }
 
     fn keep(&mut self) {
-        let plan = self.plan;
-        self.kept = plan.state.iter().map(|&id| self.read(id)).collect();
+        self.attempt(|session| {
+            let stream = &mut *session.stream;
+            session.snapshot.keep(stream, session.plan, session.arena)
+        });
     }
 
     fn kept(&mut self) -> Result<Vec<Vec<f64>>, DeviceError> {
-        std::mem::replace(&mut self.kept, Ok(vec![]))
+        let mut kept = vec![];
+        self.attempt(|session| {
+            let copied = session.snapshot.kept(&mut *session.stream, session.plan);
+            kept = copied.map_err(|error| session.came_from(error))?;
+            Ok(())
+        });
+        self.told()?;
+        Ok(kept)
     }
 
     fn results(&mut self) -> Result<Results, DeviceError> {

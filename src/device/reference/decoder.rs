@@ -6,7 +6,7 @@ use crate::graph::recurrent::Decoder;
 
 /// Sum of the cross-entropy over the places that have a target; logits = x W^T + bias.
 pub fn loss(plan: &Plan, decoder: &Decoder, memory: &Memory) -> f64 {
-    let places = (0..decoder.n).filter_map(|place| Place::new(plan, decoder, place, memory));
+    let places = (0..decoder.n).filter_map(|place| TargetPlace::new(plan, decoder, place, memory));
     places.map(|place| place.loss()).sum()
 }
 
@@ -18,7 +18,7 @@ pub fn loss_and_gradients(plan: &Plan, decoder: &Decoder, memory: &mut Memory) -
     let mut dweight = vec![0.0; decoder.weight.len];
     let mut dbias = vec![0.0; decoder.bias.len];
     for i in 0..decoder.n {
-        let Some(place) = Place::new(plan, decoder, i, memory) else {
+        let Some(place) = TargetPlace::new(plan, decoder, i, memory) else {
             continue;
         };
         loss += place.loss();
@@ -40,7 +40,7 @@ pub fn loss_and_gradients(plan: &Plan, decoder: &Decoder, memory: &mut Memory) -
 }
 
 /// A place with a target.
-struct Place {
+struct TargetPlace {
     x: Vec<f64>,
     target: usize,
     logits: Vec<f64>,
@@ -48,8 +48,8 @@ struct Place {
     log_sum: f64,
 }
 
-impl Place {
-    fn new(plan: &Plan, decoder: &Decoder, place: usize, memory: &Memory) -> Option<Place> {
+impl TargetPlace {
+    fn new(plan: &Plan, decoder: &Decoder, place: usize, memory: &Memory) -> Option<TargetPlace> {
         let target = memory[decoder.targets].values[place];
         let x = memory[decoder.x].values[place * decoder.hidden..][..decoder.hidden].to_vec();
         let weights = &memory[plan.weights].values;
@@ -62,7 +62,7 @@ impl Place {
         // The largest is taken off first, so that exp cannot overflow.
         let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = logits.iter().map(|x| (x - largest).exp()).sum();
-        (target >= 0.0).then(|| Place {
+        (target >= 0.0).then(|| TargetPlace {
             x,
             target: target as usize,
             log_sum: largest + sum.ln(),

@@ -1,22 +1,22 @@
 //! Graph to plan: the steps of training and evaluation, and who reads which gradient.
 
 use super::*;
-use crate::graph::Layer;
+use crate::graph::GraphLayer;
 use crate::graph::params::LayerParams;
 use crate::space::LayerOp;
 
 /// What building a layer leaves for the layers that read it and for the backward pass.
-struct Built {
+struct BuiltLayer {
     /// Its output and the shape of it.
     out: BufferId,
     shape: Shape,
     /// What its consumers add to the gradient of `out`, in the order of the consumers.
     contributions: Vec<Contribution>,
-    backward: Backward,
+    backward: BackwardPath,
 }
 
 /// How the gradient goes on from a layer's output to its inputs.
-enum Backward {
+enum BackwardPath {
     /// Nowhere: the image, and what is made of it without parameters.
     None,
     /// Convolution, normalisation, ReLU.
@@ -31,10 +31,18 @@ enum Backward {
     },
 }
 
-struct Child<'a> {
+/// What treats each channel alone and has no parameters.
+enum ChannelOp {
+    /// A pool of this kind, window and stride.
+    Pool(PoolKind, [usize; 2], [usize; 2]),
+    /// Local contrast normalisation.
+    Lcn,
+}
+
+struct NetworkBuilder<'a> {
     builder: Builder<'a>,
     params: &'a Params,
-    layers: Vec<Built>,
+    layers: Vec<BuiltLayer>,
 }
 
 pub(super) fn build(
@@ -44,7 +52,7 @@ pub(super) fn build(
     options: Options,
 ) -> Plan {
     let builder = Builder::new(storage, options, params.n_trained(), params.n_running());
-    let mut child = Child {
+    let mut child = NetworkBuilder {
         builder,
         params,
         layers: vec![],
@@ -55,7 +63,7 @@ pub(super) fn build(
     child.finish()
 }
 
-impl Child<'_> {
+impl NetworkBuilder<'_> {
     fn span(&self, position: usize) -> Span {
         let param = &self.params.trained[position];
         Span {
@@ -81,7 +89,7 @@ impl Child<'_> {
     fn sources(&self, inputs: &[usize]) -> Vec<Source> {
         let mut first_channel = 0;
         let source = |&j: &usize| {
-            let Built { out, shape, .. } = &self.layers[j];
+            let BuiltLayer { out, shape, .. } = &self.layers[j];
             let source = Source {
                 buffer: *out,
                 shape: shape.clone(),
@@ -100,15 +108,23 @@ impl Child<'_> {
                 None => {
                     let images = self.builder.images("image", &layer.output);
                     self.both(Step::LoadBatch { images });
-                    (images, Backward::None)
+                    (images, BackwardPath::None)
                 }
                 Some(LayerOp::Conv { filter, stride, .. }) => {
                     self.conv(&name, number, layer, *filter, *stride)
                 }
                 Some(LayerOp::BatchNorm) => self.batch_norm(&name, number, layer),
-                Some(op) => self.per_channel(&name, layer, op),
+                Some(LayerOp::MaxPool { pool, stride }) => {
+                    let op = ChannelOp::Pool(PoolKind::Max, *pool, *stride);
+                    self.per_channel(&name, layer, op)
+                }
+                Some(LayerOp::AvgPool { pool, stride }) => {
+                    let op = ChannelOp::Pool(PoolKind::Avg, *pool, *stride);
+                    self.per_channel(&name, layer, op)
+                }
+                Some(LayerOp::Lcn) => self.per_channel(&name, layer, ChannelOp::Lcn),
             };
-            self.layers.push(Built {
+            self.layers.push(BuiltLayer {
                 out: built.0,
                 shape: layer.output.clone(),
                 contributions: vec![],
@@ -136,10 +152,10 @@ impl Child<'_> {
         &mut self,
         name: &str,
         number: usize,
-        layer: &Layer,
+        layer: &GraphLayer,
         filter: [usize; 2],
         stride: [usize; 2],
-    ) -> (BufferId, Backward) {
+    ) -> (BufferId, BackwardPath) {
         let sources = self.sources(&layer.inputs);
         let position = self.params.layers[number]
             .conv
@@ -157,12 +173,15 @@ impl Child<'_> {
                 .contributions
                 .push(Contribution::Conv { conv, source });
         }
-        (self.builder.plan.norm(norm).out, Backward::Conv(conv, norm))
+        (
+            self.builder.plan.norm(norm).out,
+            BackwardPath::Conv(conv, norm),
+        )
     }
 
     /// The tensor that a layer reads which treats each channel alone; several inputs are copied
     /// into one.
-    fn one_input(&mut self, name: &str, layer: &Layer) -> BufferId {
+    fn one_input(&mut self, name: &str, layer: &GraphLayer) -> BufferId {
         let sources = self.sources(&layer.inputs);
         if let [source] = &sources[..] {
             return source.buffer;
@@ -177,7 +196,12 @@ impl Child<'_> {
         out
     }
 
-    fn batch_norm(&mut self, name: &str, number: usize, layer: &Layer) -> (BufferId, Backward) {
+    fn batch_norm(
+        &mut self,
+        name: &str,
+        number: usize,
+        layer: &GraphLayer,
+    ) -> (BufferId, BackwardPath) {
         let x = self.one_input(name, layer);
         let norm = self.norm(name, number, NormInput::Tensor(x), &layer.output);
         let plan = &mut self.builder.plan;
@@ -185,42 +209,43 @@ impl Child<'_> {
         plan.evaluate.push(Step::NormRunning(norm));
         let Norm { out, dx, .. } = *plan.norm(norm);
         self.contribute_copies(layer, dx);
-        (out, Backward::Norm(norm))
+        (out, BackwardPath::Norm(norm))
     }
 
     /// Pools and local contrast normalisation.
-    fn per_channel(&mut self, name: &str, layer: &Layer, op: &LayerOp) -> (BufferId, Backward) {
+    fn per_channel(
+        &mut self,
+        name: &str,
+        layer: &GraphLayer,
+        op: ChannelOp,
+    ) -> (BufferId, BackwardPath) {
         let x = self.one_input(name, layer);
-        let no_gradient = |&j: &usize| matches!(self.layers[j].backward, Backward::None);
+        let no_gradient = |&j: &usize| matches!(self.layers[j].backward, BackwardPath::None);
         let stop = layer.inputs.iter().all(no_gradient);
         let shape = layer.output.clone();
         let out = self.builder.images(format!("{name} output"), &shape);
         let dout = self.builder.images(format!("{name} gradient"), &shape);
-        let contribution = match *op {
-            LayerOp::MaxPool { pool, stride } => {
-                self.pool(PoolKind::Max, pool, stride, (x, out, dout), layer)
+        let contribution = match op {
+            ChannelOp::Pool(kind, window, stride) => {
+                self.pool(kind, window, stride, (x, out, dout), layer)
             }
-            LayerOp::AvgPool { pool, stride } => {
-                self.pool(PoolKind::Avg, pool, stride, (x, out, dout), layer)
-            }
-            LayerOp::Lcn => {
+            ChannelOp::Lcn => {
                 self.both(Step::Lcn { x, out, shape });
                 Contribution::Lcn { x, dout }
             }
-            LayerOp::Conv { .. } | LayerOp::BatchNorm => unreachable!("handled before"),
         };
         if stop {
-            return (out, Backward::None); // nothing before this layer has parameters
+            return (out, BackwardPath::None); // nothing before this layer has parameters
         }
         if let [input] = layer.inputs[..] {
             self.layers[input].contributions.push(contribution);
-            return (out, Backward::PerChannel { dout, concat: None });
+            return (out, BackwardPath::PerChannel { dout, concat: None });
         }
         let dconcat = format!("{name} concat gradient");
         let dconcat = self.builder.images(dconcat, &layer.input);
         self.contribute_copies(layer, dconcat);
         let concat = Some((dconcat, layer.input.clone(), contribution));
-        (out, Backward::PerChannel { dout, concat })
+        (out, BackwardPath::PerChannel { dout, concat })
     }
 
     fn pool(
@@ -229,7 +254,7 @@ impl Child<'_> {
         window: [usize; 2],
         stride: [usize; 2],
         (x, out, dout): (BufferId, BufferId, BufferId),
-        layer: &Layer,
+        layer: &GraphLayer,
     ) -> Contribution {
         let (input, output) = (layer.input.clone(), layer.output.clone());
         let pool = Pool {
@@ -246,7 +271,7 @@ impl Child<'_> {
     }
 
     /// Each input of `layer` takes its planes of `dout`, the gradient to the layer's concat.
-    fn contribute_copies(&mut self, layer: &Layer, dout: BufferId) {
+    fn contribute_copies(&mut self, layer: &GraphLayer, dout: BufferId) {
         let mut first_plane = 0;
         for &j in &layer.inputs {
             let shape = layer.input.clone();
@@ -309,7 +334,7 @@ impl Child<'_> {
 
     fn backward(&mut self) {
         for built in std::mem::take(&mut self.layers).into_iter().rev() {
-            let Built {
+            let BuiltLayer {
                 out: _,
                 shape,
                 contributions,
@@ -323,19 +348,19 @@ impl Child<'_> {
             };
             let plan = &mut self.builder.plan;
             match backward {
-                Backward::None => {}
-                Backward::Conv(conv, id) => {
+                BackwardPath::None => {}
+                BackwardPath::Conv(conv, id) => {
                     let dz = plan.norm(id).dz;
                     plan.train
                         .extend([gather(dz, Some(id)), Step::NormGrad(id)]);
                     plan.train.push(Step::ConvFilterGrad(conv));
                 }
-                Backward::Norm(id) => {
+                BackwardPath::Norm(id) => {
                     let dz = plan.norm(id).dz;
                     plan.train
                         .extend([gather(dz, Some(id)), Step::NormGrad(id)]);
                 }
-                Backward::PerChannel { dout, concat } => {
+                BackwardPath::PerChannel { dout, concat } => {
                     plan.train.push(gather(dout, None));
                     if let Some((out, shape, contribution)) = concat {
                         let contributions = vec![contribution];

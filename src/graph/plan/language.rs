@@ -56,16 +56,22 @@ pub(super) fn build(
         weight: spans.decoder,
         bias: spans.decoder_bias,
     };
+    let load = Step::LoadTokens {
+        inputs,
+        targets,
+        steps,
+    };
+    list_steps(builder.plan(), load, embedding, stack, decoder);
+    builder.finish()
+}
+
+/// The steps of evaluation and of training, in order.
+fn list_steps(plan: &mut Plan, load: Step, embedding: Embedding, stack: Stack, decoder: Decoder) {
     let forward = [
-        Step::LoadTokens {
-            inputs,
-            targets,
-            steps,
-        },
+        load,
         Step::Embedding(embedding.clone()),
         Step::Unroll(stack.clone()),
     ];
-    let plan = builder.plan();
     plan.evaluate.extend(forward.clone());
     plan.evaluate.push(Step::DecoderLoss(decoder.clone()));
     plan.evaluate.push(Step::Advance);
@@ -75,7 +81,6 @@ pub(super) fn build(
     // After the decoder, whose gradient it adds to where the weights are tied.
     plan.train.push(Step::EmbeddingGrad(embedding));
     plan.train.push(Step::Descend);
-    builder.finish()
 }
 
 /// A recurrent layer with its buffers. What the next window begins with is kept.

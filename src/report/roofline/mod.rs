@@ -8,7 +8,7 @@ pub mod measured;
 use serde_json::{Value, json};
 
 use crate::data::RECORD_BYTES;
-use crate::graph::{Costs, Graph, Layer, Shape};
+use crate::graph::{Costs, Graph, GraphLayer, Shape};
 use crate::shape::PLANE;
 use crate::space::LayerOp;
 use gpu::Gpu;
@@ -222,14 +222,14 @@ impl<'a> Child<'a> {
     }
 
     /// Bytes of the tensors that a layer reads.
-    fn sources(&self, layer: &Layer) -> f64 {
+    fn sources(&self, layer: &GraphLayer) -> f64 {
         let tensors = layer.inputs.iter().map(|&j| &self.graph.layers[j].output);
         tensors.map(|shape| self.images(shape)).sum()
     }
 
     /// FLOPs between a convolution and one of the tensors it reads, and those without the taps
     /// outside of that; none for other layers.
-    fn products(&self, reader: &Layer, source: &Shape) -> (f64, f64) {
+    fn products(&self, reader: &GraphLayer, source: &Shape) -> (f64, f64) {
         let Some(LayerOp::Conv { filter, stride, .. }) = reader.op else {
             return (0.0, 0.0);
         };

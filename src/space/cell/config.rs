@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tree::{Activation, BASES, Combination};
 use crate::space::SpaceError;
-use crate::space::config::{check_distinct, wrong};
+use crate::space::error::{check_distinct, wrong};
 
 /// Which recurrent cells the search may say. Lists hold the choices of a decision; each value stands
 /// once.

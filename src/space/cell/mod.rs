@@ -8,7 +8,7 @@ pub use config::CellSpaceConfig;
 pub(super) use json::read;
 pub use tree::{Activation, BASES, CellArchitecture, Combination, Operation, Tree};
 
-use super::{Decisions, Kind, SpaceError, Token};
+use super::{DecisionKind, Decisions, SpaceError, Token};
 
 /// A space of recurrent cells.
 ///
@@ -37,7 +37,7 @@ impl CellSpace {
         config.check()?;
         let n_nodes = Tree::n_nodes(config.base);
         let (combinations, activations) = (config.combinations.len(), config.activations.len());
-        let kind = |(name, n_choices)| Kind { name, n_choices };
+        let kind = |(name, n_choices)| DecisionKind { name, n_choices };
         let kinds = [
             ("combination", combinations),
             ("activation", activations),
@@ -65,6 +65,22 @@ impl CellSpace {
     /// What is decided, and in which order.
     pub fn decisions(&self) -> &Decisions {
         &self.decisions
+    }
+
+    /// What the choices of a kind stand for: names of operations, and numbers of nodes from 0.
+    pub fn choices(&self, kind: usize) -> Vec<serde_json::Value> {
+        let CellSpaceConfig {
+            base,
+            combinations,
+            activations,
+        } = &self.config;
+        match kind {
+            COMBINATION | INJECT_COMBINATION => {
+                combinations.iter().map(|x| x.name().into()).collect()
+            }
+            ACTIVATION | INJECT_ACTIVATION => activations.iter().map(|x| x.name().into()).collect(),
+            _ => (0..Tree::n_nodes(*base)).map(|node| node.into()).collect(),
+        }
     }
 
     /// The settings the space was made from.

@@ -14,7 +14,7 @@ impl ConvSpace {
     pub fn decode(&self, tokens: &[Token]) -> Result<ConvArchitecture, SpaceError> {
         let mut walk = self.decisions().walk(usize::MAX);
         let mut chosen = Chosen::default();
-        let mut built = Built::default();
+        let mut built = DecodedLayers::default();
         let mut learning_rate = None;
         let mut at = 0;
         let mut within_layer = true; // an architecture has at least one
@@ -125,7 +125,7 @@ impl ConvSpace {
     }
 
     /// Appends the layer that was decided, or the block of such layers and its pool.
-    fn append(&self, built: &mut Built, op: LayerOp, bits: &[Token]) {
+    fn append(&self, built: &mut DecodedLayers, op: LayerOp, bits: &[Token]) {
         let mut inputs: Vec<usize> = match self.config.anchors {
             true => {
                 let chosen = built.outputs.iter().zip(bits).filter(|(_, bit)| **bit == 1);
@@ -270,13 +270,13 @@ impl ConvSpace {
 
 /// An architecture being built from decisions.
 #[derive(Default)]
-struct Built {
+struct DecodedLayers {
     layers: Vec<Layer>,
     /// For each decided layer or block, the layers that an anchor to it means.
     outputs: Vec<Vec<usize>>,
 }
 
-impl Built {
+impl DecodedLayers {
     /// Appends a layer and returns its number.
     fn push(&mut self, op: LayerOp, inputs: Vec<usize>) -> usize {
         self.layers.push(Layer { op, inputs });

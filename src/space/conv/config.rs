@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FILTER_SIDE, FILTERS, LAYERS, LayerType, POOL_SIDE, STRIDE};
 use crate::space::SpaceError;
-use crate::space::config::{check_distinct, wrong};
+use crate::space::error::{check_distinct, wrong};
 
 /// Which convolutional architectures the search may say. Lists hold the choices of a decision; each value
 /// stands once.

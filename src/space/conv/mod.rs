@@ -6,8 +6,8 @@ mod network;
 mod read;
 mod write;
 
-use super::config::SpaceError;
-use super::{Decisions, Kind, Token};
+use super::error::SpaceError;
+use super::{DecisionKind, Decisions, Token};
 use crate::rng::{Purpose, Rng};
 
 pub use config::ConvSpaceConfig;
@@ -122,7 +122,7 @@ impl ConvSpace {
     }
 
     fn add(&mut self, name: &'static str, role: Role, n_choices: usize) -> usize {
-        self.decisions.kinds.push(Kind { name, n_choices });
+        self.decisions.kinds.push(DecisionKind { name, n_choices });
         self.roles.push(role);
         self.roles.len() - 1
     }
@@ -170,6 +170,22 @@ impl ConvSpace {
     /// What is decided, and in which order.
     pub fn decisions(&self) -> &Decisions {
         &self.decisions
+    }
+
+    /// What the choices of a kind stand for: numbers, and the names of types.
+    pub fn choices(&self, kind: usize) -> Vec<serde_json::Value> {
+        let config = &self.config;
+        let numbers = |list: &[usize]| list.iter().map(|&n| n.into()).collect();
+        match self.roles[kind] {
+            Role::LearningRate => config.learning_rates.iter().map(|&x| x.into()).collect(),
+            Role::LayerType => self.types().iter().map(|t| t.name().into()).collect(),
+            Role::FilterHeight => numbers(&config.filter_heights),
+            Role::FilterWidth => numbers(&config.filter_widths),
+            Role::StrideHeight | Role::StrideWidth => numbers(&config.strides),
+            Role::Filters => numbers(&config.filters),
+            Role::PoolHeight | Role::PoolWidth => numbers(&config.pool_windows),
+            Role::PoolStrideHeight | Role::PoolStrideWidth => numbers(&config.pool_strides),
+        }
     }
 
     /// The settings the space was made from.

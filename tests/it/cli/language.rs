@@ -6,7 +6,7 @@ mod search;
 use std::fs;
 use std::path::Path;
 
-use nas_engine::data::corpus::{Corpus, Level, Part};
+use nas_engine::data::corpus::{Corpus, Level, TextPart};
 use nas_engine::rng::{Purpose, Rng};
 use serde_json::{Value, json as value};
 use tempfile::TempDir;
@@ -158,7 +158,10 @@ fn what_train_saves_eval_finds_again() {
         &place.folder.path().join("cache"),
     );
     let corpus = corpus.unwrap();
-    for (split, part) in [("validation", Part::Validation), ("test", Part::Test)] {
+    for (split, part) in [
+        ("validation", TextPart::Validation),
+        ("test", TextPart::Test),
+    ] {
         let eval = [
             "eval",
             "--weights",

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use crate::cases::{self, Case};
 use libloading::Library;
-use nas_engine::device::cases::{self, Case};
 use nas_engine::device::cuda::Cuda;
 use rayon::prelude::*;
 

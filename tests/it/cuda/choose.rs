@@ -1,7 +1,7 @@
 //! Which GPUs a name stands for, on machines as they may be; no GPU is needed.
 
 use nas_engine::device::cuda::machine::Listed;
-use nas_engine::device::{DeviceError, Request};
+use nas_engine::device::{DeviceError, DeviceRequest};
 
 type Gpus = Result<Vec<Listed>, String>;
 
@@ -23,7 +23,7 @@ fn take(name: &str, gpus: &Gpus, most: usize) -> Result<(Vec<usize>, String), De
         7 => Err("another process holds it".to_string()),
         index => Ok(index),
     };
-    let (taken, why) = Request::parse(name)?.take(gpus, most, open)?;
+    let (taken, why) = DeviceRequest::parse(name)?.take(gpus, most, open)?;
     Ok((taken, why.unwrap_or_default()))
 }
 
@@ -103,11 +103,11 @@ fn names_that_no_device_has_are_refused() {
     for name in [
         "", "gpu", "cuda:", "cuda:a", "cuda:0,", "cuda:-1", "cuda:256", "cuda0",
     ] {
-        let error = Request::parse(name).expect_err(name);
+        let error = DeviceRequest::parse(name).expect_err(name);
         assert!(matches!(error, DeviceError::Unknown(_)), "{name}: {error}");
     }
     for name in ["cuda:0,0", "cuda:1,2,01"] {
-        let error = Request::parse(name).expect_err(name);
+        let error = DeviceRequest::parse(name).expect_err(name);
         assert!(
             matches!(error, DeviceError::Twice { .. }),
             "{name}: {error}"

@@ -2,7 +2,7 @@
 //! matrix products) is what their launches have and what the host runner counts, over every case.
 
 mod formula;
-mod text;
+pub mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -67,7 +67,7 @@ fn every_line_of_the_kernels_is_executed() {
     );
     assert!(
         dead.is_empty(),
-        "never executed by a case of device::cases or by the controller; add one, or remove the \
+        "never executed by a case of tests/it/cases or by the controller; add one, or remove the \
          code:\n{}",
         dead.join("\n")
     );

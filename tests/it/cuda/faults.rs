@@ -194,6 +194,21 @@ impl Stream for FaultyStream<'_> {
         self.stream.replay(graph)
     }
 
+    fn copy(&mut self, from: u64, to: u64, bytes: usize) -> Result<(), DriverError> {
+        self.driver.alive(None, false)?;
+        self.stream.copy(from, to, bytes)
+    }
+
+    fn mark(&mut self) -> Result<(), DriverError> {
+        self.driver.alive(None, false)?;
+        self.stream.mark()
+    }
+
+    fn read_marked(&mut self, from: u64, bytes: &mut [u8]) -> Result<(), DriverError> {
+        self.waited()?;
+        self.stream.read_marked(from, bytes)
+    }
+
     fn wait(&mut self) -> Result<(), DriverError> {
         self.waited()?;
         self.stream.wait()

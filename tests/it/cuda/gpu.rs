@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::env;
 use std::process::{Command, Output};
 
-use nas_engine::device::cases::{self, Case};
+use crate::cases::{self, Case};
 use nas_engine::device::cuda::Cuda;
 use nas_engine::device::cuda::driver::{Driver, Limits};
 use nas_engine::device::cuda::gpu::Gpu;

@@ -1,8 +1,10 @@
 //! A driver whose GPU is the host runner: the kernels compiled by g++, checked as they run.
 
 use std::ffi::{CString, c_char, c_void};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use libloading::{Library, Symbol};
@@ -117,6 +119,16 @@ pub struct Host {
     processors: usize,
     /// Sees each launch that ran, with what was counted of it.
     observer: Option<Box<Observer>>,
+    copied: Arc<Copied>,
+}
+
+/// Bytes that were copied, by all streams together.
+#[derive(Debug, Default)]
+pub struct Copied {
+    pub to_device: AtomicUsize,
+    pub to_host: AtomicUsize,
+    /// From one place of the device to another.
+    pub within: AtomicUsize,
 }
 
 /// What may look on while kernels run.
@@ -131,12 +143,18 @@ impl Host {
             shared_bytes,
             processors: PROCESSORS,
             observer: None,
+            copied: Arc::default(),
         }
     }
 
     /// One with another number of processors.
     pub fn with_processors(self, processors: usize) -> Host {
         Host { processors, ..self }
+    }
+
+    /// What it copies, as long as it is asked for.
+    pub fn copied(&self) -> Arc<Copied> {
+        Arc::clone(&self.copied)
     }
 
     /// One whose launches are looked at.
@@ -189,6 +207,7 @@ impl Driver for Host {
             memory: open(),
             capture: None,
             graphs: vec![],
+            behind_mark: None,
         }))
     }
 }
@@ -225,6 +244,8 @@ struct HostStream<'a> {
     /// Launches that are being captured.
     capture: Option<Vec<Launch>>,
     graphs: Vec<Vec<Launch>>,
+    /// Since there was a mark, where copies have written behind the last one.
+    behind_mark: Option<Vec<Range<u64>>>,
 }
 
 impl HostStream<'_> {
@@ -235,6 +256,12 @@ impl HostStream<'_> {
             Some(_) => Err(DriverError::Failed(format!(
                 "{what} while launches are captured"
             ))),
+        }
+    }
+
+    fn writes_behind_mark(&mut self, to: u64, bytes: usize) {
+        if let Some(written) = &mut self.behind_mark {
+            written.push(to..to + bytes as u64);
         }
     }
 
@@ -323,6 +350,9 @@ impl Stream for HostStream<'_> {
         let to = to as *mut u8;
         // SAFETY: the bytes lie in an allocation of this stream, and no kernel runs.
         unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        let copied = &self.host.copied.to_device;
+        copied.fetch_add(bytes.len(), Ordering::Relaxed);
+        self.writes_behind_mark(to as u64, bytes.len());
         Ok(())
     }
 
@@ -332,6 +362,8 @@ impl Stream for HostStream<'_> {
         let from = from as *const u8;
         // SAFETY: as in `write`.
         unsafe { from.copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
+        let copied = &self.host.copied.to_host;
+        copied.fetch_add(bytes.len(), Ordering::Relaxed);
         Ok(())
     }
 
@@ -363,6 +395,36 @@ impl Stream for HostStream<'_> {
         self.not_while_capturing("a replay")?;
         let launches = &self.graphs[graph.0];
         launches.iter().try_for_each(|launch| self.execute(launch))
+    }
+
+    fn copy(&mut self, from: u64, to: u64, bytes: usize) -> Result<(), DriverError> {
+        self.not_while_capturing("a copy")?;
+        self.holds(from, bytes)?;
+        self.holds(to, bytes)?;
+        // SAFETY: as in `write`.
+        unsafe { (to as *mut u8).copy_from(from as *const u8, bytes) };
+        self.host.copied.within.fetch_add(bytes, Ordering::Relaxed);
+        self.writes_behind_mark(to, bytes);
+        Ok(())
+    }
+
+    fn mark(&mut self) -> Result<(), DriverError> {
+        self.not_while_capturing("a mark")?;
+        self.behind_mark = Some(vec![]);
+        Ok(())
+    }
+
+    fn read_marked(&mut self, from: u64, bytes: &mut [u8]) -> Result<(), DriverError> {
+        let written = self.behind_mark.take().ok_or_else(|| {
+            DriverError::Failed("a copy that waits for a mark: there is none".to_string())
+        })?;
+        let end = from + bytes.len() as u64;
+        if written.iter().any(|to| to.start < end && from < to.end) {
+            let words = "a copy of what was written behind the mark that it waits for";
+            return Err(DriverError::Failed(words.to_string()));
+        }
+        self.behind_mark = Some(written);
+        self.read(from, bytes)
     }
 
     fn wait(&mut self) -> Result<(), DriverError> {

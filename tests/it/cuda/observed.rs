@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use crate::cases::{self, Case};
 use libloading::Library;
-use nas_engine::device::cases::{self, Case};
 use nas_engine::device::cuda::Cuda;
 use nas_engine::device::cuda::driver::Launch;
 use rayon::prelude::*;

@@ -3,8 +3,8 @@
 //! a GPU by `gpu.rs`. The two need not have the same bits as each other: tensor cores round sums in
 //! a way of their own. Whole numbers, which many cases have, are exact on both.
 
+use crate::cases::{self, Case, Outputs, Tolerance, compare, same_bits};
 use half::bf16;
-use nas_engine::device::cases::{self, Case, Outputs, Tolerance, compare, same_bits};
 use nas_engine::device::cuda::Cuda;
 use nas_engine::device::reference::Reference;
 use nas_engine::device::{Convolution, Device};

@@ -2,9 +2,9 @@
 //! the gradient, and what Adam makes of it. Here by the host runner; on a GPU by `gpu.rs`.
 
 use nas_engine::controller::{Controller, ControllerConfig, Objective, Policy, Scored};
-use nas_engine::device::Device;
 use nas_engine::device::cuda::Cuda;
-use nas_engine::device::cuda::policy::{CudaPolicy, Learned, Replay};
+use nas_engine::device::policy::{Learned, Replay};
+use nas_engine::device::{Device, PolicySession};
 use nas_engine::space::{ConvSpaceConfig, SpaceConfig};
 
 use super::faults::{self, Fault};
@@ -60,7 +60,7 @@ fn v1_at_its_deepest() -> ConvSpaceConfig {
     }
 }
 
-fn open<'a>(cuda: &'a Cuda, policy: &Policy, capacity: usize) -> CudaPolicy<'a> {
+fn open<'a>(cuda: &'a Cuda, policy: &Policy, capacity: usize) -> Box<dyn PolicySession + 'a> {
     let opened = cuda.policy(&policy.on_device(), capacity);
     let mut opened = opened.expect("opens").expect("fits");
     let zeros = vec![0.0; policy.weights.len()];

@@ -1,7 +1,7 @@
 //! The host runner refuses what a GPU refuses: more of the device than there is, and calls that a
 //! capture does not allow.
 
-use nas_engine::device::cases::{self, Case};
+use crate::cases::{self, Case};
 use nas_engine::device::cuda::Cuda;
 use nas_engine::device::cuda::driver::{Driver, Limits};
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use crate::cases::{self, Case, Outputs, same_bits};
 use libloading::Library;
-use nas_engine::device::cases::{self, Case, Outputs, same_bits};
 use nas_engine::device::cuda::Cuda;
 use nas_engine::device::cuda::driver::{Driver, Limits};
 use nas_engine::device::reference::Reference;

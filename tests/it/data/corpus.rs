@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use nas_engine::data::Kind;
-use nas_engine::data::corpus::{Corpus, CorpusError, Level, Part};
+use nas_engine::data::DataKind;
+use nas_engine::data::corpus::{Corpus, CorpusError, Level, TextPart};
 use tempfile::TempDir;
 
 /// A folder with some files, and one for the cache.
@@ -25,7 +25,7 @@ fn open(
     Corpus::open(dir, level, most, cache.path())
 }
 
-fn words(corpus: &Corpus, part: Part) -> Vec<&str> {
+fn words(corpus: &Corpus, part: TextPart) -> Vec<&str> {
     let words = corpus.vocabulary().words();
     let tokens = corpus.tokens(part).iter();
     tokens
@@ -51,10 +51,13 @@ fn words_are_numbered_as_they_first_appear() {
         let corpus = open(dir.path(), Level::Word, None, &cache).unwrap();
         let expected = ["the", "cat", "sat", "<eos>", "on", "mat", "<unk>"];
         assert_eq!(corpus.vocabulary().words(), expected);
-        assert_eq!(corpus.tokens(Part::Train), [0, 1, 2, 3, 4, 0, 5, 3, 3]);
-        assert_eq!(words(&corpus, Part::Validation), ["the", "<unk>", "<eos>"]);
-        assert_eq!(words(&corpus, Part::Test), ["mat", "mat"]);
-        assert_eq!(Part::ALL.map(|part| corpus.n_lines(part)), [3, 1, 0]);
+        assert_eq!(corpus.tokens(TextPart::Train), [0, 1, 2, 3, 4, 0, 5, 3, 3]);
+        assert_eq!(
+            words(&corpus, TextPart::Validation),
+            ["the", "<unk>", "<eos>"]
+        );
+        assert_eq!(words(&corpus, TextPart::Test), ["mat", "mat"]);
+        assert_eq!(TextPart::ALL.map(|part| corpus.n_lines(part)), [3, 1, 0]);
         // printf 'the\ncat\nsat\n<eos>\non\nmat\n<unk>' | sha256sum
         assert!(corpus.vocabulary().sha256().starts_with("ec5fbbade4aab86d"));
     }
@@ -78,7 +81,7 @@ fn a_limit_keeps_the_most_frequent() {
     assert_eq!(vocabulary(4), "b a <unk> c", "of equals the first");
     assert_eq!(vocabulary(100), "b a <unk> c d <eos>");
     let corpus = open(dir.path(), Level::Word, Some(3), &cache).unwrap();
-    assert_eq!(words(&corpus, Part::Test), ["b", "<unk>"]);
+    assert_eq!(words(&corpus, TextPart::Test), ["b", "<unk>"]);
     for most in [0, 1] {
         let error = open(dir.path(), Level::Word, Some(most), &cache).unwrap_err();
         assert!(
@@ -100,8 +103,8 @@ fn characters_are_of_any_alphabet() {
         corpus.vocabulary().words(),
         ["a", "ß", " ", "<eos>", "<unk>"]
     );
-    assert_eq!(corpus.tokens(Part::Train), [0, 1, 2, 3, 1]);
-    assert_eq!(corpus.tokens(Part::Test), [1, 4]);
+    assert_eq!(corpus.tokens(TextPart::Train), [0, 1, 2, 3, 1]);
+    assert_eq!(corpus.tokens(TextPart::Test), [1, 4]);
 }
 
 /// 90, 5 and 5 of a hundred tokens, and words of the later parts may be unknown.
@@ -110,9 +113,9 @@ fn a_single_file_is_split_by_position() {
     let text: String = (0..43).map(|i| format!("w{} ", i % 20)).collect();
     let (dir, cache) = folder(&[("book", text.as_bytes())]);
     let corpus = open(&dir.path().join("book"), Level::Word, None, &cache).unwrap();
-    let lens = Part::ALL.map(|part| corpus.tokens(part).len());
+    let lens = TextPart::ALL.map(|part| corpus.tokens(part).len());
     assert_eq!(lens, [38, 2, 3]);
-    assert_eq!(words(&corpus, Part::Test), ["w0", "w1", "w2"]);
+    assert_eq!(words(&corpus, TextPart::Test), ["w0", "w1", "w2"]);
 }
 
 /// Encoded once; what was damaged since is encoded again.
@@ -130,13 +133,16 @@ fn what_is_encoded_is_kept() {
     let tokens = kept[0].as_ref().unwrap().path().join("training.tokens");
     let written = fs::metadata(&tokens).unwrap().modified().unwrap();
     let second = open(dir.path(), Level::Word, None, &cache).unwrap();
-    assert_eq!(first.tokens(Part::Train), second.tokens(Part::Train));
+    assert_eq!(
+        first.tokens(TextPart::Train),
+        second.tokens(TextPart::Train)
+    );
     assert_eq!(fs::metadata(&tokens).unwrap().modified().unwrap(), written);
     drop((first, second));
     for damage in [&[9u8, 9, 9, 9][..], &[0, 0, 0], &[]] {
         fs::write(&tokens, damage).unwrap();
         let again = open(dir.path(), Level::Word, None, &cache).unwrap();
-        assert_eq!(again.tokens(Part::Train), [0, 1, 2, 3, 4, 0, 5, 3, 3]);
+        assert_eq!(again.tokens(TextPart::Train), [0, 1, 2, 3, 4, 0, 5, 3, 3]);
     }
 }
 
@@ -203,18 +209,18 @@ fn the_bundled_text_needs_no_file() {
     let cache = tempfile::tempdir().unwrap();
     let bundled = |level, most| Corpus::bundled_in(cache.path(), level, most).unwrap();
     let corpus = bundled(Level::Word, Some(1_000));
-    let n_tokens = Part::ALL.map(|part| corpus.tokens(part).len());
+    let n_tokens = TextPart::ALL.map(|part| corpus.tokens(part).len());
     assert_eq!(n_tokens, [82_845, 10_948, 8_501]);
     assert_eq!(
-        Part::ALL.map(|part| corpus.n_lines(part)),
+        TextPart::ALL.map(|part| corpus.n_lines(part)),
         [3_055, 421, 303]
     );
     assert_eq!(corpus.vocabulary().len(), 1_000);
-    for part in Part::ALL {
+    for part in TextPart::ALL {
         let share = corpus.n_unknown(part) as f64 / corpus.tokens(part).len() as f64;
         assert!((0.04..0.08).contains(&share), "{part:?}: {share}");
     }
-    let begin = &words(&corpus, Part::Train)[..12];
+    let begin = &words(&corpus, TextPart::Train)[..12];
     assert_eq!(
         begin.join(" "),
         "the book of the generation of jesus christ , the son of"
@@ -233,7 +239,10 @@ fn the_bundled_text_needs_no_file() {
     fs::write(&damaged, "other words").unwrap();
     let again = bundled(Level::Word, None);
     assert_eq!(again.sha256(), all.sha256());
-    assert_eq!(again.tokens(Part::Validation), all.tokens(Part::Validation));
+    assert_eq!(
+        again.tokens(TextPart::Validation),
+        all.tokens(TextPart::Validation)
+    );
 }
 
 #[test]
@@ -245,18 +254,25 @@ fn images_and_texts_are_told_apart_by_their_files() {
         "test_batch.bin",
         "cifar-10-batches-py",
     ] {
-        assert_eq!(Kind::of(file(name).path()).unwrap(), Kind::Images, "{name}");
+        assert_eq!(
+            DataKind::of(file(name).path()).unwrap(),
+            DataKind::Images,
+            "{name}"
+        );
     }
     for name in ["ptb.valid.txt", "wiki.test.tokens", "train.txt"] {
         let dir = file(name);
-        assert_eq!(Kind::of(dir.path()).unwrap(), Kind::Text, "{name}");
-        assert_eq!(Kind::of(&dir.path().join(name)).unwrap(), Kind::Text);
+        assert_eq!(DataKind::of(dir.path()).unwrap(), DataKind::Text, "{name}");
+        assert_eq!(
+            DataKind::of(&dir.path().join(name)).unwrap(),
+            DataKind::Text
+        );
     }
     // Not a text of one line that is no UTF-8.
     for name in ["data_batch_1.bin", "cifar-10-binary.tar.gz"] {
         assert_eq!(
-            Kind::of(&file(name).path().join(name)).unwrap(),
-            Kind::Images
+            DataKind::of(&file(name).path().join(name)).unwrap(),
+            DataKind::Images
         );
     }
     let both = folder(&[("test_batch.bin", b"x"), ("train.txt", b"x")]).0;
@@ -265,7 +281,7 @@ fn images_and_texts_are_told_apart_by_their_files() {
         (file("notes.txt").path(), "neither images (data_batch_1.bin"),
         (&both.path().join("absent"), "it does not exist"),
     ] {
-        let error = Kind::of(path).unwrap_err().to_string();
+        let error = DataKind::of(path).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use nas_engine::data::corpus::{Corpus, CorpusError, Level, Part};
+use nas_engine::data::corpus::{Corpus, CorpusError, Level, TextPart};
 use nas_engine::data::windows::{END, Windows};
 use tempfile::TempDir;
 
@@ -14,7 +14,13 @@ fn counting(n: usize) -> (Corpus, TempDir) {
         fs::write(dir.path().join(name), text.join(" ")).unwrap();
     }
     let corpus = Corpus::open(dir.path(), Level::Word, None, &dir.path().join("cache")).unwrap();
-    assert!(corpus.tokens(Part::Train).iter().copied().eq(0..n as u32));
+    assert!(
+        corpus
+            .tokens(TextPart::Train)
+            .iter()
+            .copied()
+            .eq(0..n as u32)
+    );
     (corpus, dir)
 }
 
@@ -30,7 +36,9 @@ fn windows_follow_one_another() {
     ] {
         let (corpus, _dir) = counting(n);
         let mut windows = Windows::default();
-        let rows = windows.add_part(&corpus, Part::Train, b, steps).unwrap();
+        let rows = windows
+            .add_part(&corpus, TextPart::Train, b, steps)
+            .unwrap();
         let row_len = n / b;
         let starts = rows.starts(steps, true);
         assert_eq!(starts.len() / b, (row_len - 1) / steps, "{n} {b} {steps}");
@@ -56,9 +64,9 @@ fn windows_follow_one_another() {
 fn a_part_without_a_window_says_what_it_needs() {
     let (corpus, _dir) = counting(71);
     let mut windows = Windows::default();
-    assert!(windows.add_part(&corpus, Part::Train, 1, 70).is_ok());
+    assert!(windows.add_part(&corpus, TextPart::Train, 1, 70).is_ok());
     let error = windows
-        .add_part(&corpus, Part::Validation, 2, 35)
+        .add_part(&corpus, TextPart::Validation, 2, 35)
         .unwrap_err();
     let CorpusError::ShorterThanBatch {
         tokens: 71,

@@ -1,7 +1,7 @@
 //! Every operation of `cpu` against `reference`: values within the case's tolerance on every
 //! instruction set, guard bands intact, the same bits twice and with any number of threads.
 
-use nas_engine::device::cases::{self, Case, Outputs, compare, same_bits};
+use crate::cases::{self, Case, Outputs, compare, same_bits};
 use nas_engine::device::cpu::Cpu;
 use nas_engine::device::cpu::simd::Isa;
 use nas_engine::device::reference::Reference;

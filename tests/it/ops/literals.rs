@@ -2,7 +2,7 @@
 
 mod head;
 
-use nas_engine::device::cases::{Case, Data, Outputs, Setup, Tolerance};
+use crate::cases::{Case, Data, Outputs, Setup, Tolerance};
 use nas_engine::device::reference::Reference;
 use nas_engine::graph::Shape;
 use nas_engine::graph::plan::{NormInput, NormPlaces};

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use nas_engine::data::windows::Windows;
 use nas_engine::device::cpu::Cpu;
 use nas_engine::device::reference::Reference;
-use nas_engine::device::{Control, Convolution, Device, Input, List, Session, Source};
+use nas_engine::device::{Control, Convolution, Device, Input, InputSource, List, Session};
 use nas_engine::graph::params::Param;
 use nas_engine::graph::plan::Builder;
 use nas_engine::graph::recurrent::{Decoder, Embedding, Stack};
@@ -258,7 +258,7 @@ impl Group {
         let (plan, stack) = self.plan(device, &self.cells[index]);
         let mut windows = Windows::default();
         let rows = windows.add(&self.text(index), self.sizes.rows).unwrap();
-        let source = Source::Tokens(windows.tokens());
+        let source = InputSource::Tokens(windows.tokens());
         let mut session = device.load(&plan, Some(Input { source, seed: 0 })).unwrap();
         let session = &mut *session;
         let weights: Vec<f64> = self.weights(index).into_iter().map(f64::from).collect();

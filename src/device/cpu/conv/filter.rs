@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::outputs::Outputs;
 use super::pack::{MAX_LANES, MAX_TAPS, unpack};
-use super::plan::Pass;
+use super::pass::Pass;
 use super::product::{FilterProduct, entry_pieces};
 use super::stage::OutputRow;
 use super::strips::Strip;

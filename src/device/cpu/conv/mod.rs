@@ -1,8 +1,8 @@
 //! Fast convolution: forward, gradient to data, gradient to the filter.
 //!
-//! A [`Conv`] is planned once per layer and allocates nothing when it runs. Two schemes share one
-//! loop nest (see `plan`): plain sums over the taps, and Cook-Toom transforms (see `transform`)
-//! that need 4 to 6 times fewer products where the stride is 1. All of the time goes into the
+//! A [`PlannedConv`] is planned once per layer and allocates nothing when it runs. Two schemes
+//! share one loop nest (see `pass`): plain sums over the taps, and Cook-Toom transforms (see
+//! `transform`) that need 4 to 6 times fewer products where the stride is 1. All of the time goes into the
 //! register tiles of `product`.
 //!
 //! Activations are planes of 8 channels, `[n][plane][h][w][8]`; a concatenation is a list of
@@ -14,6 +14,7 @@ mod filter;
 mod layer;
 mod outputs;
 mod pack;
+mod pass;
 mod plan;
 mod points;
 mod product;
@@ -36,22 +37,23 @@ pub use layer::ConvShape;
 use layer::check;
 use outputs::Outputs;
 use pack::Order;
-use plan::{Kind, Layer, Pass};
+use pass::Pass;
+use plan::{PassKind, PassLayer};
 use run::Target;
 
 /// A planned convolution.
-pub struct Conv {
+pub struct PlannedConv {
     shape: ConvShape,
     isa: Isa,
     forward: Pass,
     y: Outputs,
     filter: FilterPass,
     /// Of each source.
-    data: Vec<Data>,
+    data: Vec<DataPass>,
 }
 
 /// The gradient to one source. Sources of one size share a pass.
-struct Data {
+struct DataPass {
     pass: Arc<Pass>,
     dx: Outputs,
     /// Where its weights lie in the packed weights.
@@ -68,16 +70,16 @@ pub struct DataGradient<'a> {
     pub first: bool,
 }
 
-impl Conv {
+impl PlannedConv {
     /// Plans a layer. `allow_transform` permits sums that round a little more (1e-4 of the largest
     /// value at most) and take fewer products.
     ///
     /// # Panics
     /// If a size is 0 or a filter is even.
-    pub fn new(shape: ConvShape, isa: Isa, allow_transform: bool) -> Conv {
+    pub fn new(shape: ConvShape, isa: Isa, allow_transform: bool) -> PlannedConv {
         check(&shape);
         let output = shape.output();
-        let layer = |kind| Layer {
+        let layer = |kind| PassLayer {
             kind,
             sources: &shape.sources,
             out: [output.h, output.w],
@@ -87,9 +89,9 @@ impl Conv {
             images: shape.n,
             allow_transform,
         };
-        let forward = Pass::new(layer(Kind::Forward));
+        let forward = Pass::new(layer(PassKind::Forward));
         let y = Outputs::new(isa, &forward, &output, 0);
-        let pass = Pass::new(layer(Kind::Filter));
+        let pass = Pass::new(layer(PassKind::Filter));
         let dy = Outputs::new(isa, &pass, &output, 0);
         let sizes = [
             shape.filters,
@@ -98,7 +100,7 @@ impl Conv {
         ];
         let filter = FilterPass::new(pass, dy, shape.n, sizes);
         let data = plan_data(&shape, isa, allow_transform, y.packed_len(&forward));
-        Conv {
+        PlannedConv {
             forward,
             y,
             filter,
@@ -130,13 +132,13 @@ impl Conv {
             .unwrap_or(0)
     }
 
-    /// Floats of scratch for each thread that runs [`Conv::fwd`].
+    /// Floats of scratch for each thread that runs [`PlannedConv::fwd`].
     pub fn fwd_scratch_len(&self) -> usize {
         // At least something, for pieces of it to be told apart.
         self.forward.scratch_len(&self.y).max(16)
     }
 
-    /// Floats of the partial sums of [`Conv::bwd_filter`].
+    /// Floats of the partial sums of [`PlannedConv::bwd_filter`].
     pub fn partials_len(&self) -> usize {
         self.filter.partials_len()
     }
@@ -182,8 +184,8 @@ impl Conv {
 
     /// y = the convolution of the first `images` images of the sources.
     ///
-    /// `packed`: from [`Conv::pack`]. `scratch`: [`Conv::fwd_scratch_len`] floats for each
-    /// thread that may help. `y`: `[images][planes][h][w][8]`, overwritten.
+    /// `packed`: from [`PlannedConv::pack`]. `scratch`: [`PlannedConv::fwd_scratch_len`] floats for
+    /// each thread that may help. `y`: `[images][planes][h][w][8]`, overwritten.
     pub fn fwd(
         &self,
         images: usize,
@@ -216,8 +218,8 @@ impl Conv {
 
     /// The gradient of the filter from the sources and dY of a whole batch.
     ///
-    /// `scratch`: [`Conv::scratch_len`] floats for each thread that may help. `partials`:
-    /// [`Conv::partials_len`] floats. `dw`: `[filters][channels][kh][kw]`, overwritten.
+    /// `scratch`: [`PlannedConv::scratch_len`] floats for each thread that may help. `partials`:
+    /// [`PlannedConv::partials_len`] floats. `dw`: `[filters][channels][kh][kw]`, overwritten.
     pub fn bwd_filter(
         &self,
         sources: &[&[f32]],
@@ -250,8 +252,8 @@ impl Conv {
 
     /// The gradient of a source for `images` of the batch, by the calling thread alone.
     ///
-    /// `dy`: the whole batch. `packed`: from [`Conv::pack`], gradients included. `scratch`:
-    /// [`Conv::scratch_len`] floats.
+    /// `dy`: the whole batch. `packed`: from [`PlannedConv::pack`], gradients included. `scratch`:
+    /// [`PlannedConv::scratch_len`] floats.
     pub fn bwd_data(
         &self,
         images: Range<usize>,
@@ -292,17 +294,17 @@ impl Conv {
 }
 
 /// Plans the gradients to all sources; their packed weights begin at `packed`.
-fn plan_data(shape: &ConvShape, isa: Isa, allow_transform: bool, packed: usize) -> Vec<Data> {
+fn plan_data(shape: &ConvShape, isa: Isa, allow_transform: bool, packed: usize) -> Vec<DataPass> {
     let dy = [shape.output()];
-    let mut data: Vec<Data> = Vec::new();
+    let mut data: Vec<DataPass> = Vec::new();
     let (mut packed, mut channel) = (packed, 0);
     for source in &shape.sources {
         let size = [source.h, source.w];
         let same = data.iter().find(|data| [data.dx.h, data.dx.w] == size);
         let pass = same.map(|data| data.pass.clone()).unwrap_or_else(|| {
             let same = shape.sources.iter().filter(|s| [s.h, s.w] == size);
-            Pass::new(Layer {
-                kind: Kind::Data,
+            Pass::new(PassLayer {
+                kind: PassKind::Data,
                 sources: &dy,
                 out: size,
                 out_planes: same.map(Shape::planes).max().unwrap_or(1),
@@ -315,7 +317,7 @@ fn plan_data(shape: &ConvShape, isa: Isa, allow_transform: bool, packed: usize) 
         });
         let dx = Outputs::new(isa, &pass, source, channel);
         let end = packed + dx.packed_len(&pass);
-        data.push(Data {
+        data.push(DataPass {
             pass,
             dx,
             packed: packed..end,

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::axis::grid;
-use super::plan::{Class, Pass, odd_lines, offset};
+use super::pass::{Class, Pass};
+use super::plan::{odd_lines, offset};
 use crate::device::cpu::simd::Isa;
 use crate::graph::Shape;
 use crate::shape::PLANE;

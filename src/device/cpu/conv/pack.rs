@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::outputs::Outputs;
-use super::plan::Pass;
+use super::pass::Pass;
 use super::points::{self, ByPoints};
 use super::transform::{self, CookToom};
 use crate::device::cpu::simd::{Isa, Simd};
@@ -131,7 +131,7 @@ pub(super) fn unpack(isa: Isa, pass: &Pass, outputs: &Outputs, packed: &[f32], t
 }
 
 /// An input channel of a class among the packed weights.
-struct Place {
+struct PackedChannel {
     class: usize,
     channel: usize,
     /// Its entry at the first point and part; entries to the next part, to the next point.
@@ -141,7 +141,7 @@ struct Place {
 }
 
 /// All input channels of all classes.
-fn entries(pass: &Pass) -> impl Iterator<Item = Place> {
+fn entries(pass: &Pass) -> impl Iterator<Item = PackedChannel> {
     let blocks = pass.blocks.iter().enumerate();
     blocks.flat_map(move |(block, range)| {
         let classes = pass.classes.iter().enumerate();
@@ -151,7 +151,7 @@ fn entries(pass: &Pass) -> impl Iterator<Item = Place> {
             let first = pass.planes[range.start].channel;
             pass.planes[range.clone()].iter().flat_map(move |plane| {
                 let before = plane.channel - first;
-                (0..plane.channels).map(move |c| Place {
+                (0..plane.channels).map(move |c| PackedChannel {
                     class: number,
                     channel: plane.channel + c,
                     entry: class.entry_at[block] + before * parts + c,
@@ -176,7 +176,7 @@ struct Filter {
 }
 
 /// A part of a filter: its rows and columns of taps, and where its first point lies.
-struct FilterPart {
+struct PackedPart {
     rows: Range<usize>,
     columns: Range<usize>,
     point: *mut f32,
@@ -188,12 +188,12 @@ impl Filter {
     }
 
     #[inline(always)]
-    fn parts(self) -> impl Iterator<Item = FilterPart> {
+    fn parts(self) -> impl Iterator<Item = PackedPart> {
         let [y, x] = self.schemes;
         let taps = |scheme: CookToom, part: usize| {
             part * scheme.part..((part + 1) * scheme.part).min(scheme.taps)
         };
-        (0..y.parts * x.parts).map(move |part| FilterPart {
+        (0..y.parts * x.parts).map(move |part| PackedPart {
             rows: taps(y, part / x.parts),
             columns: taps(x, part % x.parts),
             point: self.packed.wrapping_add(part * self.part),

@@ -1,24 +1,11 @@
-//! What one pass over images does, planned once: geometry, strips, blocks and tables of offsets.
-//!
-//! Every pass (forward, gradient to data, gradient to the filter) has the same shape. Input planes
-//! are brought, a strip of images or rows and a block of planes at a time, to *positions* in a
-//! buffer V, `[plane][point][image][row][column][8]`. Outputs come in *tiles*; a tile reads, for
-//! each *part* of the filter, the position at the tile's own offset plus the part's.
-//!
-//! | scheme | a position is | a part is | a tile is |
-//! |---|---|---|---|
-//! | plain | a pixel, with the zero padding around | a tap | an output pixel |
-//! | plain, gradient of a stride | a pixel of dY | a tap of the phase | a pixel of the phase |
-//! | transform | 6, 7 or 8 inputs, transformed | 1, or 1 of 2 halves of 7 taps | 4 outputs |
-//!
-//! Pixels of a strided layer's input fall into stride² phases by their coordinates modulo the
-//! stride; each phase is a convolution of its own with the taps that meet it: nothing is multiplied
-//! by zeros between the pixels of dY.
+//! Plans a pass of a layer: transforms or plain sums, and the geometry, strips, blocks and tables
+//! of offsets that follow from them.
 
 use std::ops::Range;
 
 use super::axis::{Axis, grid};
-use super::blocks::{Plane, concat};
+use super::blocks::{self, MAX_PLANES, Plane};
+use super::pass::{Class, FilterPart, Pass};
 use super::strips::strip;
 use super::transform::CookToom;
 use crate::device::cpu::layout::image_len;
@@ -27,39 +14,15 @@ use crate::shape::PLANE;
 
 /// Floats of V, and of the sums of products (M) of a strip. Together they are larger than a
 /// second-level cache of 512 KB; smaller ones read the weights too often from the third.
-pub(super) const V_FLOATS: usize = 96 << 10;
+const V_FLOATS: usize = 96 << 10;
 const M_FLOATS: usize = 64 << 10;
 /// Tiles of a strip: of transforms, as many as M has room for between these; of plain sums.
 const TRANSFORM_TILES: [usize; 2] = [8, 64];
 const PLAIN_TILES: usize = 192;
 
-/// A part of the filter: its position relative to the tile's, and its tap (plain) or index
-/// (transform).
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Part {
-    pub position: [usize; 2],
-    pub tap: [usize; 2],
-}
-
-/// Outputs that share their parts: all of them, or one phase of the gradient of a strided layer.
-pub(super) struct Class {
-    /// First output row and column.
-    pub phase: [usize; 2],
-    /// Rows and columns of tiles in an image.
-    pub tiles: [usize; 2],
-    pub parts: Vec<Part>,
-    /// Offset of each part in V.
-    pub part_at: Vec<u32>,
-    /// Offset in V of each tile of a strip, by image, row and column.
-    pub tile_at: Vec<u32>,
-    /// Of each block of planes, where its weights begin, counted in entries: input channel of a
-    /// part.
-    pub entry_at: Vec<usize>,
-}
-
 /// Which pass of a layer.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum PassKind {
     /// From x to y.
     Forward,
     /// From x and dY to the gradient of the filter: the geometry of forward.
@@ -69,8 +32,8 @@ pub(super) enum Kind {
 }
 
 /// A layer, as a pass sees it.
-pub(super) struct Layer<'a> {
-    pub kind: Kind,
+pub(super) struct PassLayer<'a> {
+    pub kind: PassKind,
     pub sources: &'a [Shape],
     /// Height and width of what comes out.
     pub out: [usize; 2],
@@ -83,37 +46,15 @@ pub(super) struct Layer<'a> {
     pub allow_transform: bool,
 }
 
-/// The plan of a pass.
-pub(super) struct Pass {
-    pub transform: Option<[CookToom; 2]>,
-    pub axes: [Axis; 2],
-    pub sources: Vec<Shape>,
-    pub planes: Vec<Plane>,
-    /// Ranges of planes that are in V together, of sources of one size.
-    pub blocks: Vec<Range<usize>>,
-    pub classes: Vec<Class>,
-    /// Images and rows of tiles of a full strip; more than one image only with all rows.
-    pub strip: [usize; 2],
-    /// Rows and columns of V for one image of a strip.
-    pub positions: [usize; 2],
-    /// Floats from a point of V to the next, from a plane to the next.
-    pub point_pitch: usize,
-    pub plane_pitch: usize,
-    /// Entries of the packed weights: all channels x parts x points x classes.
-    pub entries: usize,
-    /// V is the source itself (1x1 filters without padding).
-    pub in_place: bool,
-}
-
 impl Pass {
-    pub fn new(layer: Layer) -> Pass {
+    pub fn new(layer: PassLayer) -> Pass {
         let transform = layer.transform();
         let axes: [Axis; 2] = std::array::from_fn(|i| match (transform, layer.kind) {
             (Some(schemes), _) => Axis::transform(layer.out[i], schemes[i]),
-            (None, Kind::Forward | Kind::Filter) => {
+            (None, PassKind::Forward | PassKind::Filter) => {
                 Axis::plain(layer.out[i], layer.filter[i], layer.stride[i])
             }
-            (None, Kind::Data) => Axis::gather(layer.out[i], layer.filter[i], layer.stride[i]),
+            (None, PassKind::Data) => Axis::gather(layer.out[i], layer.filter[i], layer.stride[i]),
         });
         let [rows, cols] = axes.map(|axis| axis.tiles());
         let points = axes[0].points * axes[1].points;
@@ -137,23 +78,51 @@ impl Pass {
             plane_pitch: odd_lines(points * point_pitch),
             entries: 0,
             in_place: false,
-            planes: concat(layer.sources),
+            planes: blocks::concat(layer.sources),
         };
         pass.in_place = pass.can_read_in_place(layer.filter);
-        pass.cut_blocks(layer.kind);
+        pass.blocks = pass.cut_blocks(layer.kind);
         pass.classes = pass.classes(layer.kind, layer.filter);
         pass.count_entries();
         pass
     }
 
-    pub fn points(&self) -> usize {
-        self.axes[0].points * self.axes[1].points
+    /// Whether positions are pixels of sources without padding, and strips are contiguous.
+    fn can_read_in_place(&self, filter: [usize; 2]) -> bool {
+        let first = &self.sources[0];
+        let covered = |axis: &Axis, size| axis.positions(axis.tiles()) <= size;
+        filter == [1, 1]
+            && self
+                .sources
+                .iter()
+                .all(|source| (source.h, source.w) == (first.h, first.w))
+            && (self.strip[0] == 1 || self.sources.len() == 1)
+            && covered(&self.axes[0], first.h)
+            && covered(&self.axes[1], first.w)
     }
 
-    fn classes(&self, kind: Kind, filter: [usize; 2]) -> Vec<Class> {
+    /// Blocks of planes of one source size that V has room for; those that are read in place by
+    /// offsets from one address are of one source.
+    fn cut_blocks(&self, kind: PassKind) -> Vec<Range<usize>> {
+        let most = match self.in_place {
+            true => MAX_PLANES,
+            false => (V_FLOATS / self.plane_pitch).clamp(1, MAX_PLANES),
+        };
+        let size = |plane: &Plane| {
+            let source = &self.sources[plane.source];
+            (source.h, source.w)
+        };
+        let one_source = self.in_place && kind == PassKind::Filter;
+        blocks::cut(&self.planes, most, |a, b| match one_source {
+            true => a.source == b.source,
+            false => size(a) == size(b),
+        })
+    }
+
+    fn classes(&self, kind: PassKind, filter: [usize; 2]) -> Vec<Class> {
         let [y, x] = &self.axes;
-        if self.transform.is_some() || kind != Kind::Data {
-            let parts = grid(y.extent, x.extent).map(|part| Part {
+        if self.transform.is_some() || kind != PassKind::Data {
+            let parts = grid(y.extent, x.extent).map(|part| FilterPart {
                 position: part,
                 tap: part,
             });
@@ -164,7 +133,7 @@ impl Pass {
                 let mut parts = Vec::new();
                 for (row, ky) in y.phase(phase[0], filter[0]) {
                     let columns = x.phase(phase[1], filter[1]);
-                    parts.extend(columns.map(|(column, kx)| Part {
+                    parts.extend(columns.map(|(column, kx)| FilterPart {
                         position: [row, column],
                         tap: [ky, kx],
                     }));
@@ -176,7 +145,7 @@ impl Pass {
             .collect()
     }
 
-    fn class(&self, phase: [usize; 2], tiles: [usize; 2], parts: Vec<Part>) -> Class {
+    fn class(&self, phase: [usize; 2], tiles: [usize; 2], parts: Vec<FilterPart>) -> Class {
         let [y, x] = &self.axes;
         let source = &self.sources[0];
         let (image, width) = match self.in_place {
@@ -221,7 +190,7 @@ impl Pass {
     }
 }
 
-impl Layer<'_> {
+impl PassLayer<'_> {
     /// The transforms, where they are allowed and save enough to pay for themselves.
     fn transform(&self) -> Option<[CookToom; 2]> {
         let schemes = [

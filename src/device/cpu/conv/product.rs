@@ -44,7 +44,7 @@ fn cut(n: usize, most: usize) -> Pieces {
 
 /// An input plane of 8 channels as it lies in memory, and how many of them are used.
 #[derive(Clone, Copy)]
-pub(super) struct Input {
+pub(super) struct InputPlane {
     pub at: *const f32,
     pub channels: usize,
 }
@@ -54,7 +54,7 @@ pub(super) struct Input {
 #[derive(Clone, Copy)]
 pub(super) struct Product<'a> {
     /// Input planes; `skip` floats are added to each address.
-    pub inputs: &'a [Input],
+    pub inputs: &'a [InputPlane],
     pub skip: usize,
     /// Offset of each part.
     pub parts: &'a [u32],

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::outputs::Outputs;
-use super::plan::Pass;
+use super::pass::Pass;
 use super::product::{Product, tile_pieces};
 use super::stage::{InputRow, OutputRow, copy_row};
 use super::strips::Strip;

@@ -1,15 +1,21 @@
-//! What the table of `device::cases` cannot say: 16 lanes on every machine, parts of a batch, bad
+//! What the table of `tests/it/cases` cannot say: 16 lanes on every machine, parts of a batch, bad
 //! values.
 
-use super::{Conv, ConvShape, DataGradient};
+use cases::compare;
+
+use super::{ConvShape, DataGradient, PlannedConv};
 use crate::device::Convolution;
-use crate::device::cases::{self, compare};
 use crate::device::cpu::Cpu;
 use crate::device::cpu::layout::{image_len, to_planes};
 use crate::device::cpu::simd::Isa;
 use crate::device::reference::Reference;
 use crate::graph::Shape;
 use crate::rng::{Purpose, Rng};
+
+/// The same file as in the integration tests, which do not see vectors of 16 lanes.
+#[path = "../../../../tests/it/cases/mod.rs"]
+#[allow(dead_code, unused_imports)] // one operation of the table is used here
+mod cases;
 
 /// The portable vectors of 16 lanes, as AVX-512's, are in these tests alone.
 #[test]
@@ -34,7 +40,7 @@ fn sixteen_lanes_give_what_the_reference_gives() {
 
 /// A layer with all that it reads.
 struct Layer {
-    conv: Conv,
+    conv: PlannedConv,
     sources: Vec<Vec<f32>>,
     weights: Vec<f32>,
     dy: Vec<f32>,
@@ -56,7 +62,7 @@ impl Layer {
             sources,
             dy,
             weights: weights.collect(),
-            conv: Conv::new(shape, Isa::detect(), allow_transform),
+            conv: PlannedConv::new(shape, Isa::detect(), allow_transform),
         }
     }
 

@@ -16,10 +16,10 @@ pub use x86::{Avx2, Avx512};
 
 /// An instruction set that this CPU has, with the vector type that uses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Isa(Kind); // private, so that a value proves the CPU has the instructions
+pub struct Isa(InstructionSet); // private, so that a value proves the CPU has the instructions
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum InstructionSet {
     Portable8,
     #[cfg(test)] // slower than 8 lanes everywhere, and as long to compile
     Portable16,
@@ -40,16 +40,16 @@ impl Isa {
     /// All that run on this CPU, the fastest last. Tests have the portable one in 16 lanes too, so
     /// that their logic is tested on every machine.
     pub fn available() -> Vec<Isa> {
-        let mut all = vec![Isa(Kind::Portable8)];
+        let mut all = vec![Isa(InstructionSet::Portable8)];
         #[cfg(test)]
-        all.insert(0, Isa(Kind::Portable16));
+        all.insert(0, Isa(InstructionSet::Portable16));
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                all.push(Isa(Kind::Avx2));
+                all.push(Isa(InstructionSet::Avx2));
             }
             if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
-                all.push(Isa(Kind::Avx512));
+                all.push(Isa(InstructionSet::Avx512));
             }
         }
         all
@@ -58,35 +58,40 @@ impl Isa {
     /// A name for people.
     pub fn name(self) -> &'static str {
         match self.0 {
-            Kind::Portable8 => "portable, 8 lanes",
+            InstructionSet::Portable8 => "portable, 8 lanes",
             #[cfg(test)]
-            Kind::Portable16 => "portable, 16 lanes",
+            InstructionSet::Portable16 => "portable, 16 lanes",
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => "AVX2",
+            InstructionSet::Avx2 => "AVX2",
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => "AVX-512",
+            InstructionSet::Avx512 => "AVX-512",
         }
     }
 
     /// Floats in a vector.
     pub fn lanes(self) -> usize {
         match self.0 {
-            Kind::Portable8 => Portable::<8>::LANES,
+            InstructionSet::Portable8 => Portable::<8>::LANES,
             #[cfg(test)]
-            Kind::Portable16 => Portable::<16>::LANES,
+            InstructionSet::Portable16 => Portable::<16>::LANES,
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => Avx2::LANES,
+            InstructionSet::Avx2 => Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => Avx512::LANES,
+            InstructionSet::Avx512 => Avx512::LANES,
         }
     }
 
     /// Rows and columns of vectors that a product sums in registers, with a register for each
     /// column and one more: 6 x 2 of 16, 8 x 3 of 32.
     pub fn register_tile(self) -> (usize, usize) {
-        match self.lanes() {
-            8 => Portable::<8>::REGISTER_TILE,
-            _ => Portable::<16>::REGISTER_TILE,
+        match self.0 {
+            InstructionSet::Portable8 => Portable::<8>::REGISTER_TILE,
+            #[cfg(test)]
+            InstructionSet::Portable16 => Portable::<16>::REGISTER_TILE,
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 => Avx2::REGISTER_TILE,
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512 => Avx512::REGISTER_TILE,
         }
     }
 
@@ -100,13 +105,13 @@ impl Isa {
         // caller's promise to the kernel.
         unsafe {
             match self.0 {
-                Kind::Portable8 => kernel.run::<Portable<8>>(),
+                InstructionSet::Portable8 => kernel.run::<Portable<8>>(),
                 #[cfg(test)]
-                Kind::Portable16 => kernel.run::<Portable<16>>(),
+                InstructionSet::Portable16 => kernel.run::<Portable<16>>(),
                 #[cfg(target_arch = "x86_64")]
-                Kind::Avx2 => run_avx2(kernel),
+                InstructionSet::Avx2 => run_avx2(kernel),
                 #[cfg(target_arch = "x86_64")]
-                Kind::Avx512 => run_avx512(kernel),
+                InstructionSet::Avx512 => run_avx512(kernel),
             }
         }
     }

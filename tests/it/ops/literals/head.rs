@@ -1,6 +1,6 @@
 //! The head of a network and the update, by hand: average, classifier, loss, momentum.
 
-use nas_engine::device::cases::{Data, Setup};
+use crate::cases::{Data, Setup};
 use nas_engine::graph::step::{BufferId, Classifier, Contribution, Source, Step};
 
 use super::{expect, gather, images, literal, run, span};

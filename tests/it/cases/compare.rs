@@ -1,6 +1,6 @@
 //! What a case gave on a device, and whether two devices agree.
 
-use crate::device::Convolution;
+use nas_engine::device::Convolution;
 
 /// How far a device may be from the reference, relative to the largest value of an output.
 #[derive(Clone, Copy, Debug, PartialEq)]

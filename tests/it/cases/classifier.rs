@@ -1,7 +1,7 @@
 //! Cases of the classifier, forward and backward.
 
 use super::{Case, Data, Tolerance};
-use crate::graph::step::{Classifier, Span, Step};
+use nas_engine::graph::step::{Classifier, Span, Step};
 
 /// Sums of up to 300 products in f32.
 const TOLERANCE: f64 = 2e-6;

@@ -1,9 +1,9 @@
 //! Cases of max and average pooling: windows that overlap, leave gaps, or fill the image.
 
 use super::{Case, Data, Tolerance};
-use crate::graph::Shape;
-use crate::graph::step::{Contribution, Pool, PoolKind, Step};
-use crate::shape;
+use nas_engine::graph::Shape;
+use nas_engine::graph::step::{Contribution, Pool, PoolKind, Step};
+use nas_engine::shape;
 
 /// Sums of a window in f32. Of the largest value nothing is lost, only where windows overlap is
 /// the gradient a sum.

@@ -1,8 +1,8 @@
 //! Cases of the softmax over a vocabulary, with places without a target.
 
 use super::{Case, Data, Tolerance};
-use crate::graph::recurrent::Decoder;
-use crate::graph::step::{Span, Step};
+use nas_engine::graph::recurrent::Decoder;
+use nas_engine::graph::step::{Span, Step};
 
 /// Sums of up to a few hundred products in f32.
 const TOLERANCE: f64 = 4e-6;

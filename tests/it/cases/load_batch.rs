@@ -1,9 +1,9 @@
 //! Cases of loading records: every view, and a last batch that is smaller.
 
 use super::{Case, Data, LOADED_CLASSES, Tolerance};
-use crate::data::Augment;
-use crate::graph::step::Step;
-use crate::graph::{IMAGE_CHANNELS, IMAGE_SIZE, Shape};
+use nas_engine::data::Augment;
+use nas_engine::graph::step::Step;
+use nas_engine::graph::{IMAGE_CHANNELS, IMAGE_SIZE, Shape};
 
 /// Whole numbers times a scale in f32. A loss, which shows the labels, rounds as softmax_xent's.
 const TOLERANCE: f64 = 5e-7;

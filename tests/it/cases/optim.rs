@@ -1,7 +1,7 @@
 //! Cases of Nesterov momentum over several steps, and of descent with a limited gradient.
 
 use super::{Case, Data, Tolerance};
-use crate::graph::step::Step;
+use nas_engine::graph::step::Step;
 
 /// A few products and sums in f32 for each step.
 const TOLERANCE: f64 = 1e-6;

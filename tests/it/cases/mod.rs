@@ -6,12 +6,12 @@
 
 use std::fmt;
 
-use super::{Control, Device, DeviceError};
-use crate::data::{Augment, Dataset};
-use crate::graph::Shape;
-use crate::graph::plan::{Builder, Options, Storage};
-use crate::graph::step::{BufferId, ConvId, Source, Step};
-use crate::rng::{Purpose, Rng};
+use nas_engine::data::{Augment, Dataset};
+use nas_engine::device::{Control, Device, DeviceError};
+use nas_engine::graph::Shape;
+use nas_engine::graph::plan::{Builder, Options, Storage};
+use nas_engine::graph::step::{BufferId, ConvId, Source, Step};
+use nas_engine::rng::{Purpose, Rng};
 
 mod batchnorm;
 mod classifier;
@@ -31,8 +31,8 @@ mod recurrent;
 mod run;
 mod softmax_xent;
 
-pub use compare::{Output, Outputs, Tolerance, compare, same_bits};
-use run::{Labels, Part, Script};
+pub use compare::{Outputs, Tolerance, compare, same_bits};
+use run::{ComparedPart, Labels, Script};
 pub use run::{Nudge, Prepared};
 
 /// Classes of the synthetic records that cases load.
@@ -269,17 +269,19 @@ impl Setup<'_> {
 
     /// Compares a buffer after the forward pass.
     pub fn output(&mut self, buffer: BufferId) {
-        self.script.outputs.push((buffer, Part::All));
+        self.script.outputs.push((buffer, ComparedPart::All));
     }
 
     /// Compares a buffer after the backward pass.
     pub fn output_backward(&mut self, buffer: BufferId) {
-        self.script.outputs_backward.push((buffer, Part::All));
+        self.script
+            .outputs_backward
+            .push((buffer, ComparedPart::All));
     }
 
     /// Compares row `row` of every `rows` of `[..][rows][8 planes]`, the channels of `shape` alone.
     pub fn statistics(&mut self, buffer: BufferId, shape: &Shape, row: usize, rows: usize) {
-        let part = Part::row(shape, row, rows);
+        let part = ComparedPart::row(shape, row, rows);
         self.script.outputs.push((buffer, part));
     }
 
@@ -291,7 +293,7 @@ impl Setup<'_> {
         row: usize,
         rows: usize,
     ) {
-        let part = Part::row(shape, row, rows);
+        let part = ComparedPart::row(shape, row, rows);
         self.script.outputs_backward.push((buffer, part));
     }
 

@@ -1,8 +1,8 @@
 //! Cases of the embedding: words that come often and never, weights of its own and of the decoder.
 
 use super::{Case, Data, Tolerance};
-use crate::graph::recurrent::Embedding;
-use crate::graph::step::{Span, Step};
+use nas_engine::graph::recurrent::Embedding;
+use nas_engine::graph::step::{Span, Step};
 
 /// Sums of a few values in f32.
 const TOLERANCE: f64 = 1e-6;

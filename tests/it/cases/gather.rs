@@ -1,10 +1,10 @@
 //! Cases of a tensor that many consumers read: its gradient is gathered from all of them.
 
 use super::{Case, Data, Setup, Tolerance};
-use crate::graph::Shape;
-use crate::graph::plan::{NormInput, NormPlaces};
-use crate::graph::step::{BufferId, Contribution, NormId, Pool, PoolKind, Source, Span, Step};
-use crate::shape;
+use nas_engine::graph::Shape;
+use nas_engine::graph::plan::{NormInput, NormPlaces};
+use nas_engine::graph::step::{BufferId, Contribution, NormId, Pool, PoolKind, Source, Span, Step};
+use nas_engine::shape;
 
 /// As for a convolution, with its sums for each consumer.
 const DIRECT: f64 = 2e-5;

@@ -1,8 +1,8 @@
 //! Cases of the copied, zero-padded concatenation and of each source's gradient.
 
 use super::{Case, Data, Tolerance};
-use crate::graph::Shape;
-use crate::graph::step::{Contribution, Source, Step};
+use nas_engine::graph::Shape;
+use nas_engine::graph::step::{Contribution, Source, Step};
 
 pub(super) fn cases() -> Vec<Case> {
     let groups = |groups: &[usize], h, w| Shape {

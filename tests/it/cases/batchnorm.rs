@@ -1,9 +1,9 @@
 //! Cases of batch normalisation: with and without ReLU, by the batch and by running statistics.
 
 use super::{Case, Data, Setup, Tolerance};
-use crate::graph::Shape;
-use crate::graph::plan::{NormInput, NormPlaces};
-use crate::graph::step::{Contribution, Norm, NormId, Source, Span, Step};
+use nas_engine::graph::Shape;
+use nas_engine::graph::plan::{NormInput, NormPlaces};
+use nas_engine::graph::step::{Contribution, Norm, NormId, Source, Span, Step};
 
 /// Sums over the batch in f32, then a quotient and a square root.
 const TOLERANCE: f64 = 5e-6;

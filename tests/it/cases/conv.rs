@@ -1,9 +1,9 @@
 //! Cases of the convolution: forward with moments, gradients to filters and to every source.
 
 use super::{Case, Data, Setup, Tolerance};
-use crate::graph::Shape;
-use crate::graph::step::{Contribution, Conv, Source, Span, Step};
-use crate::shape;
+use nas_engine::graph::Shape;
+use nas_engine::graph::step::{Contribution, Conv, Source, Span, Step};
+use nas_engine::shape;
 
 /// Sums of up to a few thousand products in f32: each rounds by 6e-8 of its size, and what they add
 /// up to may be a tenth of the largest.
@@ -12,10 +12,10 @@ const DIRECT: f64 = 4e-6;
 const TRANSFORM: f64 = 1e-4;
 
 /// Groups of channels, height and width of a source.
-type Part = (&'static [usize], usize, usize);
+type SourceSize = (&'static [usize], usize, usize);
 
 struct Row {
-    sources: &'static [Part],
+    sources: &'static [SourceSize],
     filter: [usize; 2],
     stride: [usize; 2],
     filters: usize,
@@ -23,7 +23,7 @@ struct Row {
 }
 
 const fn row(
-    sources: &'static [Part],
+    sources: &'static [SourceSize],
     filter: [usize; 2],
     stride: [usize; 2],
     filters: usize,
@@ -39,16 +39,16 @@ const fn row(
 }
 
 /// Nine channels, which fill one plane and begin another.
-const NINE: &[Part] = &[(&[9], 9, 7)];
+const NINE: &[SourceSize] = &[(&[9], 9, 7)];
 /// Two tensors of one size, whose planes are worked on together.
-const TWO: &[Part] = &[(&[12], 8, 8), (&[9], 8, 8)];
+const TWO: &[SourceSize] = &[(&[12], 8, 8), (&[9], 8, 8)];
 /// Three tensors of unequal sizes, none of a multiple of 8 channels.
-const THREE: &[Part] = &[(&[3], 9, 9), (&[10], 5, 7), (&[7], 9, 4)];
+const THREE: &[SourceSize] = &[(&[3], 9, 9), (&[10], 5, 7), (&[7], 9, 4)];
 /// A concat that was copied before, so of two groups, beside another tensor.
-const GROUPS: &[Part] = &[(&[3, 9], 6, 6), (&[8, 1], 8, 5)];
+const GROUPS: &[SourceSize] = &[(&[3, 9], 6, 6), (&[8, 1], 8, 5)];
 /// More tensors than a kernel has room for in its arguments.
-const MANY: &[Part] = &[ONE; 49];
-const ONE: Part = (&[1], 9, 9);
+const MANY: &[SourceSize] = &[ONE; 49];
+const ONE: SourceSize = (&[1], 9, 9);
 
 const ROWS: &[Row] = &[
     // Every filter that has a transform.
@@ -206,7 +206,7 @@ fn passes(setup: &mut Setup, row: &Row, exact: bool) {
     }
 }
 
-fn shape_of(&(groups, h, w): &Part) -> Shape {
+fn shape_of(&(groups, h, w): &SourceSize) -> Shape {
     let groups = groups.to_vec();
     Shape { groups, h, w }
 }

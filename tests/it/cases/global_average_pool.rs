@@ -1,8 +1,8 @@
 //! Cases of global average pooling over a padded concatenation.
 
 use super::{Case, Data, Tolerance};
-use crate::graph::Shape;
-use crate::graph::step::{Contribution, Source, Step};
+use nas_engine::graph::Shape;
+use nas_engine::graph::step::{Contribution, Source, Step};
 
 /// Sums of up to 1,024 values in f32.
 const TOLERANCE: f64 = 3e-6;

@@ -2,9 +2,9 @@
 //! top of each other, dropout, and a state that goes on from the window before.
 
 use super::{Case, Data, Setup, Tolerance};
-use crate::graph::recurrent::{Dropout, Instruction, Operand, Program, Recurrent, Stack};
-use crate::graph::step::{BufferId, Content, Span, Step};
-use crate::space::cell::{Activation, Combination};
+use nas_engine::graph::recurrent::{Dropout, Instruction, Operand, Program, Recurrent, Stack};
+use nas_engine::graph::step::{BufferId, Content, Span, Step};
+use nas_engine::space::cell::{Activation, Combination};
 
 /// Products of a hundred values in f32, one after the other over some steps.
 const TOLERANCE: f64 = 2e-5;

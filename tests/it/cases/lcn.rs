@@ -2,8 +2,8 @@
 //! where each of the three divisors wins.
 
 use super::{Case, Data, Tolerance};
-use crate::graph::Shape;
-use crate::graph::step::{Contribution, Step};
+use nas_engine::graph::Shape;
+use nas_engine::graph::step::{Contribution, Step};
 
 /// Two sums of 81 taps in f32, a root and a quotient; x - G*x loses a few bits.
 const TOLERANCE: f64 = 3e-6;

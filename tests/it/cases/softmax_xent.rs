@@ -1,7 +1,7 @@
 //! Cases of softmax with cross-entropy: ties, large logits, one class.
 
 use super::{Case, Data, Tolerance};
-use crate::graph::step::Step;
+use nas_engine::graph::step::Step;
 
 /// exp and ln in f32, sums of up to 100.
 const TOLERANCE: f64 = 5e-7;

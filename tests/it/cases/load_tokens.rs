@@ -1,8 +1,8 @@
 //! Cases of loading windows of text: rows that go on, and rows that end.
 
 use super::{Case, Tolerance};
-use crate::data::windows::Windows;
-use crate::graph::step::{Content, Step};
+use nas_engine::data::windows::Windows;
+use nas_engine::graph::step::{Content, Step};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![

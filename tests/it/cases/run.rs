@@ -4,16 +4,16 @@ use half::bf16;
 
 use super::Data;
 use super::compare::{Output, Outputs};
-use crate::data::{Augment, Dataset};
-use crate::device::{Control, Device, DeviceError, Input, List, Session, Source};
-use crate::graph::Shape;
-use crate::graph::plan::Plan;
-use crate::graph::step::{BufferId, Content};
-use crate::rng::{Purpose, Rng};
-use crate::shape::PLANE;
+use nas_engine::data::{Augment, Dataset};
+use nas_engine::device::{Control, Device, DeviceError, Input, InputSource, List, Session};
+use nas_engine::graph::Shape;
+use nas_engine::graph::plan::Plan;
+use nas_engine::graph::step::{BufferId, Content};
+use nas_engine::rng::{Purpose, Rng};
+use nas_engine::shape::PLANE;
 
 /// Which values of a buffer are compared.
-pub(super) enum Part {
+pub(super) enum ComparedPart {
     All,
     /// One row of every `rows` of `[..][rows][width]`, at these places of it.
     Row {
@@ -24,10 +24,10 @@ pub(super) enum Part {
     },
 }
 
-impl Part {
+impl ComparedPart {
     /// A row of statistics, the channels of `shape` alone.
-    pub(super) fn row(shape: &Shape, row: usize, rows: usize) -> Part {
-        Part::Row {
+    pub(super) fn row(shape: &Shape, row: usize, rows: usize) -> ComparedPart {
+        ComparedPart::Row {
             row,
             rows,
             width: PLANE * shape.planes(),
@@ -50,8 +50,8 @@ pub(super) struct Script {
     pub(super) inputs: Vec<(BufferId, Data)>,
     /// Results, and the gradients to them with their numbers.
     pub(super) losses: Vec<(BufferId, BufferId, Data)>,
-    pub(super) outputs: Vec<(BufferId, Part)>,
-    pub(super) outputs_backward: Vec<(BufferId, Part)>,
+    pub(super) outputs: Vec<(BufferId, ComparedPart)>,
+    pub(super) outputs_backward: Vec<(BufferId, ComparedPart)>,
     /// Inputs and the gradients to them.
     pub(super) gradients: Vec<(BufferId, BufferId)>,
     pub(super) results: bool,
@@ -122,12 +122,12 @@ impl Prepared {
         &'a self,
         device: &'a dyn Device,
     ) -> Result<Box<dyn Session + 'a>, DeviceError> {
-        let images = |dataset| Source::Images {
+        let images = |dataset| InputSource::Images {
             dataset,
             augment: self.script.augment.unwrap_or_default(),
         };
         let source = match &self.script.tokens {
-            Some(tokens) => Some(Source::Tokens(tokens)),
+            Some(tokens) => Some(InputSource::Tokens(tokens)),
             None => self.dataset.as_ref().map(images),
         };
         let input = source.map(|source| Input { source, seed: 5 });
@@ -264,12 +264,12 @@ impl Prepared {
         &self,
         session: &mut dyn Session,
         id: BufferId,
-        part: &Part,
+        part: &ComparedPart,
     ) -> Result<Output, DeviceError> {
         let buffer = self.plan.buffer(id);
         let values = session.read(id)?;
         Ok(match part {
-            Part::All => {
+            ComparedPart::All => {
                 let dims = match &buffer.content {
                     Content::Images(shape) => vec![self.plan.batch, shape.c(), shape.h, shape.w],
                     _ => vec![values.len()],
@@ -280,7 +280,7 @@ impl Prepared {
                     values,
                 }
             }
-            Part::Row {
+            ComparedPart::Row {
                 row,
                 rows,
                 width,
