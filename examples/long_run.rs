@@ -1,5 +1,5 @@
 //! Makes the run of a long search whose children are answered by a stub instead of trained, to measure
-//! what reads a run: `cargo run --release --example stub_run OUT [SAMPLES]` (50,000 without the second).
+//! what reads a run: `cargo run --release --example long_run OUT [SAMPLES]` (50,000 without the second).
 //! Each line waits for the disk; a folder in memory such as `/dev/shm` takes minutes less.
 
 use std::path::PathBuf;
