@@ -187,6 +187,7 @@ impl From<JournalError> for Failure {
     fn from(error: JournalError) -> Failure {
         let kind = match error {
             JournalError::Damaged { .. }
+            | JournalError::Read { .. }
             | JournalError::Missing { .. }
             | JournalError::NoFile { .. } => Kind::Journal,
             JournalError::Locked { .. } | JournalError::Begun { .. } => Kind::Usage,

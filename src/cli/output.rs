@@ -1,8 +1,9 @@
 //! Where a command's words go: results to standard output, notes and errors to standard error.
 
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, StdoutLock, Write};
 use std::process::{ExitCode, exit};
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -38,11 +39,17 @@ impl Output {
     }
 
     /// The result, in the form that was asked for.
-    pub fn result(&self, json: &Value, text: &str) -> Result<(), Failure> {
-        match self.json {
-            true => self.text(&format!("{json}\n")),
-            false => self.text(text),
+    pub fn result(&self, json: &impl Serialize, text: &str) -> Result<(), Failure> {
+        if !self.json {
+            return self.text(text);
         }
+        write(|stdout| {
+            // An object may be of many megabytes: no text of all of it is made.
+            let mut stdout = BufWriter::with_capacity(1 << 16, stdout);
+            serde_json::to_writer(&mut stdout, json)?;
+            stdout.write_all(b"\n")?;
+            stdout.flush()
+        })
     }
 
     /// Shows what there is of a result although the command fails; with `--json` in the one object that
@@ -57,20 +64,9 @@ impl Output {
         })
     }
 
-    /// Text on standard output. Whoever closed it wants no more: the program ends, well.
+    /// Text on standard output.
     pub fn text(&self, text: &str) -> Result<(), Failure> {
-        let mut stdout = io::stdout().lock();
-        match stdout
-            .write_all(text.as_bytes())
-            .and_then(|()| stdout.flush())
-        {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => exit(0),
-            Err(error) => {
-                let message = format!("cannot write to standard output: {error}");
-                Err(Failure::new(Kind::Run, message))
-            }
-        }
+        write(|stdout| stdout.write_all(text.as_bytes()))
     }
 
     /// A line on standard error, unless quiet.
@@ -106,5 +102,18 @@ impl Output {
             let _ = writeln!(io::stdout(), "{object}");
         }
         ExitCode::from(kind.exit_code())
+    }
+}
+
+/// Writes to standard output. Whoever closed it wants no more: the program ends, well.
+fn write(what: impl FnOnce(&mut StdoutLock) -> io::Result<()>) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match what(&mut stdout).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => exit(0),
+        Err(error) => {
+            let message = format!("cannot write to standard output: {error}");
+            Err(Failure::new(Kind::Run, message))
+        }
     }
 }

@@ -1,19 +1,21 @@
 //! `nas-engine status`: how far a search is, read from its directory without disturbing it.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::failure::Failure;
 use super::output::Output;
-use crate::config::{Config, StrategyKind};
+use crate::config::StrategyKind;
 use crate::disk::Real;
-use crate::report::Summary;
+use crate::report::{Best, Summary};
+use crate::run::entry::ChildFacts;
 use crate::run::history::History;
-use crate::run::{self, Facts, journal};
+use crate::run::skim::RunBytes;
+use crate::run::state::{Locks, Signs, State};
+use crate::run::{journal, now};
 use crate::text;
 
 /// Flags of `status`.
@@ -25,93 +27,100 @@ pub struct Flags {
 
 /// Runs the command.
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
-    let Facts { config, history } = run::read(&Real, &flags.run)?;
-    let file = flags.run.join(journal::FILE_NAME);
-    let progress = Progress::new(&config, &history, &file);
+    let locks = Locks::look(&flags.run.join(journal::FILE_NAME));
+    let run = RunBytes::read(&Real, &flags.run)?;
+    let history = run.history()?;
+    let search = &run.config.search;
+    let learns = search.strategy == StrategyKind::Policy;
+    let state = State::of(Signs {
+        finished: history.is_finished(search.samples, learns),
+        ends_with_stop: history.stopped,
+        lock: locks.lock,
+        all_locks_seen: locks.all_seen,
+    });
     let summary = Summary::new(&history);
-    output.result(&progress.json(&summary), &progress.words(&summary))
+    let status = Status::new(state, search.samples, &history, &summary, now());
+    output.result(&status, &status.words(&summary))
 }
 
 /// How far a search is.
-struct Progress {
+#[derive(Serialize)]
+struct Status<'a> {
     state: &'static str,
+    samples: u64,
     total: u64,
+    best: &'a [Best<'a>],
+    mean_reward: Option<f64>,
+    mean_reward_first_quarter: Option<f64>,
+    mean_reward_last_quarter: Option<f64>,
+    failures: &'a BTreeMap<&'static str, u64>,
     children_per_hour: Option<f64>,
+    seconds: f64,
     seconds_left: Option<f64>,
+    /// Nothing of a run without a line.
+    seconds_since_last_line: Option<f64>,
 }
 
-impl Progress {
-    fn new(config: &Config, history: &History, journal: &Path) -> Progress {
-        let total = config.search.samples;
-        let learns = config.search.strategy == StrategyKind::Policy;
-        let state = match history.is_finished(total, learns) {
-            true => "finished",
-            false if is_locked(journal) => "running",
-            false => "stopped",
-        };
+impl<'a> Status<'a> {
+    fn new<C: ChildFacts>(
+        state: State,
+        total: u64,
+        history: &History<C>,
+        summary: &'a Summary,
+        now: f64,
+    ) -> Status<'a> {
         let pace = history.samples_per_second();
-        let left = total.saturating_sub(history.children.len() as u64);
-        Progress {
-            state,
+        let left = total.saturating_sub(summary.samples);
+        let began = !history.runs.is_empty();
+        Status {
+            state: state.word(),
+            samples: summary.samples,
             total,
+            best: &summary.best,
+            mean_reward: summary.mean_reward,
+            mean_reward_first_quarter: summary.mean_reward_first_quarter,
+            mean_reward_last_quarter: summary.mean_reward_last_quarter,
+            failures: &summary.failures,
             children_per_hour: pace.map(|pace| pace * 3600.0),
+            seconds: summary.seconds,
             seconds_left: match state {
-                "finished" => Some(0.0),
+                State::Finished => Some(0.0),
                 _ => pace.map(|pace| left as f64 / pace),
             },
+            // A clock that was set back leaves lines of a time to come.
+            seconds_since_last_line: began.then(|| (now - history.last_at).max(0.0)),
         }
     }
 
-    fn json(&self, summary: &Summary) -> Value {
-        json!({
-            "state": self.state,
-            "samples": summary.samples,
-            "total": self.total,
-            "best": summary.best,
-            "mean_reward": summary.mean_reward,
-            "mean_reward_first_quarter": summary.mean_reward_first_quarter,
-            "mean_reward_last_quarter": summary.mean_reward_last_quarter,
-            "failures": summary.failures,
-            "children_per_hour": self.children_per_hour,
-            "seconds": summary.seconds,
-            "seconds_left": self.seconds_left,
-        })
-    }
-
     fn words(&self, summary: &Summary) -> String {
+        let comma =
+            |words: Option<String>| words.map_or(String::new(), |words| format!(", {words}"));
         let pace = self.children_per_hour;
         let left = self.seconds_left.filter(|_| self.state == "running");
+        let age = self
+            .seconds_since_last_line
+            .filter(|_| self.state != "finished");
+        let elsewhere = match self.state {
+            "unknown" => {
+                "whether a process in another container or on another machine works on it cannot be \
+                 seen from here\n"
+            }
+            _ => "",
+        };
         format!(
-            "{}: {} of {} samples in {}{}{}\n\
+            "{}: {} of {} samples in {}{}{}{}\n{elsewhere}\
              mean reward {}, first quarter {}, last quarter {}\n\n{}",
             self.state,
-            summary.samples,
+            self.samples,
             self.total,
-            text::duration(summary.seconds),
-            pace.map_or(String::new(), |pace| format!(", {pace:.0} an hour")),
-            left.map_or(String::new(), |left| format!(
-                ", {} left",
-                text::duration(left)
-            )),
-            text::share(summary.mean_reward),
-            text::share(summary.mean_reward_first_quarter),
-            text::share(summary.mean_reward_last_quarter),
+            text::duration(self.seconds),
+            comma(pace.map(|pace| format!("{pace:.0} an hour"))),
+            comma(left.map(|left| format!("{} left", text::duration(left)))),
+            comma(age.map(|age| format!("last line {} ago", text::duration(age)))),
+            text::share(self.mean_reward),
+            text::share(self.mean_reward_first_quarter),
+            text::share(self.mean_reward_last_quarter),
             summary.best_table(),
         )
     }
-}
-
-/// Whether a process holds the lock of a journal. Asked of the kernel's list, because trying the
-/// lock would disturb the run; elsewhere than on Linux there is none, and so no answer but no.
-fn is_locked(journal: &Path) -> bool {
-    let Ok(file) = fs::metadata(journal) else {
-        return false;
-    };
-    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    // "1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF": the sixth word ends with the file's inode.
-    locks.lines().any(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let inode = words.get(5).and_then(|place| place.rsplit(':').next());
-        words.get(1) == Some(&"FLOCK") && inode == Some(&file.ino().to_string())
-    })
 }

@@ -6,13 +6,14 @@ pub mod notation;
 pub mod roofline;
 pub mod table;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::run::Status;
-use crate::run::entry::Child;
+use crate::run::entry::ChildFacts;
 use crate::run::history::History;
 use crate::space::Architecture;
 use crate::text;
@@ -24,7 +25,7 @@ const ROWS: usize = 5;
 
 /// What a search has achieved.
 #[derive(Clone, Debug, Serialize)]
-pub struct Summary {
+pub struct Summary<'a> {
     /// Samples that ended.
     pub samples: u64,
     /// Samples that were trained, well or not; the others are repeats or could not be.
@@ -32,7 +33,7 @@ pub struct Summary {
     /// Samples answered from the record.
     pub repeats: u64,
     /// Every architecture that was trained to the end, once, by reward, then the lower sample.
-    pub best: Vec<Best>,
+    pub best: Vec<Best<'a>>,
     /// Mean reward of all samples that have one.
     pub mean_reward: Option<f64>,
     /// Mean reward of the first quarter of the samples, rounded down, at least one.
@@ -47,11 +48,11 @@ pub struct Summary {
 
 /// An architecture that was trained to the end.
 #[derive(Clone, Debug, Serialize)]
-pub struct Best {
+pub struct Best<'a> {
     /// The sample that was trained.
     pub sample: u64,
-    /// What was trained.
-    pub architecture: Value,
+    /// What was trained: the canonical text.
+    pub architecture: Cow<'a, RawValue>,
     /// What its reward is made of.
     #[serde(flatten)]
     pub score: Score,
@@ -90,22 +91,22 @@ impl Score {
     }
 }
 
-impl Summary {
+impl<'a> Summary<'a> {
     /// What the facts of a search add up to.
-    pub fn new(history: &History) -> Summary {
-        let children: Vec<&Child> = history.children.values().collect();
+    pub fn new<C: ChildFacts>(history: &'a History<C>) -> Summary<'a> {
+        let children: Vec<&C> = history.children.values().collect();
         let quarter = (children.len() / 4).max(1).min(children.len());
-        let count = |holds: fn(&&&Child) -> bool| children.iter().filter(holds).count() as u64;
+        let count = |holds: fn(&&&C) -> bool| children.iter().filter(holds).count() as u64;
         let mut failures = BTreeMap::new();
-        for child in children.iter().filter(|child| child.status != Status::Ok) {
-            *failures.entry(child.status.word()).or_default() += 1;
+        for child in children.iter().filter(|child| child.status() != Status::Ok) {
+            *failures.entry(child.status().word()).or_default() += 1;
         }
         Summary {
             samples: children.len() as u64,
             trained: count(|child| {
-                !child.scores.values().is_empty() && child.duplicate_of.is_none()
+                !child.scores().values().is_empty() && child.duplicate_of().is_none()
             }),
-            repeats: count(|child| child.duplicate_of.is_some()),
+            repeats: count(|child| child.duplicate_of().is_some()),
             best: best(&children),
             mean_reward: mean_reward(children.iter().copied()),
             mean_reward_first_quarter: mean_reward(children[..quarter].iter().copied()),
@@ -134,13 +135,14 @@ impl Summary {
             (what, Align::Left),
         ];
         let rows = self.best.iter().take(ROWS).map(|best| {
-            let json = best.architecture.to_string();
+            let json = best.architecture.get();
             vec![
                 best.sample.to_string(),
                 best.score.shown().1,
                 format!("{:.4}", best.reward),
                 best.parameters.map_or("-".to_owned(), text::count),
-                Architecture::from_json(&json).map_or(json, |parsed| notation::line(&parsed)),
+                Architecture::from_json(json)
+                    .map_or(json.to_owned(), |parsed| notation::line(&parsed)),
             ]
         });
         aligned(&header, &rows.collect::<Vec<_>>())
@@ -148,26 +150,31 @@ impl Summary {
 }
 
 /// Mean reward of the children that have one.
-pub fn mean_reward<'a>(children: impl IntoIterator<Item = &'a Child>) -> Option<f64> {
-    let rewards = children.into_iter().filter_map(|child| child.reward);
+pub fn mean_reward<'a, C: ChildFacts + 'a>(
+    children: impl IntoIterator<Item = &'a C>,
+) -> Option<f64> {
+    let rewards = children.into_iter().filter_map(|child| child.reward());
     let (n, sum) = rewards.fold((0, 0.0), |(n, sum), reward| (n + 1, sum + reward));
     (n > 0).then(|| sum / f64::from(n))
 }
 
 // paper P9.1
-fn best(children: &[&Child]) -> Vec<Best> {
-    let mut seen = HashSet::new();
-    let ended_well = children.iter().filter(|child| child.status == Status::Ok);
+fn best<'a, C: ChildFacts>(children: &[&'a C]) -> Vec<Best<'a>> {
+    let ended_well = children.iter().filter(|child| child.status() == Status::Ok);
     let mut best: Vec<Best> = ended_well
-        .filter(|child| seen.insert(child.architecture.to_string()))
         .map(|child| Best {
-            sample: child.sample,
-            architecture: child.architecture.clone(),
-            score: Score::of(&child.scores),
-            reward: child.reward.unwrap_or(0.0),
-            parameters: child.parameters,
+            sample: child.sample(),
+            architecture: child.architecture(),
+            score: Score::of(child.scores()),
+            reward: child.reward().unwrap_or(0.0),
+            parameters: child.parameters(),
         })
         .collect();
-    best.sort_by(|a, b| b.reward.total_cmp(&a.reward).then(a.sample.cmp(&b.sample)));
+    let mut seen = HashSet::with_capacity(best.len());
+    let is_first = best.iter().map(|best| seen.insert(best.architecture.get()));
+    let mut is_first = is_first.collect::<Vec<bool>>().into_iter();
+    best.retain(|_| is_first.next() == Some(true));
+    // No two are equal, so nothing depends on the order before.
+    best.sort_unstable_by(|a, b| b.reward.total_cmp(&a.reward).then(a.sample.cmp(&b.sample)));
     best
 }

@@ -1,21 +1,24 @@
 //! What a line of the journal says: a session that began, a child that ended, a step of the
 //! controller. The keys and their order are the format of formats.md, section 3.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::run::Status;
 use crate::space::Token;
 use crate::train::Scores;
 
-/// One line of the journal.
+/// One line of the journal; `C` is what is kept of a child.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum Entry {
+pub enum Entry<C = Child> {
     /// The search began, or went on.
     Run(Started),
     /// A child ended, or was answered from the record.
-    Child(Child),
+    Child(C),
     /// The controller learned from a batch.
     Update(Update),
     /// A GPU was lost while it trained a child.
@@ -82,6 +85,66 @@ pub struct Child {
     pub message: Option<String>,
     /// When it ended and how long it took.
     pub timing: Timing,
+}
+
+/// What a history and a summary ask of a child, however much of its line is kept.
+pub trait ChildFacts {
+    /// Number of the sample, from 0.
+    fn sample(&self) -> u64;
+    /// Number of its batch, from 0.
+    fn batch(&self) -> u64;
+    /// How it ended.
+    fn status(&self) -> Status;
+    /// What the controller is paid; nothing where a machine was at fault.
+    fn reward(&self) -> Option<f64>;
+    /// The sample that was trained, where this one repeats it.
+    fn duplicate_of(&self) -> Option<u64>;
+    /// Trainable parameters, where the architecture can be built.
+    fn parameters(&self) -> Option<u64>;
+    /// What it achieved, after those epochs at least that its reward is made of.
+    fn scores(&self) -> &Scores;
+    /// The architecture in canonical form.
+    fn architecture(&self) -> Cow<'_, RawValue>;
+    /// When it ended, in seconds since 1970.
+    fn at(&self) -> f64;
+}
+
+impl ChildFacts for Child {
+    fn sample(&self) -> u64 {
+        self.sample
+    }
+
+    fn batch(&self) -> u64 {
+        self.batch
+    }
+
+    fn status(&self) -> Status {
+        self.status
+    }
+
+    fn reward(&self) -> Option<f64> {
+        self.reward
+    }
+
+    fn duplicate_of(&self) -> Option<u64> {
+        self.duplicate_of
+    }
+
+    fn parameters(&self) -> Option<u64> {
+        self.parameters
+    }
+
+    fn scores(&self) -> &Scores {
+        &self.scores
+    }
+
+    fn architecture(&self) -> Cow<'_, RawValue> {
+        Cow::Owned(to_raw_value(&self.architecture).expect("a JSON value has a text"))
+    }
+
+    fn at(&self) -> f64 {
+        self.timing.at
+    }
 }
 
 /// A step of the controller.

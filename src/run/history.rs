@@ -5,19 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::Status;
-use super::entry::{Child, Entry, Started, Update};
+use super::entry::{Child, ChildFacts, Entry, Started, Update};
 use super::journal::{Contents, JournalError, Line};
 
 /// Faults of the machine after which a child is not tried again: it may be at fault itself.
 const MOST_FAULTS: usize = 3;
 
-/// The facts of a search so far.
-#[derive(Debug, Default)]
-pub struct History {
+/// The facts of a search so far; `C` is what is kept of a child.
+#[derive(Debug)]
+pub struct History<C = Child> {
     /// Each time the search began or went on.
     pub runs: Vec<Started>,
     /// The children that ended, by sample.
-    pub children: BTreeMap<u64, Child>,
+    pub children: BTreeMap<u64, C>,
     /// The controller's steps, by batch.
     pub updates: BTreeMap<u64, Update>,
     /// GPUs that were lost while they trained a child, by its sample.
@@ -26,58 +26,90 @@ pub struct History {
     faults: BTreeMap<u64, usize>,
     /// Whether the last line says that the search stopped in good order.
     pub stopped: bool,
-    /// When the last session's last line was written, in seconds since 1970.
+    /// When the last line was written, in seconds since 1970.
     pub last_at: f64,
+    /// The latest time in a line of the last session: later than the last line's where the clock was
+    /// set back.
+    latest_at: f64,
     /// Seconds of all sessions but the last.
     pub earlier_seconds: f64,
+}
+
+impl<C> Default for History<C> {
+    fn default() -> History<C> {
+        History {
+            runs: Vec::new(),
+            children: BTreeMap::new(),
+            updates: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            stopped: false,
+            last_at: 0.0,
+            latest_at: 0.0,
+            earlier_seconds: 0.0,
+        }
+    }
 }
 
 impl History {
     /// The facts in a journal.
     pub fn new(path: &Path, contents: Contents) -> Result<History, JournalError> {
         let mut history = History::default();
-        for Line {
-            number,
-            offset,
-            entry,
-        } in contents.lines
-        {
-            history.add(entry).map_err(|reason| JournalError::Damaged {
-                path: path.into(),
-                line: number,
-                offset,
-                reason,
-            })?;
+        for line in contents.lines {
+            history.add_line(path, line)?;
         }
         Ok(history)
     }
+}
+
+impl<C: ChildFacts> History<C> {
+    /// Adds the fact on a line of a journal.
+    pub(super) fn add_line(&mut self, path: &Path, line: Line<C>) -> Result<(), JournalError> {
+        let Line {
+            number,
+            offset,
+            entry,
+        } = line;
+        self.add(entry).map_err(|reason| JournalError::Damaged {
+            path: path.into(),
+            line: number,
+            offset,
+            reason,
+        })
+    }
 
     /// Adds a fact, or says why it cannot be one.
-    pub(crate) fn add(&mut self, entry: Entry) -> Result<(), String> {
+    pub(crate) fn add(&mut self, entry: Entry<C>) -> Result<(), String> {
         self.stopped = matches!(entry, Entry::Stop(_));
         match entry {
             Entry::Run(run) => self.add_run(run),
             Entry::Child(child) => return self.add_child(child),
             Entry::Update(update) => return self.add_update(update),
             Entry::Lost(lost) => {
-                self.last_at = lost.timing.at;
+                self.see(lost.timing.at);
                 *self.lost.entry(lost.sample).or_default() += 1;
             }
-            Entry::Stop(stop) => self.last_at = stop.timing.at,
+            Entry::Stop(stop) => self.see(stop.timing.at),
             Entry::Unknown => {}
         }
         Ok(())
     }
 
+    /// A line was written at a time.
+    fn see(&mut self, at: f64) {
+        self.last_at = at;
+        self.latest_at = self.latest_at.max(at);
+    }
+
     /// A child that ended; again, where a fault of the machine had ended it before.
-    fn add_child(&mut self, child: Child) -> Result<(), String> {
-        let sample = child.sample;
-        self.last_at = child.timing.at;
-        if child.status.is_tried_again() {
+    fn add_child(&mut self, child: C) -> Result<(), String> {
+        let sample = child.sample();
+        self.see(child.at());
+        if child.status().is_tried_again() {
             *self.faults.entry(sample).or_default() += 1;
         }
         match self.children.insert(sample, child) {
-            Some(before) if !before.status.is_tried_again() => {
+            Some(before) if !before.status().is_tried_again() => {
                 Err(format!("sample {sample} ended before"))
             }
             _ => Ok(()),
@@ -86,7 +118,7 @@ impl History {
 
     fn add_update(&mut self, update: Update) -> Result<(), String> {
         let batch = update.batch;
-        self.last_at = update.timing.at;
+        self.see(update.timing.at);
         let has_not_ended = |sample: &&u64| !self.children.contains_key(sample);
         if let Some(sample) = update.samples.iter().find(has_not_ended) {
             return Err(format!(
@@ -103,31 +135,31 @@ impl History {
     /// ended them, fewer than three times, and the controller has not learned from their batch yet.
     /// (Where nothing learns, all of the former.)
     pub fn to_try_again(&self, learns: bool) -> BTreeSet<u64> {
-        let is_over = |batch| learns && self.end_of(batch).is_some();
+        let is_over = |batch| learns && self.is_over(batch);
         let few = |sample| self.faults.get(&sample).is_some_and(|&n| n < MOST_FAULTS);
         self.children
             .values()
-            .filter(|child| child.status.is_tried_again() && few(child.sample))
-            .filter(|child| !is_over(child.batch))
-            .map(|child| child.sample)
+            .filter(|child| child.status().is_tried_again() && few(child.sample()))
+            .filter(|child| !is_over(child.batch()))
+            .map(|child| child.sample())
             .collect()
     }
 
     /// The best architecture: by reward, then the lower sample.
     // paper P9.1
-    pub fn best(&self) -> Option<&Child> {
-        let ended_well = self.children.values().filter(|c| c.status == Status::Ok);
+    pub fn best(&self) -> Option<&C> {
+        let ended_well = self.children.values().filter(|c| c.status() == Status::Ok);
         ended_well.max_by(|a, b| {
-            let reward = |child: &Child| child.reward.unwrap_or(0.0);
+            let reward = |child: &C| child.reward().unwrap_or(0.0);
             let by_reward = reward(a).total_cmp(&reward(b));
-            by_reward.then(b.sample.cmp(&a.sample))
+            by_reward.then(b.sample().cmp(&a.sample()))
         })
     }
 
     /// Adds the start of a session.
     pub fn add_run(&mut self, run: Started) {
         self.earlier_seconds = self.seconds();
-        self.last_at = run.timing.at;
+        (self.last_at, self.latest_at) = (run.timing.at, run.timing.at);
         self.runs.push(run);
     }
 
@@ -136,7 +168,7 @@ impl History {
         let session = self
             .runs
             .last()
-            .map_or(0.0, |run| self.last_at - run.timing.at);
+            .map_or(0.0, |run| self.latest_at - run.timing.at);
         self.earlier_seconds + session.max(0.0)
     }
 
@@ -146,27 +178,27 @@ impl History {
         let n_ended = self
             .children
             .values()
-            .filter(|child| child.timing.at >= began)
+            .filter(|child| child.at() >= began)
             .count();
-        let seconds = self.last_at - began;
+        let seconds = self.latest_at - began;
         (n_ended > 0 && seconds > 0.0).then(|| n_ended as f64 / seconds)
     }
 
     /// The sample after the last of a batch, where the journal shows that the batch is over. (The
     /// last batch of a run that was later given more samples may be a small one.)
     pub fn end_of(&self, batch: u64) -> Option<u64> {
-        let over = self.updates.contains_key(&batch)
-            || self
-                .children
-                .values()
-                .next_back()
-                .is_some_and(|child| child.batch > batch);
         let last = self
             .children
             .values()
             .rev()
-            .find(|child| child.batch == batch)?;
-        over.then_some(last.sample + 1)
+            .find(|child| child.batch() == batch)?;
+        self.is_over(batch).then_some(last.sample() + 1)
+    }
+
+    /// Whether the journal shows that a batch is over.
+    fn is_over(&self, batch: u64) -> bool {
+        let last = self.children.values().next_back();
+        self.updates.contains_key(&batch) || last.is_some_and(|child| child.batch() > batch)
     }
 
     /// Children and updates on record.
@@ -184,14 +216,14 @@ impl History {
         let Some(last) = self.children.values().next_back() else {
             return false;
         };
-        let all_ended = self.children.len() as u64 >= samples && last.sample < samples;
+        let all_ended = self.children.len() as u64 >= samples && last.sample() < samples;
         let nothing_to_learn = self
             .children
             .values()
-            .filter(|c| c.batch == last.batch)
-            .all(|c| c.reward.is_none());
+            .filter(|c| c.batch() == last.batch())
+            .all(|c| c.reward().is_none());
         all_ended
             && self.to_try_again(learns).is_empty()
-            && (!learns || nothing_to_learn || self.updates.contains_key(&last.batch))
+            && (!learns || nothing_to_learn || self.updates.contains_key(&last.batch()))
     }
 }

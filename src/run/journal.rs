@@ -4,24 +4,28 @@
 //! only how a line is written and read back.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
-use super::entry::Entry;
+use super::entry::{Child, Entry};
 use crate::disk::{Disk, DiskFile, Found, folder};
+
+mod error;
+
+pub use error::{Damage, JournalError};
 
 /// Name of the journal within a run's directory.
 pub const FILE_NAME: &str = "journal.jsonl";
 
 /// A line as it stands in the file.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct Line<C = Child> {
     /// From 1.
     pub number: usize,
     /// Byte at which the line begins.
     pub offset: u64,
     /// What it says.
-    pub entry: Entry,
+    pub entry: Entry<C>,
 }
 
 /// A journal as read.
@@ -33,93 +37,6 @@ pub struct Contents {
     pub end: u64,
     /// Bytes after `end`: a line that was being written when the program was stopped.
     pub torn: u64,
-}
-
-/// A line other than the last that is not what was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// The line, from 1.
-    pub line: usize,
-    /// Byte at which it begins.
-    pub offset: u64,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
-/// What can be wrong with a journal.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// The file cannot be opened, read or written.
-    #[error(
-        "cannot read or write {}: {source}; check the right to it and the room on its disk, then go \
-         on with --resume", path.display()
-    )]
-    Io {
-        /// The journal.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// There is none.
-    #[error(
-        "{} is missing, and with it what the run has found; restore it from a copy, or start a new \
-         run with --out", path.display()
-    )]
-    Missing {
-        /// The journal.
-        path: PathBuf,
-    },
-    /// A folder, a pipe or a device.
-    #[error(
-        "{} is no file, and so no journal; restore it from a copy, or start a new run with --out",
-        path.display()
-    )]
-    NoFile {
-        /// Where the journal should be.
-        path: PathBuf,
-    },
-    /// It holds lines, where a new one was to begin.
-    #[error(
-        "{} holds a run already; go on with it with --resume, or choose another --out",
-        path.display()
-    )]
-    Begun {
-        /// The journal.
-        path: PathBuf,
-    },
-    /// Another process writes it.
-    #[error(
-        "{}: another nas-engine is working on this run; wait for it to end, or stop it first",
-        path.display()
-    )]
-    Locked {
-        /// The journal.
-        path: PathBuf,
-    },
-    /// A line other than the last is not what was written.
-    #[error(
-        "{}: line {line}, byte {offset}: {reason}; restore the file from a copy, or start a new \
-         run with --out", path.display()
-    )]
-    Damaged {
-        /// The journal.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// Byte at which the line begins.
-        offset: u64,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
-
-impl JournalError {
-    fn io(path: &Path, source: io::Error) -> JournalError {
-        JournalError::Io {
-            path: path.into(),
-            source,
-        }
-    }
 }
 
 /// The one writer of a journal; holds the file's lock.
@@ -232,7 +149,10 @@ fn check_file(disk: &dyn Disk, path: &Path) -> Result<(), JournalError> {
         Ok(Some(Found::File(_))) => Ok(()),
         Ok(Some(_)) => Err(JournalError::NoFile { path: path.into() }),
         Ok(None) => Err(JournalError::Missing { path: path.into() }),
-        Err(source) => Err(JournalError::io(path, source)),
+        Err(source) => Err(JournalError::Read {
+            path: path.into(),
+            source,
+        }),
     }
 }
 
@@ -253,12 +173,7 @@ fn line(entry: &Entry) -> Result<String, io::Error> {
 pub fn read(disk: &dyn Disk, path: &Path) -> Result<Contents, JournalError> {
     match read_to_damage(disk, path)? {
         (contents, None) => Ok(contents),
-        (_, Some(damage)) => Err(JournalError::Damaged {
-            path: path.into(),
-            line: damage.line,
-            offset: damage.offset,
-            reason: damage.reason,
-        }),
+        (_, Some(damage)) => Err(damage.of(path)),
     }
 }
 
@@ -270,54 +185,93 @@ pub fn read_to_damage(
     disk: &dyn Disk,
     path: &Path,
 ) -> Result<(Contents, Option<Damage>), JournalError> {
-    check_file(disk, path)?;
-    let bytes = disk
-        .read(path)
-        .map_err(|source| JournalError::io(path, source))?;
-    let mut contents = Contents {
-        lines: Vec::new(),
-        end: 0,
-        torn: 0,
+    let bytes = bytes_of(disk, path)?;
+    let lines = split(&bytes);
+    let mut whole = Vec::with_capacity(lines.len());
+    let parsed = lines.iter().map(|line| parse(line));
+    let read = each(&lines, parsed, |line| {
+        whole.push(line);
+        Ok(())
+    })?;
+    let contents = Contents {
+        lines: whole,
+        end: read.end,
+        torn: read.torn,
     };
-    let mut rest = &bytes[..];
-    while !rest.is_empty() {
-        let (number, offset) = (contents.lines.len() + 1, contents.end);
-        let newline = rest.iter().position(|&byte| byte == b'\n');
-        let length = newline.map_or(rest.len(), |at| at + 1);
-        let parsed = match newline {
-            Some(at) => parse(&rest[..at]),
-            None => Err("the line has no end".into()),
-        };
+    Ok((contents, read.damage))
+}
+
+/// All bytes of a journal.
+pub(super) fn bytes_of(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, JournalError> {
+    check_file(disk, path)?;
+    disk.read(path).map_err(|source| JournalError::Read {
+        path: path.into(),
+        source,
+    })
+}
+
+/// The lines of a journal, each with its newline, which the last one may lack.
+pub(super) fn split(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut lines = Vec::new();
+    while !bytes.is_empty() {
+        let before = bytes;
+        // Of a slice it cannot fail.
+        let length = bytes.skip_until(b'\n').unwrap_or(before.len());
+        lines.push(&before[..length]);
+    }
+    lines
+}
+
+/// How far a journal was read.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    /// Byte at which the last whole line ends.
+    pub(super) end: u64,
+    /// Bytes of a torn line after it.
+    pub(super) torn: u64,
+    /// The line that ends the reading.
+    pub(super) damage: Option<Damage>,
+}
+
+/// Hands on what the lines of a journal say, `parsed` one by one, up to the first that is damaged.
+pub(super) fn each<C>(
+    lines: &[&[u8]],
+    parsed: impl Iterator<Item = Result<Entry<C>, String>>,
+    mut then: impl FnMut(Line<C>) -> Result<(), JournalError>,
+) -> Result<Read, JournalError> {
+    let mut read = Read::default();
+    for ((number, line), parsed) in (1..).zip(lines).zip(parsed) {
+        let offset = read.end;
         match parsed {
-            Ok(entry) => contents.lines.push(Line {
+            Ok(entry) => then(Line {
                 number,
                 offset,
                 entry,
-            }),
-            Err(_) if length == rest.len() => {
-                contents.torn = length as u64;
+            })?,
+            Err(_) if number == lines.len() => {
+                read.torn = line.len() as u64;
                 break;
             }
             Err(reason) => {
-                let damage = Damage {
+                read.damage = Some(Damage {
                     line: number,
                     offset,
                     reason,
-                };
-                return Ok((contents, Some(damage)));
+                });
+                break;
             }
         }
-        contents.end += length as u64;
-        rest = &rest[length..];
+        read.end += line.len() as u64;
     }
-    Ok((contents, None))
+    Ok(read)
 }
 
 /// Bytes of `,"crc32":"01234567"}`.
 const SUM_LENGTH: usize = 20;
 
-/// The entry on a line without its newline, or what is wrong with the line.
-fn parse(line: &[u8]) -> Result<Entry, String> {
+/// A line without its newline, or what is wrong with it: no newline, or another check sum.
+pub(super) fn checked(line: &[u8]) -> Result<&[u8], String> {
+    let line = line.strip_suffix(b"\n").ok_or("the line has no end")?;
     let (body, sum) = line
         .split_at_checked(line.len().saturating_sub(SUM_LENGTH))
         .filter(|(body, _)| !body.is_empty())
@@ -325,7 +279,13 @@ fn parse(line: &[u8]) -> Result<Entry, String> {
     if format!(",\"crc32\":\"{:08x}\"}}", crc32fast::hash(body)).as_bytes() != sum {
         return Err("the line does not match its crc32".into());
     }
-    serde_json::from_slice(line).map_err(|error| format!("not a line of a journal: {error}"))
+    Ok(line)
+}
+
+/// The entry on a line, or what is wrong with the line.
+pub(super) fn parse(line: &[u8]) -> Result<Entry, String> {
+    serde_json::from_slice(checked(line)?)
+        .map_err(|error| format!("not a line of a journal: {error}"))
 }
 
 /// The facts of a journal without what measures time: two journals are of the same search when
@@ -381,7 +341,7 @@ mod tests {
              \"controller_sha256\":\"00\",\"counted\":[17],\
              \"timing\":{\"at\":1.5,\"seconds\":0.5},\"crc32\":\"f813f5e0\"}\n"
         );
-        assert_eq!(parse(text.trim_end().as_bytes()), Ok(entry));
+        assert_eq!(parse(text.as_bytes()), Ok(entry));
     }
 
     #[test]
@@ -397,13 +357,18 @@ mod tests {
                 threads: 1,
             },
         });
-        let good = line(&run).unwrap().trim_end().as_bytes().to_vec();
+        let good = line(&run).unwrap().into_bytes();
         assert_eq!(parse(&good), Ok(run));
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 1;
             assert!(parse(&bad).is_err(), "byte {at} changed unnoticed");
             assert!(parse(&good[..at]).is_err(), "cut at byte {at} unnoticed");
+            let cut = [&good[..at], b"\n"].concat();
+            assert!(
+                cut == good || parse(&cut).is_err(),
+                "cut at byte {at} unnoticed"
+            );
         }
     }
 }

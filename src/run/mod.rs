@@ -1,7 +1,7 @@
 //! A run: the directory that a search keeps, its settings, its journal and what that says, its best
 //! weights and its checkpoints. One process writes it, which holds the journal's lock; anybody reads.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,6 +12,8 @@ pub mod entry;
 mod error;
 pub mod history;
 pub mod journal;
+pub mod skim;
+pub mod state;
 mod status;
 
 pub use error::RunError;
@@ -281,10 +283,18 @@ fn check_not_emptied(disk: &dyn Disk, path: &Path) -> Result<(), RunError> {
 /// Where there is no run, or its settings cannot be read.
 pub fn settings_of(disk: &dyn Disk, path: &Path, settings: &[Setting]) -> Result<Config, RunError> {
     let file = path.join(config::FILE_NAME);
-    let found = |path: &Path| matches!(disk.found(path), Ok(Some(Found::File(_))));
-    if !found(&file) {
+    let found = |path: &Path| match disk.found(path) {
+        Ok(found) => Ok(matches!(found, Some(Found::File(_)))),
+        // A part of the path is a file.
+        Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(false),
+        Err(source) => Err(RunError::Read {
+            path: path.into(),
+            source,
+        }),
+    };
+    if !found(&file)? {
         let path = path.to_path_buf();
-        return Err(match found(&path.join(journal::FILE_NAME)) {
+        return Err(match found(&path.join(journal::FILE_NAME))? {
             true => RunError::NoSettings { path },
             false => RunError::Absent { path },
         });
@@ -302,21 +312,23 @@ pub fn settings_of(disk: &dyn Disk, path: &Path, settings: &[Setting]) -> Result
 fn history_of(disk: &dyn Disk, path: &Path, contents: Contents) -> Result<History, RunError> {
     let file = path.join(journal::FILE_NAME);
     match contents.lines.first() {
-        Some(Line {
-            entry: Entry::Run(_),
-            ..
-        }) => {}
-        Some(Line { offset, .. }) => {
-            return Err(RunError::Journal(JournalError::Damaged {
-                path: file,
-                line: 1,
-                offset: *offset,
-                reason: "not the line of a run that begins: what the run began with is lost".into(),
-            }));
-        }
+        Some(first) => check_begins(&file, first)?,
         None => check_not_emptied(disk, path)?,
     }
     Ok(History::new(&file, contents)?)
+}
+
+/// Whether the first line of a journal is that of a run that begins.
+fn check_begins<C>(journal: &Path, first: &Line<C>) -> Result<(), JournalError> {
+    match first.entry {
+        Entry::Run(_) => Ok(()),
+        _ => Err(JournalError::Damaged {
+            path: journal.into(),
+            line: 1,
+            offset: first.offset,
+            reason: "not the line of a run that begins: what the run began with is lost".into(),
+        }),
+    }
 }
 
 /// Seconds since 1970.

@@ -9,6 +9,7 @@ mod resume;
 mod roofline;
 mod search;
 mod slurm;
+mod status;
 mod stop;
 mod train;
 

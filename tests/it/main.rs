@@ -18,5 +18,6 @@ mod paper; // every built clause of docs/paper.md has code and a test that cite 
 mod plan; // random architectures: shapes agree, no two live buffers overlap
 mod recurrent; // the paper's printed cells = their formulas
 mod search; // the whole loop with the stub evaluator
+mod skim; // a journal skimmed = the journal read in full
 mod space; // tokens to JSON and back; every sampled architecture is valid
 mod train; // overfits a tiny set; devices agree

@@ -38,7 +38,8 @@ impl Case {
         self.run_until(folder, evaluator, &AtomicBool::new(false))
     }
 
-    fn run_until(
+    /// As `run`, until `stop` is set.
+    pub fn run_until(
         &self,
         folder: &Path,
         evaluator: &mut dyn Evaluator,

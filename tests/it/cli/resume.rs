@@ -48,7 +48,10 @@ fn a_journal_cut_short_is_completed() {
             // A kill within the first line comes before anything is found.
             fs::remove_file(place.path("run/best.json")).unwrap();
         }
-        assert_eq!(place.status("run")["state"], "stopped");
+        assert_eq!(
+            place.status("run")["state"],
+            super::status::at_rest(&place.journal("run"))
+        );
         let resumed = place.resume("run", &[]);
         assert_eq!(resumed.code, 0, "cut at byte {cut}: {resumed:?}");
         assert_eq!(place.facts("run"), whole, "cut at byte {cut}");
