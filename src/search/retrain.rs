@@ -110,11 +110,14 @@ pub fn retrain(
 }
 
 fn compared(child: &Child, session: &Started, outcome: Outcome, device: String) -> Retrained {
-    // Where a run was on several models, the child's own line says which.
-    let recorded_device = match (&child.timing.device, session.timing.device.contains(", ")) {
-        (Some(device), true) => device.clone(),
-        _ => session.timing.device.clone(),
-    };
+    // Where a run was on several models, the child's own line says on which.
+    let models = &session.timing.device;
+    let own = child.timing.device.as_deref().unwrap_or_default();
+    let name = |model: &&str| model.find('(').map_or("", |at| &model[at..]).to_owned();
+    let model = models
+        .split(", ")
+        .find(|model| !own.is_empty() && own.ends_with(&name(model)));
+    let recorded_device = model.unwrap_or(models).to_owned();
     let is_promised = device == recorded_device
         && session.version == env!("CARGO_PKG_VERSION")
         && child.status.is_verdict();

@@ -1,5 +1,6 @@
 //! Commands as a user types them, on small synthetic data: what they print and how they end.
 
+mod audit;
 mod bad_files;
 mod bad_input;
 mod cell;

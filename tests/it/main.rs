@@ -1,5 +1,6 @@
 //! The integration tests, one binary.
 
+mod audit; // a run recomputed; every edit of a journal found
 mod cases; // one table of test cases an operation
 mod cli; // commands as a user types them
 mod controller; // learns a rigged reward; gradient against finite differences
