@@ -19,7 +19,7 @@ use super::stop::{self, TimeFlags};
 use crate::config::{self, Config, StrategyKind};
 use crate::device::{self, Devices};
 use crate::disk::{Disk, Real};
-use crate::run::Run;
+use crate::run::{Run, RunError};
 use crate::search::session::Session;
 use crate::search::{End, local};
 use crate::space::{PRESETS, Space, SpaceKind};
@@ -181,7 +181,7 @@ fn resume(
     settings.set("device.name", "--device", flags.device.device.clone());
     settings.set("device.threads", "--threads", flags.device.threads);
     let stop = stop::flag(&flags.time)?;
-    let (config, mut run) = Run::open(Arc::new(Real), directory, &settings.0)?;
+    let (config, mut run) = Run::open(Arc::new(Real), directory, &settings.0).map_err(not_there)?;
     if run.torn > 0 {
         output.note(&format!(
             "{}: the last line of its journal, {} bytes, was being written when the run was stopped; it \
@@ -216,6 +216,16 @@ fn resume(
     let devices = open_devices(&config, output)?;
     run.write_config(&config)?;
     go_on(&config, (course, devices), &mut run, &stop, flags, output)
+}
+
+/// Where there is no run to go on with, names the flag that should have one.
+fn not_there(error: RunError) -> Failure {
+    match error {
+        RunError::Absent { .. } | RunError::NoSettings { .. } => {
+            Failure::new(Kind::Usage, format!("--resume {error}"))
+        }
+        other => other.into(),
+    }
 }
 
 /// Opens what the children are trained on, and says what it is.

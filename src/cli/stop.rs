@@ -28,9 +28,8 @@ const ONE_SIGNAL: Duration = Duration::from_millis(500);
 /// A flag that Ctrl-C, SIGTERM, SIGUSR1 and the time limit set. A second signal ends the program at once. A
 /// signal that the program was started to ignore, as `nohup` and shells do, stays ignored.
 pub fn flag(flags: &TimeFlags) -> Result<Arc<AtomicBool>, Failure> {
-    let cannot = |what: &str, error: io::Error| {
-        Failure::new(Kind::Run, format!("cannot {what}: {error}"))
-    };
+    let cannot =
+        |what: &str, error: io::Error| Failure::new(Kind::Run, format!("cannot {what}: {error}"));
     let stop = Arc::new(AtomicBool::new(false));
     let ignored = ignored();
     let heeded = [SIGINT, SIGTERM, SIGUSR1]
@@ -53,7 +52,10 @@ pub fn flag(flags: &TimeFlags) -> Result<Arc<AtomicBool>, Failure> {
 }
 
 fn in_background(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    thread::Builder::new().name(name.into()).spawn(work).map(drop)
+    thread::Builder::new()
+        .name(name.into())
+        .spawn(work)
+        .map(drop)
 }
 
 /// Sets the flag at the first signal, and ends the program at the second, as that signal by itself would.
