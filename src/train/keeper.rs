@@ -167,8 +167,15 @@ impl Keeper {
         let arrays: Vec<&[f64]> = std::iter::once(&state.step_losses[..])
             .chain(buffers)
             .collect();
+        let begun = Instant::now();
         let kept = slots.write(&header, &arrays);
         kept.map_err(|(path, source)| TrainError::NotKept { path, source })?;
+        tracing::debug!(
+            "{}: a checkpoint of {} numbers, written in {:.3} s",
+            slots.path().display(),
+            arrays.iter().map(|values| values.len()).sum::<usize>(),
+            begun.elapsed().as_secs_f64()
+        );
         self.last = Instant::now();
         Ok(())
     }
