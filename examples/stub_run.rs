@@ -1,6 +1,8 @@
 //! Writes a run whose children are answered by a function in place of training, to try `audit`,
 //! `status` and `explain` on long journals:
-//! `cargo run --release --example stub_run RUN [PRESET] [SAMPLES]`.
+//! `cargo run --release --example stub_run RUN [PRESET] [SAMPLES] [LEARNING_RATE]`. Each line waits for the disk:
+//! a folder in memory such as `/dev/shm` takes minutes less. With a learning rate of 0 the controller does not
+//! settle on a few architectures.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,6 +30,9 @@ fn main() {
     let mut config = Config::preset(&preset).expect("there is such a preset");
     if let Some(samples) = arguments.next() {
         config.search.samples = samples.parse().expect("a number of samples");
+    }
+    if let Some(rate) = arguments.next() {
+        config.controller.learning_rate = rate.parse().expect("a learning rate");
     }
     let epochs = config.train.epochs();
     let space = Space::new(&config.space).expect("a preset is sound");
