@@ -123,7 +123,7 @@ fn search(directory: &Path, seed: u64) {
     let case = Case {
         samples: 40,
         children_per_update: 5,
-        learns: seed % 3 > 0,
+        learns: !seed.is_multiple_of(3),
         seed,
     };
     let draw = RefCell::new(Rng::new(seed, Purpose::Test, 1));
