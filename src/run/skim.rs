@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::Deserialize;
-use serde::de::value::{self, StrDeserializer};
+use serde::de::value::{Error as WordError, StrDeserializer};
 use serde_json::value::RawValue;
 
 use super::entry::{Child, ChildFacts, Entry, Update};
@@ -168,34 +168,38 @@ fn whole<'a>(line: &[u8]) -> Result<Entry<SkimmedChild<'a>>, String> {
     })
 }
 
-/// The facts of a child's line, where its keys stand as the program writes them: looking for the keys
-/// takes half the time of reading every value. No string can hold a bare quote, and so none a key.
+/// The facts of a child's line, where its keys stand as the program writes them: looking for them takes
+/// half the time of reading every value. No string holds a bare quote, and so none a key.
 fn child(line: &str) -> Option<SkimmedChild<'_>> {
-    let line = line.strip_prefix("{\"event\":\"child\",\"sample\":")?;
-    let (sample, line) = line.split_once(",\"batch\":")?;
-    let (batch, line) = line.split_once(",\"tokens\":[")?;
-    let (_, line) = line.split_once("],\"architecture\":")?;
+    let (sample, line) = value(line, "{\"event\":\"child\",\"sample\":", ',')?;
+    let (batch, line) = value(line, "\"batch\":", ',')?;
+    let (_, line) = value(line, "\"tokens\":[", ']')?;
+    let line = line.strip_prefix(",\"architecture\":")?;
     let mut values = serde_json::Deserializer::from_str(line).into_iter::<&RawValue>();
     let architecture = values.next()?.ok()?;
     let line = line.get(values.byte_offset()..)?;
-    let (line, timing) = line.rsplit_once(",\"timing\":{\"at\":")?;
-    let (at, _) = timing.split_once(',')?;
-    let (status, line) = line.strip_prefix(",\"status\":\"")?.split_once("\",\"")?;
-    let (kind, line) = line.split_once("\":[")?;
-    let (scores, line) = line.split_once("],\"reward\":")?;
-    let (line, _) = line.split_once(",\"message\":").unwrap_or((line, ""));
-    let (line, parameters) = whole_number(line, ",\"parameters\":")?;
-    let (reward, duplicate_of) = whole_number(line, ",\"duplicate_of\":")?;
+    let (status, line) = value(line, ",\"status\":\"", '"')?;
+    let (scores, line) = match value(line, ",\"accuracies\":[", ']') {
+        Some((list, line)) => (Scores::Accuracies(last_numbers(list)?), line),
+        None => {
+            let (list, line) = value(line, ",\"perplexities\":[", ']')?;
+            (Scores::Perplexities(last_numbers(list)?), line)
+        }
+    };
+    let (reward, line) = value(line, ",\"reward\":", ',')?;
+    let (duplicate_of, line) = optional(line, "\"duplicate_of\":")?;
+    let (parameters, line) = optional(line, "\"parameters\":")?;
+    let line = match line.starts_with("\"message\":") {
+        true => &line[line.rfind("\"timing\":")?..],
+        false => line,
+    };
+    let (at, _) = value(line, "\"timing\":{\"at\":", ',')?;
     Some(SkimmedChild {
         sample: sample.parse().ok()?,
         batch: batch.parse().ok()?,
         architecture: Cow::Borrowed(architecture),
-        status: Status::deserialize(StrDeserializer::<value::Error>::new(status)).ok()?,
-        scores: match kind {
-            "accuracies" => Scores::Accuracies(last_numbers(scores)?),
-            "perplexities" => Scores::Perplexities(last_numbers(scores)?),
-            _ => return None,
-        },
+        status: Status::deserialize(StrDeserializer::<WordError>::new(status)).ok()?,
+        scores,
         reward: match reward {
             "null" => None,
             _ => Some(number(reward)?),
@@ -206,11 +210,16 @@ fn child(line: &str) -> Option<SkimmedChild<'_>> {
     })
 }
 
-/// What stands before a key, and the whole number after it, where there is the key.
-fn whole_number<'a>(line: &'a str, key: &str) -> Option<(&'a str, Option<u64>)> {
-    match line.split_once(key) {
-        Some((before, number)) => Some((before, Some(number.parse().ok()?))),
-        None => Some((line, None)),
+/// What stands between a key, which the text begins with, and the next `end`; and what follows.
+fn value<'a>(text: &'a str, key: &str, end: char) -> Option<(&'a str, &'a str)> {
+    text.strip_prefix(key)?.split_once(end)
+}
+
+/// As [`value`], of a whole number whose key may be missing.
+fn optional<'a>(text: &'a str, key: &str) -> Option<(Option<u64>, &'a str)> {
+    match value(text, key, ',') {
+        Some((number, rest)) => Some((Some(number.parse().ok()?), rest)),
+        None => Some((None, text)),
     }
 }
 
