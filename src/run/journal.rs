@@ -157,7 +157,7 @@ fn check_file(disk: &dyn Disk, path: &Path) -> Result<(), JournalError> {
 }
 
 /// The line of an entry, with its check sum and newline.
-fn line(entry: &Entry) -> Result<String, io::Error> {
+pub(super) fn line(entry: &Entry) -> Result<String, io::Error> {
     let mut text = serde_json::to_string(entry)?;
     text.pop(); // the closing brace
     let sum = crc32fast::hash(text.as_bytes());
