@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::thread;
 
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -51,15 +53,24 @@ impl<'a> RunBytes<'a> {
     pub fn history<'b>(&'b self) -> Result<History<SkimmedChild<'b>>, RunError> {
         let path = self.directory.join(journal::FILE_NAME);
         let lines = journal::split(&self.journal);
+        let pieces = lines.chunks(PIECE);
         let parse_all =
             |lines: &[&'b [u8]]| -> Vec<_> { lines.par_iter().map(|line| parse(line)).collect() };
-        let parsed = lines.chunks(PIECE).flat_map(parse_all);
         let mut history = History::default();
-        let read = journal::each(&lines, parsed, |line| {
-            if line.number == 1 {
-                check_begins(&path, &line)?;
-            }
-            history.add_line(&path, line)
+        // Lines are parsed while those before them are added up.
+        let read = thread::scope(|scope| {
+            let (sender, parsed) = sync_channel(2);
+            scope.spawn(move || {
+                let mut parsed = pieces.map(parse_all);
+                // Nobody asks for more after a damaged line.
+                parsed.try_for_each(|piece| sender.send(piece))
+            });
+            journal::each(&lines, parsed.into_iter().flatten(), |line| {
+                if line.number == 1 {
+                    check_begins(&path, &line)?;
+                }
+                history.add_line(&path, line)
+            })
         })?;
         if let Some(damage) = read.damage {
             return Err(damage.of(&path).into());
