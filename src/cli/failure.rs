@@ -177,6 +177,7 @@ impl From<TrainError> for Failure {
             | TrainError::NoValidation { .. }
             | TrainError::OtherKind(..)
             | TrainError::TooLarge { .. } => Failure::from_error(Kind::Usage, &error),
+            TrainError::Misfit { .. } => Failure::from_error(Kind::Checkpoint, &error),
             TrainError::NotKept { .. } => Failure::from_error(Kind::Run, &error),
             TrainError::Stopped => Failure::from_error(Kind::Stopped, &error),
         }

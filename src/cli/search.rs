@@ -89,7 +89,11 @@ pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failu
 
 /// A new run.
 fn begin(flags: &Flags, output: &Output) -> Result<(), Failure> {
-    let stop = stop::flag(&flags.time)?;
+    // What runs nothing ends at the first signal.
+    let stop = match flags.dry_run {
+        true => Arc::default(),
+        false => stop::flag(&flags.time)?,
+    };
     let kind = flags.space.as_deref().and_then(SpaceKind::named);
     let mut settings = Settings::default();
     settings.set("search.preset", "--preset", flags.preset.clone());

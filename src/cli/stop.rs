@@ -58,7 +58,7 @@ fn in_background(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result
         .map(drop)
 }
 
-/// Sets the flag at the first signal, and ends the program at the second, as that signal by itself would.
+/// Sets the flag at the first signal, and ends the program at the second, with the code that a shell gives to that signal.
 fn listen(mut signals: Signals, stop: &AtomicBool) {
     let mut first: Option<Instant> = None;
     for signal in signals.forever() {

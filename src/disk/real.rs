@@ -48,12 +48,16 @@ impl Disk for Real {
         let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
         let (first, second) = bytes.split_at_mut(length as usize / 2);
         let middle = first.len() as u64;
-        thread::scope(|scope| {
+        let read = thread::scope(|scope| {
             let second = scope.spawn(|| file.read_exact_at(second, middle));
             file.read_exact_at(first, 0)?;
             second.join().expect("reading does not panic")
-        })?;
-        Ok(bytes)
+        });
+        match read {
+            // A torn line was cut off meanwhile.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => fs::read(path),
+            read => read.map(|()| bytes),
+        }
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -86,6 +90,11 @@ impl Disk for Real {
     }
 }
 
+/// Whether a file system has no locks, or none left: some of clusters.
+fn has_no_locks(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::Unsupported || error.raw_os_error() == Some(libc::ENOLCK)
+}
+
 #[derive(Debug)]
 struct RealFile(File);
 
@@ -116,6 +125,13 @@ impl DiskFile for RealFile {
         match self.0.try_lock() {
             Ok(()) => Ok(true),
             Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) if has_no_locks(&error) => {
+                tracing::warn!(
+                    "the file system knows no locks ({error}): see to it that no second nas-engine works on \
+                     this run"
+                );
+                Ok(true)
+            }
             Err(TryLockError::Error(error)) => Err(error),
         }
     }

@@ -15,7 +15,8 @@ const UNFINISHED: &str = ".unfinished";
 pub type Writer<'a> = BufWriter<&'a mut (dyn DiskFile + 'static)>;
 
 /// Writes a file by `content`, in the place of one that is there already or that a link leads to.
-/// When this returns it is on disk; where it fails, what was there before still is.
+/// When this returns it is on disk; where it fails, what was there before still is, or, where the folder
+/// alone cannot be synced, the new file.
 ///
 /// # Errors
 /// What the system says where the folder does not exist or cannot be written, and those of

@@ -1,5 +1,5 @@
-//! The checkpoints of a run: of the controller, and of every child under way. They are taken away
-//! once what they stand for is on record, and may be missing or damaged: that costs time alone.
+//! The checkpoints of a run: of the controller, and of every child under way, whose are taken away once
+//! its outcome is on record. They may be missing or damaged: that costs time alone.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,8 +23,8 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Opens the folder, or makes it; removes the checkpoints of children that are on record, and
-    /// what a killed search left half-written.
+    /// Opens the folder, or makes it; removes the checkpoints of children that are on record and
+    /// not to be tried again, and what a killed search left half-written.
     ///
     /// # Errors
     /// Where the folder cannot be made, read or written.
@@ -39,7 +39,8 @@ impl Checkpoints {
         whole::remove_unfinished(&*disk, &folder, is_ours).map_err(wrong)?;
         for name in disk.names(&folder).map_err(wrong)? {
             let of = name.to_str().and_then(sample);
-            if of.is_some_and(|sample| history.children.contains_key(&sample)) {
+            let child = of.and_then(|sample| history.children.get(&sample));
+            if child.is_some_and(|child| !child.status.is_tried_again()) {
                 disk.remove(&folder.join(name)).map_err(wrong)?;
             }
         }
@@ -73,4 +74,64 @@ impl Checkpoints {
 /// The sample of a child's checkpoint, by the name of the file.
 fn sample(name: &str) -> Option<u64> {
     name.strip_suffix(".2").unwrap_or(name).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::disk::Real;
+    use crate::run::Status;
+    use crate::run::entry::{Child, Entry, Timing};
+    use crate::train::Scores;
+
+    fn child(sample: u64, status: Status) -> Entry {
+        Entry::Child(Child {
+            sample,
+            batch: 0,
+            tokens: vec![],
+            architecture: json!({}),
+            status,
+            scores: Scores::Accuracies(vec![]),
+            reward: None,
+            duplicate_of: None,
+            parameters: None,
+            message: None,
+            timing: Timing::default(),
+        })
+    }
+
+    #[test]
+    fn those_of_children_that_are_done_with_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut history = History::default();
+        history.add(child(0, Status::Ok)).unwrap();
+        history.add(child(1, Status::Crash)).unwrap(); // tried again
+        let names = [
+            "0",
+            "0.2",
+            "1",
+            "1.2",
+            "2",
+            "controller",
+            ".2.abc.unfinished",
+            ".other.abc.unfinished",
+        ];
+        names
+            .iter()
+            .for_each(|name| fs::write(folder.path().join(name), "").unwrap());
+        Checkpoints::open(Arc::new(Real), folder.path().into(), &history).unwrap();
+        let mut left: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(
+            left,
+            [".other.abc.unfinished", "1", "1.2", "2", "controller"]
+        );
+    }
 }

@@ -20,8 +20,8 @@ pub struct History<C = Child> {
     pub children: BTreeMap<u64, C>,
     /// The controller's steps, by batch.
     pub updates: BTreeMap<u64, Update>,
-    /// GPUs that were lost while they trained a child, by its sample.
-    pub lost: BTreeMap<u64, usize>,
+    /// By its sample, how many GPUs were lost while they trained a child, and the last one's words.
+    pub lost: BTreeMap<u64, (usize, String)>,
     /// Times that a fault of the machine ended a child, by its sample.
     faults: BTreeMap<u64, usize>,
     /// Whether the last line says that the search stopped in good order.
@@ -87,7 +87,9 @@ impl<C: ChildFacts> History<C> {
             Entry::Update(update) => return self.add_update(update),
             Entry::Lost(lost) => {
                 self.see(lost.timing.at);
-                *self.lost.entry(lost.sample).or_default() += 1;
+                let (n_lost, words) = self.lost.entry(lost.sample).or_default();
+                *n_lost += 1;
+                *words = lost.message;
             }
             Entry::Stop(stop) => self.see(stop.timing.at),
             Entry::Unknown => {}

@@ -112,7 +112,11 @@ impl Trainer {
         };
         let mut keeper = self.keeper(planned, device);
         tell(keeper.state().epochs.len());
-        let trained = train::train(&job, &mut keeper, &mut |epoch| tell(epoch.epoch));
+        let mut trained = train::train(&job, &mut keeper, &mut |epoch| tell(epoch.epoch));
+        if let Err(error @ TrainError::Misfit { .. }) = trained {
+            tracing::warn!("sample {}: {error}", planned.job.sample);
+            trained = train::train(&job, &mut keeper, &mut |epoch| tell(epoch.epoch));
+        }
         let outcome = match trained {
             Ok(trained) => match self.keep_weights(planned, &job, &trained) {
                 Ok(()) => self.ended(planned, &trained),
@@ -262,6 +266,7 @@ fn status(error: &TrainError) -> Status {
         | TrainError::SmallSplit { .. }
         | TrainError::NoValidation { .. }
         | TrainError::NotKept { .. }
+        | TrainError::Misfit { .. }
         | TrainError::Stopped => Status::Crash,
     }
 }

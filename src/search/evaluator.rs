@@ -16,8 +16,8 @@ pub struct Job {
     pub sample: u64,
     /// What to train.
     pub architecture: Architecture,
-    /// GPUs that were lost while they trained it before.
-    pub n_lost: usize,
+    /// How many GPUs were lost while they trained it before, and the last one's words.
+    pub lost: (usize, String),
     /// Bytes of the run's journal when it was asked for.
     pub journal_bytes: u64,
 }
@@ -28,7 +28,7 @@ impl Job {
         Job {
             sample,
             architecture,
-            n_lost: 0,
+            lost: (0, String::new()),
             journal_bytes: 0,
         }
     }

@@ -143,7 +143,7 @@ impl Local {
         let (sample, n_gpus) = (planned.job.sample, self.pool.n_gpus());
         tracing::warn!("sample {sample}: {words}; GPUs left: {n_gpus}");
         let job = Job {
-            n_lost: planned.job.n_lost + 1,
+            lost: (planned.job.lost.0 + 1, words.clone()),
             ..planned.job
         };
         self.lost.clone_from(&words);
@@ -156,13 +156,10 @@ impl Local {
 
     /// Whether a child has lost so many GPUs that it is at fault itself; it then ends so.
     fn is_poison(&mut self, job: &Job) -> bool {
-        let is_poison = job.n_lost >= MOST_LOST;
+        let (n_lost, words) = &job.lost;
+        let is_poison = *n_lost >= MOST_LOST;
         if is_poison {
-            let n_lost = job.n_lost;
-            let message = format!(
-                "{n_lost} GPUs were lost while they trained it; {}",
-                self.lost
-            );
+            let message = format!("{n_lost} GPUs were lost while they trained it; {words}");
             self.fail(job, Status::Poison, message);
         }
         is_poison

@@ -327,8 +327,9 @@ impl Search<'_> {
                     self.record(repeat, watch)?;
                 }
                 None => {
+                    let lost = self.history.lost.get(sample).cloned();
                     return Ok(Some(Job {
-                        n_lost: self.history.lost.get(sample).copied().unwrap_or(0),
+                        lost: lost.unwrap_or_default(),
                         journal_bytes: self.journal.length(),
                         ..Job::new(*sample, first.architecture.clone())
                     }));

@@ -66,6 +66,14 @@ pub enum TrainError {
         /// The system's words.
         source: io::Error,
     },
+    /// A checkpoint whose counts are not those of what is trained.
+    #[error("the checkpoint {} does not fit: {what}; begin anew", path.display())]
+    Misfit {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        what: &'static str,
+    },
     /// Asked to stop.
     #[error("stopped before the last epoch")]
     Stopped,

@@ -1,5 +1,6 @@
 //! Training as a value: all that it goes on from with the same bits, and where that is kept.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -80,14 +81,6 @@ impl Keeper {
         }
     }
 
-    /// Goes on from a state, and keeps nothing.
-    pub fn from(state: State) -> Keeper {
-        Keeper {
-            state,
-            ..Keeper::none()
-        }
-    }
-
     /// Keeps checkpoints of this origin in `slots`, at the end of an epoch once `every` has passed
     /// since the last. Goes on from what is there, if it is of the same; what is wrong with what is
     /// not used is told.
@@ -117,7 +110,7 @@ impl Keeper {
     /// What a checkpoint is of, before anything is known of the work.
     ///
     /// # Errors
-    /// Where there is none, or none that can be used: what is wrong with the newer file.
+    /// Where none can be used: what is wrong with one.
     pub fn origin(slots: &mut Slots) -> Result<Option<Origin>, CheckpointError> {
         match slots.read::<Header>() {
             (Some(saved), _) => Ok(Some(saved.header.origin)),
@@ -135,6 +128,13 @@ impl Keeper {
             .transpose()
             .map(drop)
             .map_err(|(path, source)| TrainError::NotKept { path, source })
+    }
+
+    /// The file that stands for what is kept.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        self.place
+            .as_ref()
+            .map(|(slots, _)| slots.path().to_owned())
     }
 
     /// Where training begins.

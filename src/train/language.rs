@@ -285,10 +285,11 @@ fn evaluate(
     let starts = rows.starts(steps, false);
     let n_windows = starts.len() / rows.n_rows();
     session.begin(&starts, Control::EVALUATE);
-    if session.run_until(List::Evaluate, n_windows, stop) < n_windows {
+    let n_run = session.run_until(List::Evaluate, n_windows, stop);
+    let results = session.results()?; // a device that failed has run fewer, too
+    if n_run < n_windows {
         return Ok(None);
     }
-    let results = session.results()?;
     let tokens = rows.n_predictions() as u64;
     let loss = results.loss_sums.iter().sum::<f64>() / tokens as f64;
     Ok(Some(Evaluation::Text(TextScore {

@@ -242,10 +242,11 @@ fn evaluate(
 ) -> Result<Option<Evaluation>, DeviceError> {
     let n_batches = records.len().div_ceil(batch);
     session.begin(records, Control::EVALUATE);
-    if session.run_until(List::Evaluate, n_batches, stop) < n_batches {
+    let n_run = session.run_until(List::Evaluate, n_batches, stop);
+    let results = session.results()?; // a device that failed has run fewer, too
+    if n_run < n_batches {
         return Ok(None);
     }
-    let results = session.results()?;
     let total = records.len() as u64;
     Ok(Some(Evaluation::Images(ImageScore {
         total,

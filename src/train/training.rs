@@ -8,7 +8,7 @@ use super::{
 use crate::device::{DeviceError, List, Session};
 use crate::graph::Plan;
 use crate::graph::params::Weights;
-use crate::graph::step::BufferId;
+use crate::graph::step::{BufferId, Content};
 
 /// Seconds of work that a device which works on its own is given before a checkpoint is written.
 const AHEAD: f64 = 0.5;
@@ -36,6 +36,10 @@ pub fn train(
     };
     job.runner.check(plan)?; // before the weights are drawn, which may be too large by themselves
     let mut state = keeper.take();
+    if let Some(what) = misfit(job, &*lessons, plan, &state) {
+        let path = keeper.path().unwrap_or_default();
+        return Err(TrainError::Misfit { path, what });
+    }
     let mut session = load(job, &*lessons, plan, &mut state)?;
     let mut training = Training {
         job,
@@ -65,6 +69,31 @@ pub fn train(
         planned_memory_bytes: plan.arena_bytes as u64,
         weights,
     })
+}
+
+/// What does not fit of a state that a file has given.
+fn misfit(job: &Job, lessons: &dyn Lessons, plan: &Plan, state: &State) -> Option<&'static str> {
+    if state.buffers.is_empty() {
+        let is_first = *state == State::default();
+        return (!is_first).then_some("it has no weights");
+    }
+    let n_steps = lessons.order(job.seed, 0).len() / lessons.batch();
+    let n_losses = state.epochs.len().checked_mul(n_steps);
+    let n_losses = n_losses.and_then(|n| n.checked_add(state.n_batches));
+    let lengths = plan
+        .state
+        .iter()
+        .map(|&buffer| match plan.buffer(buffer).content {
+            Content::Values(n) => n,
+            _ => 0,
+        });
+    match () {
+        () if state.epochs.len() > job.child.epochs() => Some("it has too many epochs"),
+        () if state.n_batches > n_steps => Some("it has too many steps"),
+        () if Some(state.step_losses.len()) != n_losses => Some("it has another number of losses"),
+        () if !lengths.eq(state.buffers.iter().map(Vec::len)) => Some("its weights are others"),
+        () => None,
+    }
 }
 
 /// A session that goes on from a state, of which it takes the buffers; or from initial weights.

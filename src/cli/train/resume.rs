@@ -22,9 +22,8 @@ use crate::text;
 use crate::train::{Child, Keeper, Origin};
 
 /// Flags, by their names here, that go with `--resume`.
-const WITH_RESUME: [&str; 8] = [
+const WITH_RESUME: [&str; 7] = [
     "resume",
-    "checkpoint",
     "save",
     "test",
     "log_steps",
@@ -91,6 +90,7 @@ impl Goal {
             (None, None) => CheckpointFile::OnStop(free_name(arch)),
         };
         if let CheckpointFile::At(path) = &checkpoints {
+            check_apart(flags.save.as_deref(), path)?;
             check_free(path)?;
             flags::check_writable("--checkpoint", path)?;
         }
@@ -119,6 +119,7 @@ impl Goal {
             );
             return Err(Failure::new(Kind::Usage, message));
         }
+        check_apart(flags.save.as_deref(), file)?;
         let mut slots = Slots::new(Arc::new(Real), file.into());
         let origin = Keeper::origin(&mut slots)?.ok_or_else(|| {
             let message = format!(
@@ -199,7 +200,7 @@ impl Kept {
         let state = keeper.state();
         if let CheckpointFile::Resumed(_) = goal.checkpoints {
             if state.buffers.is_empty() {
-                return Err(wrong.into_iter().next().map_or_else(
+                return Err(wrong.into_iter().next_back().map_or_else(
                     || Failure::new(Kind::Usage, format!("{}: no checkpoint", path.display())),
                     Failure::from,
                 ));
@@ -248,16 +249,32 @@ pub fn stopped(come: &Come, path: &Path, output: &Output) -> Result<Failure, Fai
     output.partial(&json, &words, Failure::new(Kind::Stopped, message))
 }
 
+/// That the weights do not go where the checkpoints are, which are removed in the end.
+fn check_apart(save: Option<&Path>, checkpoint: &Path) -> Result<(), Failure> {
+    let slots = [checkpoint.to_owned(), with_suffix(checkpoint, ".2")].map(|slot| full(&slot));
+    match save.map(full).filter(|save| slots.contains(save)) {
+        None => Ok(()),
+        Some(save) => {
+            let message = format!(
+                "--save {}: the checkpoint is there, which is removed when training has ended; choose \
+                 another name",
+                save.display()
+            );
+            Err(Failure::new(Kind::Usage, message))
+        }
+    }
+}
+
 /// That no stopped training has its checkpoint there.
 fn check_free(path: &Path) -> Result<(), Failure> {
     let is_file = |path: &Path| matches!(Real.found(path), Ok(Some(Found::File(_))));
     if !is_file(path) && !is_file(&with_suffix(path, ".2")) {
         return Ok(());
     }
-    let path = path.display();
+    let path = text::shell_word(&path.display().to_string());
     let message = format!(
-        "{path} is the checkpoint of a training that was stopped; go on with it: nas-engine train \
-         --resume {path}; or remove it, or choose another --checkpoint"
+        "{path} or {path}.2 is there: if a training was stopped, go on with it: nas-engine train --resume \
+         {path}; or remove both, or choose another --checkpoint"
     );
     Err(Failure::new(Kind::Usage, message))
 }

@@ -221,6 +221,20 @@ fn what_does_not_go_with_a_stopped_training_is_refused() {
     let again: Vec<String> = training.arguments("weights");
     let again: Vec<&str> = again.iter().map(String::as_str).collect();
     refused(&again, 2, "usage", &["was stopped", "--resume", "remove"]);
+    let over = ["train", "--resume", &checkpoint, "--save", &checkpoint];
+    refused(&over, 2, "usage", &["--save", "another name"]);
+    let second = format!("{checkpoint}.2");
+    let other = example("small.json");
+    let over = [
+        "train",
+        "--arch",
+        &other,
+        "--save",
+        &second,
+        "--checkpoint",
+        &checkpoint,
+    ];
+    refused(&over, 2, "usage", &["--save", "another name"]);
     let resume = ["train", "--resume", &checkpoint];
     refused(
         &[&resume[..], &["--epochs", "50"]].concat(),

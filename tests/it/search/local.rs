@@ -168,11 +168,11 @@ fn whether_a_child_is_too_large_does_not_depend_on_threads() {
 fn a_child_that_lost_two_gpus_is_begun_no_more() {
     let settings = settings(Dataset::synthetic(40, 10, 10, 3), 1, u64::MAX);
     let lost = Job {
-        n_lost: 2,
+        lost: (2, "off the bus".into()),
         ..job(0, 8)
     };
     let once = Job {
-        n_lost: 1,
+        lost: (1, "off the bus".into()),
         ..job(1, 8)
     };
     let ended = outcomes(settings, vec![lost, once]);

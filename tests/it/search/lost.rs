@@ -88,8 +88,10 @@ fn losses_of_a_child_are_counted_from_session_to_session() {
         let [first, others @ ..] = &doomed.jobs[..] else {
             panic!("no jobs");
         };
-        assert_eq!((first.sample, first.n_lost), (0, n_lost));
-        assert!(others.iter().all(|job| job.n_lost == 0));
+        assert_eq!((first.sample, first.lost.0), (0, n_lost));
+        let words = ["", "it fell off the bus"][usize::from(n_lost > 0)];
+        assert_eq!(first.lost.1, words);
+        assert!(others.iter().all(|job| job.lost.0 == 0));
     }
 }
 

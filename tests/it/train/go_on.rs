@@ -218,3 +218,40 @@ fn a_checkpoint_of_something_else_is_not_gone_on_with() {
     let (keeper, wrong) = Keeper::open(slots(), elsewhere, Duration::MAX);
     assert!(wrong.is_empty() && !keeper.state().buffers.is_empty());
 }
+
+/// A file with a sound digest whose counts are not those of the training.
+#[test]
+fn a_checkpoint_with_other_counts_is_an_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let slots = || Slots::new(Arc::new(Real), folder.path().join("work"));
+    let child = network();
+    let device = Cpu::new(Some(1), Convolution::Auto).expect("threads");
+    let (_, stopped) = train_for(&child, &device, slots(), 5, Duration::MAX);
+    stopped.expect_err("it is stopped");
+    let saved = slots().read::<serde_json::Value>().0.expect("a checkpoint");
+    let changes: [&dyn Fn(&mut serde_json::Value, &mut Vec<Vec<f64>>); 6] = [
+        &|header, _| header["n_batches"] = 1000.into(),
+        &|header, _| header["n_batches"] = 0.into(),
+        &|_, arrays| {
+            arrays[0].pop();
+        },
+        &|_, arrays| {
+            arrays[1].pop();
+        },
+        &|_, arrays| drop(arrays.pop()),
+        &|_, arrays| arrays.truncate(1),
+    ];
+    for (n, change) in changes.into_iter().enumerate() {
+        let (mut header, mut arrays) = (saved.header.clone(), saved.arrays.clone());
+        change(&mut header, &mut arrays);
+        let arrays: Vec<&[f64]> = arrays.iter().map(Vec::as_slice).collect();
+        let mut newest = slots();
+        newest.read::<serde_json::Value>();
+        newest.write(&header, &arrays).expect("it is written");
+        let (_, trained) = train_for(&child, &device, slots(), usize::MAX, Duration::MAX);
+        assert!(
+            matches!(trained, Err(TrainError::Misfit { .. })),
+            "{n}: {trained:?}"
+        );
+    }
+}
