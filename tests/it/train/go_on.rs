@@ -229,7 +229,8 @@ fn a_checkpoint_with_other_counts_is_an_error() {
     let (_, stopped) = train_for(&child, &device, slots(), 5, Duration::MAX);
     stopped.expect_err("it is stopped");
     let saved = slots().read::<serde_json::Value>().0.expect("a checkpoint");
-    let changes: [&dyn Fn(&mut serde_json::Value, &mut Vec<Vec<f64>>); 6] = [
+    type Change<'a> = &'a dyn Fn(&mut serde_json::Value, &mut Vec<Vec<f64>>);
+    let changes: [Change; 6] = [
         &|header, _| header["n_batches"] = 1000.into(),
         &|header, _| header["n_batches"] = 0.into(),
         &|_, arrays| {
