@@ -1,4 +1,5 @@
 //! Numbers, durations, sizes, digests and names as people read them.
+use std::path::Path;
 
 /// A whole number with commas.
 pub fn count(n: u64) -> String {
@@ -61,11 +62,16 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, other)| other)
 }
 
-/// A word as a shell reads it back: quoted where it holds more than letters, digits and `/._-+=:,@%`.
-pub fn shell_word(word: &str) -> String {
+/// A path as a shell hands it on: quoted where it holds more than letters, digits and `/._-+=:,@%`, and
+/// never a flag.
+pub fn shell_path(path: &Path) -> String {
+    let mut word = path.display().to_string();
+    if word.starts_with('-') {
+        word.insert_str(0, "./");
+    }
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
     match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.to_owned(),
+        true => word,
         false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::disk::{Disk, whole};
+use crate::disk::{Disk, Found, whole};
 
 mod error;
 
@@ -226,8 +226,15 @@ fn read<H: DeserializeOwned>(
         path: path_buf(),
         source,
     };
-    if disk.found(path).map_err(read_error)?.is_none() {
-        return Ok(None);
+    match disk.found(path).map_err(read_error)? {
+        None => return Ok(None),
+        Some(Found::File(_)) => {}
+        Some(_) => {
+            return Err(CheckpointError::Damaged {
+                path: path_buf(),
+                reason: "it is a folder, a pipe or a device".into(),
+            });
+        }
     }
     let bytes = disk.read(path).map_err(read_error)?;
     let damaged = |reason: &str| CheckpointError::Damaged {

@@ -11,8 +11,9 @@ use crate::disk::Real;
 use crate::report::table::{Align, aligned};
 use crate::run::entry::Child;
 use crate::run::history::History;
-use crate::run::{self, Facts};
+use crate::run::{self, Facts, journal};
 use crate::search::explain::{self, Explained, Explanation};
+use crate::text;
 
 /// Flags of `explain`.
 #[derive(Args)]
@@ -28,7 +29,15 @@ pub struct Flags {
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let Facts { config, history } = run::read(&Real, &flags.run)?;
     let child = child(&history, flags.sample, "N")?;
-    let explanation = explain::explain(&config, &history, child)?;
+    let explanation = explain::explain(&config, &history, child).map_err(|error| {
+        let file = flags.run.join(journal::FILE_NAME);
+        let message = format!(
+            "{}: {error}; see which line is not what it should be: nas-engine audit {}",
+            file.display(),
+            text::shell_path(&flags.run)
+        );
+        Failure::new(Kind::Journal, message)
+    })?;
     output.result(&json!(explanation), &words(&explanation, child))
 }
 

@@ -19,7 +19,8 @@ use super::stop::{self, TimeFlags};
 use crate::config::{self, Config, StrategyKind};
 use crate::device::{self, Devices};
 use crate::disk::{Disk, Real};
-use crate::run::{Run, RunError};
+use crate::run::journal::JournalError;
+use crate::run::{self, Facts, Run, RunError};
 use crate::search::session::Session;
 use crate::search::{End, local};
 use crate::space::{PRESETS, Space, SpaceKind};
@@ -185,7 +186,17 @@ fn resume(
     settings.set("device.name", "--device", flags.device.device.clone());
     settings.set("device.threads", "--threads", flags.device.threads);
     let stop = stop::flag(&flags.time)?;
-    let (config, mut run) = Run::open(Arc::new(Real), directory, &settings.0).map_err(not_there)?;
+    let opened = Run::open(Arc::new(Real), directory.clone(), &settings.0);
+    if let Err(RunError::Journal(JournalError::Io { .. })) = opened
+        && let Ok(Facts { config, history }) = run::read(&Real, &directory)
+        && flags.samples.is_none()
+        && history.is_finished(config.search.samples, learns(&config))
+    {
+        // On a disk that is only read, say, where nothing needs to be mended.
+        output.note("this run is finished, and cannot be written");
+        return finish::show(&config, &directory, &history, output);
+    }
+    let (config, mut run) = opened.map_err(not_there)?;
     if run.torn > 0 {
         output.note(&format!(
             "{}: the last line of its journal, {} bytes, was being written when the run was stopped; it \
@@ -194,7 +205,7 @@ fn resume(
             run.torn
         ));
     }
-    let learns = config.search.strategy == StrategyKind::Policy;
+    let learns = learns(&config);
     if run.history.is_finished(config.search.samples, learns) {
         output.note("this run is finished; give --samples a larger number to go on");
         // It may have been killed after its last line and before this.
@@ -220,6 +231,10 @@ fn resume(
     let devices = open_devices(&config, output)?;
     run.write_config(&config)?;
     go_on(&config, (course, devices), &mut run, &stop, flags, output)
+}
+
+fn learns(config: &Config) -> bool {
+    config.search.strategy == StrategyKind::Policy
 }
 
 /// Where there is no run to go on with, names the flag that should have one.
@@ -270,7 +285,7 @@ fn go_on(
             "{} of {} samples are on record; go on with: nas-engine search --resume {}",
             run.history.children.len(),
             config.search.samples,
-            text::shell_word(&run.path.display().to_string())
+            text::shell_path(&run.path)
         )
     };
     match end? {

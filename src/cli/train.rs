@@ -91,9 +91,6 @@ pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failu
         Some(file) => Goal::resumed(flags, file, typed)?,
         None => Goal::new(flags)?,
     };
-    if let Some(path) = &goal.save {
-        flags::check_writable("--save", path)?;
-    }
     let course = flags::open_course(&goal.config, output)?;
     let child = course.child(&goal.architecture)?;
     let init = flags

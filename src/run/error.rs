@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::journal::JournalError;
 use crate::config::ConfigError;
+use crate::text;
 
 /// What can be wrong with a run's directory.
 #[derive(Debug, thiserror::Error)]
@@ -33,8 +34,8 @@ pub enum RunError {
     },
     /// A new run was to begin where there is one.
     #[error(
-        "--out {path} holds a run already; go on with it with: nas-engine search --resume {path}; or \
-         choose another directory", path = path.display()
+        "--out {} holds a run already; go on with it with: nas-engine search --resume {}; or choose \
+         another directory", path.display(), text::shell_path(path)
     )]
     Begun {
         /// The directory.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value, json};
 
-use super::weights_file::WeightsError;
+use super::weights_error::WeightsError;
 use crate::data::Augment;
 use crate::data::corpus::Level;
 use crate::space::Architecture;

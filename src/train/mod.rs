@@ -24,6 +24,7 @@ pub mod network;
 mod report;
 pub mod schedule;
 mod training;
+mod weights_error;
 pub mod weights_file;
 
 pub use error::TrainError;

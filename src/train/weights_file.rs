@@ -9,59 +9,14 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+pub use super::weights_error::WeightsError;
+
 use super::metadata::{DIGEST, Entries, FORMAT, Metadata, WITH_DIGEST};
 use crate::disk::{Disk, whole};
 use crate::graph::Params;
 use crate::graph::language::{MAX_HIDDEN, MAX_LAYERS, MAX_VOCABULARY};
 use crate::graph::params::{Param, Weights};
 use crate::text;
-
-/// Why a weights file cannot be used or written.
-#[derive(Debug, thiserror::Error)]
-pub enum WeightsError {
-    /// The file cannot be read.
-    #[error("cannot read {path}: {source}; check the path")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        source: std::io::Error,
-    },
-    /// The file cannot be written.
-    #[error("cannot write {path}: {source}; choose another place")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        source: std::io::Error,
-    },
-    /// Not a safetensors file.
-    #[error("{path} is not a whole safetensors file: {reason}; save the weights again")]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The metadata lacks something or says something impossible.
-    #[error("{path}: metadata `{key}` {reason}; use a file written by `train --save`")]
-    Metadata {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: &'static str,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The tensors are not those of the architecture.
-    #[error("{path} does not fit the architecture: {reason}; use weights of this architecture")]
-    Misfit {
-        /// The file.
-        path: PathBuf,
-        /// Which tensor, and how.
-        reason: String,
-    },
-}
 
 /// Writes weights and metadata; the file appears whole or not at all.
 ///

@@ -84,6 +84,9 @@ impl Goal {
         let arch = flags.arch.as_deref().unwrap_or(Path::new(""));
         let architecture = flags::read_architecture(arch)?;
         let config = resolve(flags, arch, architecture.kind())?;
+        if let Some(path) = &flags.save {
+            flags::check_writable("--save", path)?;
+        }
         let checkpoints = match (&flags.checkpoint, &flags.save) {
             (Some(path), _) => CheckpointFile::At(path.clone()),
             (None, Some(save)) => CheckpointFile::At(with_suffix(save, ".checkpoint")),
@@ -119,8 +122,12 @@ impl Goal {
             );
             return Err(Failure::new(Kind::Usage, message));
         }
+        let file = &first_slot(file);
         check_apart(flags.save.as_deref(), file)?;
-        let mut slots = Slots::new(Arc::new(Real), file.into());
+        if let Some(path) = &flags.save {
+            flags::check_writable("--save", path)?;
+        }
+        let mut slots = Slots::new(Arc::new(Real), file.clone());
         let origin = Keeper::origin(&mut slots)?.ok_or_else(|| {
             let message = format!(
                 "--resume {}: there is no checkpoint; give the file that a stopped training named",
@@ -150,7 +157,7 @@ impl Goal {
             save: flags.save.as_deref().map(full).or(to_go_on.save),
             test: flags.test || to_go_on.test,
             log_steps: flags.log_steps || to_go_on.log_steps,
-            checkpoints: CheckpointFile::Resumed(file.into()),
+            checkpoints: CheckpointFile::Resumed(file.clone()),
         })
     }
 
@@ -242,11 +249,20 @@ pub fn stopped(come: &Come, path: &Path, output: &Output) -> Result<Failure, Fai
         Ok(Some(_)) => format!(
             "{} epochs are done; go on with: nas-engine train --resume {}",
             come.epochs.len(),
-            text::shell_word(&path.display().to_string())
+            text::shell_path(path)
         ),
         _ => "before the first step; train anew".to_owned(),
     };
     output.partial(&json, &words, Failure::new(Kind::Stopped, message))
+}
+
+/// The name that stands for both slots, where that of the second was given.
+fn first_slot(file: &Path) -> PathBuf {
+    let first = file.to_str().and_then(|name| name.strip_suffix(".2"));
+    let first = first.map(PathBuf::from);
+    first
+        .filter(|first| matches!(Real.found(first), Ok(Some(Found::File(_)))))
+        .unwrap_or_else(|| file.to_owned())
 }
 
 /// That the weights do not go where the checkpoints are, which are removed in the end.
@@ -271,7 +287,7 @@ fn check_free(path: &Path) -> Result<(), Failure> {
     if !is_file(path) && !is_file(&with_suffix(path, ".2")) {
         return Ok(());
     }
-    let path = text::shell_word(&path.display().to_string());
+    let path = text::shell_path(path);
     let message = format!(
         "{path} or {path}.2 is there: if a training was stopped, go on with it: nas-engine train --resume \
          {path}; or remove both, or choose another --checkpoint"
