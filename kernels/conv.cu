@@ -1,5 +1,121 @@
 // Convolution by tensor cores: forward, and gradient to data in gather form.
-#include "conv.cuh"
+//
+// A block finds which chunks its tile sees (conv_tile.cuh), copies and multiplies these step by step
+// (here), and writes what they come to (conv_epilogue.cuh).
+#include "conv_epilogue.cuh"
+
+// ---- copies to shared memory --------------------------------------------------------------------
+
+// Where in shared memory the RING buffers of a chunk's input lie, and the RING of a step's weights.
+struct ConvBuffers {
+    int plane_bytes;   // of one of the two planes of an input
+    int input_bytes;   // of both
+    int inputs_at;     // the first buffer of input
+    int weight_bytes;  // of a step
+    int weights_at;    // the first buffer of weights
+
+    METHOD int input(int chunk) const { return inputs_at + chunk % RING * input_bytes; }
+    METHOD int weights(int step) const { return weights_at + step % RING * weight_bytes; }
+};
+
+template <int PLANES>
+DEVICE ConvBuffers buffers_of(const ConvArgs& args) {
+    ConvBuffers buffers;
+    buffers.plane_bytes = args.halo_h * args.halo_w * 16;
+    buffers.input_bytes = 2 * buffers.plane_bytes;
+    buffers.inputs_at = args.table_bytes;
+    buffers.weights_at = buffers.inputs_at + RING * buffers.input_bytes;
+    buffers.weight_bytes = args.ring_taps * 2 * 8 * PLANES * 16;
+    return buffers;
+}
+
+// Begins to copy the input of a chunk, of both its planes, to the buffer at `to`.
+DEVICE void load_input(const ConvArgs& args, const SeenChunk& chunk, int to, int plane_bytes) {
+    const In<Pixel> x0 = chunk.x[0], x1 = chunk.x[1];
+    const uint32_t h0 = chunk.h[0], w0 = chunk.w[0], h1 = chunk.h[1], w1 = chunk.w[1];
+    const uint32_t top = chunk.top, left = chunk.left, columns = chunk.columns;
+    const uint32_t magic = chunk.magic;
+    const int pixels = chunk.pixels, halo_w = args.halo_w;
+    // Copies that are unrolled would take registers from the sums.
+    ROLLED for (int i = thread_idx(); i < pixels; i += 32 * N_WARPS) {
+        // What lies before the image is far behind its end as a number without a sign.
+        uint32_t r = (uint32_t)((uint64_t)(uint32_t)i * magic >> 32), q = i - r * columns;
+        uint32_t y = top + r, x = left + q;
+        int at = to + (int)(r * halo_w + q) * 16;
+        copy_async(at, x0, (int)(y * w0 + x), y < h0 && x < w0);
+        copy_async(at + plane_bytes, x1, (int)(y * w1 + x), y < h1 && x < w1);
+    }
+}
+
+// Begins to copy the weights of the step from tap row `row` of a chunk on, to the buffer at `to`:
+// zeros from `n_columns` on, where the planes end.
+template <int COLUMNS>
+DEVICE void load_weights(const SeenChunk& chunk, int row, int to, int n_columns) {
+    const uint32_t taps_w = chunk.taps_w, magic_w = 65536 / taps_w + 1;  // for tap / taps_w
+    const uint32_t n = min(chunk.step_rows, chunk.taps_h - row) * taps_w * COLUMNS;
+    for (int half = 0; half < 2; half++) {
+        const In<Pixel> weight = chunk.weight[half];
+        const int row_step = chunk.row_step[half], tap_step = chunk.tap_step[half];
+        const int row_at = row * row_step, end = chunk.h[half] > 0 ? n_columns : 0;
+        ROLLED for (uint32_t i = thread_idx(); i < n; i += 32 * N_WARPS) {
+            uint32_t tap = i / COLUMNS, column = i % COLUMNS, r = tap * magic_w >> 16;
+            uint32_t q = tap - r * taps_w;
+            copy_async(to + (int)((2 * tap + half) * COLUMNS + column) * 16, weight,
+                       row_at + (int)(r * row_step + q * tap_step + column), (int)column < end);
+        }
+    }
+}
+
+// ---- products -----------------------------------------------------------------------------------
+
+// Where in a buffer of input this lane's row of each of its warp's tiles of 16 outputs begins.
+template <int TILES>
+DEVICE void input_rows(const ConvArgs& args, const ConvTile& tile, int plane_bytes,
+                       int (&input_row)[TILES]) {
+    const int lane = lane_idx(), warp = warp_idx();
+    UNROLL for (int m = 0; m < TILES; m++) {
+        int p = (warp * TILES + m) * 16 + lane % 16;
+        int r = (p >> args.tile_w_log2) * args.step_h, q = (p & (tile.w - 1)) * args.step_w;
+        input_row[m] = (r * args.halo_w + q) * 16 + lane / 16 * plane_bytes;
+    }
+}
+
+// And where in a buffer of weights its row does: of matrices 0 and 1 the planes of one vector of
+// columns, of 2 and 3 those of the next.
+template <int COLUMNS>
+DEVICE int weight_row_of_lane() {
+    const int lane = lane_idx();
+    return (lane % 8 + lane / 8 % 2 * COLUMNS + lane / 16 * 8) * 16;
+}
+
+// Adds the products of a step of `n_taps` taps, `taps_w` a row, to `sum`. The step's part of the
+// chunk's input begins at `input`, this lane's row of its weights at `weights`.
+template <int PLANES, int TILES>
+DEVICE void multiply_step(float (&sum)[TILES][PLANES][4], int input, const int (&input_row)[TILES],
+                          int weights, int n_taps, int taps_w, int halo_w) {
+    const int to_next_row = (halo_w - taps_w + 1) * 16;
+    int q = 0;  // of the row
+    // Two at a time, so that the second's operands are on their way beside the first's products.
+    UNROLL_TWICE for (int tap = 0; tap < n_taps; tap++) {
+        uint32_t a[TILES][4];
+        UNROLL for (int m = 0; m < TILES; m++) load_matrices(a[m], input + input_row[m]);
+        const bool last_of_row = ++q == taps_w;
+        input += last_of_row ? to_next_row : 16;
+        q = last_of_row ? 0 : q;
+        UNROLL for (int n = 0; n < PLANES; n += 2) {
+            // The last of an odd number is loaded twice.
+            int last = n + 1 < PLANES ? 0 : lane_idx() / 16 * -128;
+            uint32_t b[4];
+            load_matrices(b, weights + tap * 2 * 8 * PLANES * 16 + n * 128 + last);
+            UNROLL for (int m = 0; m < TILES; m++) {
+                multiply_add(sum[m][n], a[m], b[0], b[1]);
+                if (n + 1 < PLANES) multiply_add(sum[m][n + 1], a[m], b[2], b[3]);
+            }
+        }
+    }
+}
+
+// ---- the kernel ---------------------------------------------------------------------------------
 
 // out[n,f,i,j] = sum over the sources' channels and taps of weight x, as formulas of formats.md;
 // with `add`, plus what `out` held. Then, by `kind`, for each tile and channel: the mean and the
@@ -19,146 +135,36 @@
 //        are those of all chunks; chunks of which a tile sees nothing are passed over
 template <int PLANES, int TILES>
 DEVICE void conv_tiled(const ConvArgs& args) {
-    constexpr int N_WARPS = 8, COLUMNS = 8 * PLANES;
-    const int thread = thread_idx(), lane = lane_idx(), warp = warp_idx();
-    const int g = lane / 4, t = lane % 4;
-    const int tile_h = 1 << args.tile_h_log2, tile_w = 1 << args.tile_w_log2;
-    const int n_phases = args.phases_h * args.phases_w;
-    const int phase = (int)blockIdx.x % n_phases, tile = (int)blockIdx.x / n_phases;
-    const int phase_h = phase / args.phases_w, phase_w = phase % args.phases_w;
-    const int row0 = tile / args.tiles_w * tile_h, column0 = tile % args.tiles_w * tile_w;
-    const int image = (int)blockIdx.y, first_plane = (int)blockIdx.z * PLANES;
-    // Outputs of the phase.
-    const int rows = ceil_div(args.h - phase_h, args.phases_h);
-    const int columns = ceil_div(args.w - phase_w, args.phases_w);
-    const int plane_bytes = args.halo_h * args.halo_w * 16, input_bytes = 2 * plane_bytes;
-    const int inputs_at = args.table_bytes, weights_at = inputs_at + RING * input_bytes;
-
-    // What a copy needs is computed once a chunk: the loop below has few warps to hide the latency of
-    // arithmetic with.
+    constexpr int COLUMNS = 8 * PLANES;
+    const ConvTile tile = tile_of_block<PLANES>(args);
     auto seen = shared<SeenChunk>(0, args.n_chunks);
-    auto is_seen = shared<uint32_t>(inputs_at, args.n_chunks);
-    auto taps = [&](int chunk, Taps& along_h, Taps& along_w) {
-        const ConvSource& source = args.sources[source_of(args.chunks[chunk], 0)];
-        along_h = taps_of(source.kh, args.phases_h, phase_h);
-        along_w = taps_of(source.kw, args.phases_w, phase_w);
-    };
-    for (int i = thread; i < args.n_chunks; i += 32 * N_WARPS) {
-        Taps along_h, along_w;
-        taps(i, along_h, along_w);
-        int top = row0 * args.step_h - along_h.pad, left = column0 * args.step_w - along_w.pad;
-        bool any = false;
-        for (int half = 0; half < 2; half++) {
-            const int number = source_of(args.chunks[i], half);
-            if (number == 255) continue;
-            const ConvSource& source = args.sources[number];
-            any = any || (top < source.h && left < source.w);
-        }
-        is_seen[i] = any && along_h.n > 0 && along_w.n > 0;
-    }
-    sync_block();
-    int n_seen = 0;
-    for (int i = 0; i < args.n_chunks; i++) {
-        if (is_seen[i] == 0) continue;
-        if (i % (32 * N_WARPS) == thread) {
-            const uint32_t c = args.chunks[i];
-            Taps along_h, along_w;
-            taps(i, along_h, along_w);
-            SeenChunk& chunk = seen[n_seen];
-            chunk.taps_h = along_h.n, chunk.taps_w = along_w.n;
-            // Rows of about the same number in each of as few steps as there can be.
-            const int n_steps = ceil_div(along_h.n, max(STEP_TAPS / along_w.n, 1));
-            chunk.step_rows = ceil_div(along_h.n, n_steps);
-            chunk.top = row0 * args.step_h - along_h.pad;
-            chunk.left = column0 * args.step_w - along_w.pad;
-            chunk.columns = (tile_w - 1) * args.step_w + along_w.n;
-            chunk.pixels = ((tile_h - 1) * args.step_h + along_h.n) * chunk.columns;
-            chunk.magic = 0xffffffffu / (uint32_t)chunk.columns + 1;
-            for (int half = 0; half < 2; half++) {
-                const bool there = source_of(c, half) != 255;
-                const ConvSource& source = args.sources[there ? source_of(c, half) : source_of(c, 0)];
-                const int64_t plane = (int64_t)image * source.image_planes + plane_of(c, half);
-                const int64_t row = (int64_t)plane_of(c, half) * source.kh + along_h.first;
-                chunk.h[half] = there ? source.h : 0, chunk.w[half] = source.w;
-                chunk.x[half] = {source.x.data + plane * source.h * source.w};
-                chunk.weight[half] = {source.weight.data +
-                                      (row * source.kw + along_w.first) * source.columns +
-                                      first_plane * 8};
-                chunk.row_step[half] = along_h.step * source.kw * source.columns;
-                chunk.tap_step[half] = along_w.step * source.columns;
-            }
-        }
-        n_seen++;
-    }
-    const int ring_bytes = args.ring_taps * 2 * COLUMNS * 16;
-    sync_block();
+    const int n_seen = describe_chunks(args, tile, seen, args.table_bytes);
+    const ConvBuffers buffers = buffers_of<PLANES>(args);
 
-    auto load_input = [&](int number) {
-        const SeenChunk& chunk = seen[number];
-        const In<Pixel> x0 = chunk.x[0], x1 = chunk.x[1];
-        const uint32_t h0 = chunk.h[0], w0 = chunk.w[0], h1 = chunk.h[1], w1 = chunk.w[1];
-        const uint32_t top = chunk.top, left = chunk.left, columns = chunk.columns;
-        const uint32_t magic = chunk.magic;
-        const int pixels = chunk.pixels, halo_w = args.halo_w;
-        const int to = inputs_at + number % RING * input_bytes;
-        // Copies that are unrolled would take registers from the sums.
-        ROLLED for (int i = thread; i < pixels; i += 32 * N_WARPS) {
-            // What lies before the image is far behind its end as a number without a sign.
-            uint32_t r = (uint32_t)((uint64_t)(uint32_t)i * magic >> 32), q = i - r * columns;
-            uint32_t y = top + r, x = left + q;
-            int at = to + (int)(r * halo_w + q) * 16;
-            copy_async(at, x0, (int)(y * w0 + x), y < h0 && x < w0);
-            copy_async(at + plane_bytes, x1, (int)(y * w1 + x), y < h1 && x < w1);
-        }
-    };
-    auto load_weights = [&](int number, int row, int slot) {
-        const SeenChunk& chunk = seen[number];
-        const int to = weights_at + slot * ring_bytes, n_columns = (args.planes - first_plane) * 8;
-        const uint32_t taps_w = chunk.taps_w, magic_w = 65536 / taps_w + 1;  // for tap / taps_w
-        const uint32_t n = min(chunk.step_rows, chunk.taps_h - row) * taps_w * COLUMNS;
-        for (int half = 0; half < 2; half++) {
-            const In<Pixel> weight = chunk.weight[half];
-            const int row_step = chunk.row_step[half], tap_step = chunk.tap_step[half];
-            const int row_at = row * row_step, end = chunk.h[half] > 0 ? n_columns : 0;
-            ROLLED for (uint32_t i = thread; i < n; i += 32 * N_WARPS) {
-                uint32_t tap = i / COLUMNS, column = i % COLUMNS, r = tap * magic_w >> 16;
-                uint32_t q = tap - r * taps_w;
-                copy_async(to + (int)((2 * tap + half) * COLUMNS + column) * 16, weight,
-                           row_at + (int)(r * row_step + q * tap_step + column), (int)column < end);
-            }
-        }
-    };
-
-    float sum[TILES][PLANES][4];
-    UNROLL for (int m = 0; m < TILES; m++)
-        UNROLL for (int n = 0; n < PLANES; n++)
-            UNROLL for (int i = 0; i < 4; i++) sum[m][n][i] = 0.f;
-    // Where the lane's row of each tile of 16 outputs begins in a buffer of input.
+    float sum[TILES][PLANES][4] = {};
     int input_row[TILES];
-    UNROLL for (int m = 0; m < TILES; m++) {
-        int p = (warp * TILES + m) * 16 + lane % 16;
-        int r = (p >> args.tile_w_log2) * args.step_h, q = (p & (tile_w - 1)) * args.step_w;
-        input_row[m] = (r * args.halo_w + q) * 16 + lane / 16 * plane_bytes;
-    }
-    // And where its row of the weights does: of matrices 0 and 1 the planes of one vector of
-    // columns, of 2 and 3 those of the next.
-    const int weight_row = (lane % 8 + lane / 8 % 2 * COLUMNS + lane / 16 * 8) * 16;
+    input_rows(args, tile, buffers.plane_bytes, input_row);
+    const int weight_row = weight_row_of_lane<COLUMNS>();
 
     // Steps are some tap rows of a chunk that is seen. The weights of two steps and two chunks are on
     // their way at any time, so that what a step reads is never in the latest group of copies.
     int chunk = 0, row = 0;
     int ahead_chunk = 0, ahead_row = 0;  // of the next step to load
-    auto load_ahead = [&](int slot) {
+    auto load_ahead = [&](int step) {
         if (ahead_chunk >= n_seen) return;
-        load_weights(ahead_chunk, ahead_row, slot);
+        load_weights<COLUMNS>(seen[ahead_chunk], ahead_row, buffers.weights(step),
+                              (args.planes - tile.first_plane) * 8);
         ahead_row += seen[ahead_chunk].step_rows;
         if (ahead_row >= seen[ahead_chunk].taps_h) {
             ahead_row = 0;
             ahead_chunk++;
         }
     };
+    auto load_chunk = [&](int number) {
+        load_input(args, seen[number], buffers.input(number), buffers.plane_bytes);
+    };
     for (int i = 0; i < RING - 1; i++) {
-        if (i < n_seen) load_input(i);
+        if (i < n_seen) load_chunk(i);
         load_ahead(i);
         commit_copies();
     }
@@ -167,32 +173,14 @@ DEVICE void conv_tiled(const ConvArgs& args) {
         const int step_rows = min(seen[chunk].step_rows, taps_h - row);
         wait_copies<1>();
         sync_block();
-        load_ahead((step + 2) % RING);
-        if (row == 0 && chunk + 2 < n_seen) load_input(chunk + 2);
+        load_ahead(step + 2);
+        if (row == 0 && chunk + 2 < n_seen) load_chunk(chunk + 2);
         commit_copies();
 
-        int input = inputs_at + chunk % RING * input_bytes + row * args.halo_w * 16;
-        const int weights = weights_at + step % RING * ring_bytes + weight_row;
-        const int n_taps = step_rows * taps_w, to_next_row = (args.halo_w - taps_w + 1) * 16;
-        int q = 0;  // of the row
-        // Two at a time, so that the second's operands are on their way beside the first's products.
-        UNROLL_TWICE for (int tap = 0; tap < n_taps; tap++) {
-            uint32_t a[TILES][4];
-            UNROLL for (int m = 0; m < TILES; m++) load_matrices(a[m], input + input_row[m]);
-            const bool last_of_row = ++q == taps_w;
-            input += last_of_row ? to_next_row : 16;
-            q = last_of_row ? 0 : q;
-            UNROLL for (int n = 0; n < PLANES; n += 2) {
-                // The last of an odd number is loaded twice.
-                int last = n + 1 < PLANES ? 0 : lane / 16 * -128;
-                uint32_t b[4];
-                load_matrices(b, weights + tap * 2 * COLUMNS * 16 + n * 128 + last);
-                UNROLL for (int m = 0; m < TILES; m++) {
-                    multiply_add(sum[m][n], a[m], b[0], b[1]);
-                    if (n + 1 < PLANES) multiply_add(sum[m][n + 1], a[m], b[2], b[3]);
-                }
-            }
-        }
+        const int input = buffers.input(chunk) + row * args.halo_w * 16;
+        const int weights = buffers.weights(step) + weight_row;
+        const int n_taps = step_rows * taps_w;
+        multiply_step(sum, input, input_row, weights, n_taps, taps_w, args.halo_w);
         row += step_rows;
         if (row == taps_h) {
             row = 0;
@@ -202,93 +190,11 @@ DEVICE void conv_tiled(const ConvArgs& args) {
     wait_copies<0>();
     sync_block();
 
-    // Epilogue. A lane holds, of rows g and g + 8 of each tile, channels 2t and 2t + 1 of a plane.
-    auto sums = shared<float>(0, (N_WARPS + 1) * 2 * COLUMNS);  // [warp][2][column], then totals
-    const int width = 8 * args.planes;
-    const bool of_norm = args.kind >= EPILOGUE_SUMS;  // or with the ReLU's mask
-    UNROLL for (int n = 0; n < PLANES; n++) {
-        const int plane = first_plane + n, channel = plane * 8 + 2 * t;
-        float total[2][2] = {};  // of value, of value times xhat; of each channel
-        float c[4][2] = {};      // rows of coefficients
-        if (of_norm && plane < args.planes)
-            UNROLL for (int i = 0; i < 4; i++)
-                UNROLL for (int k = 0; k < 2; k++)
-                    c[i][k] = args.coefficients[i * width + channel + k];
-        UNROLL for (int m = 0; m < TILES; m++)
-            UNROLL for (int half = 0; half < 2; half++) {
-                int p = (warp * TILES + m) * 16 + g + 8 * half;
-                int i = row0 + (p >> args.tile_w_log2), j = column0 + (p & (tile_w - 1));
-                if (i >= rows || j >= columns || plane >= args.planes) continue;
-                int y = i * args.phases_h + phase_h, x = j * args.phases_w + phase_w;
-                int64_t at = ((((int64_t)image * args.planes + plane) * args.h + y) * args.w + x) * 4 + t;
-                float value[2] = {sum[m][n][2 * half], sum[m][n][2 * half + 1]};
-                if (args.add) {
-                    uint32_t before = args.out.read(at);
-                    value[0] += low(before);
-                    value[1] += high(before);
-                }
-                uint32_t pair = to_pair(value[0], value[1]);
-                if (of_norm) {
-                    uint32_t norm_x = args.norm_x[at];
-                    UNROLL for (int k = 0; k < 2; k++) {
-                        float nx = k ? high(norm_x) : low(norm_x);
-                        if (args.kind == EPILOGUE_RELU_SUMS && fmaf(c[2][k], nx, c[3][k]) <= 0.f)
-                            pair &= k ? 0x0000ffffu : 0xffff0000u;
-                        float dz = k ? high(pair) : low(pair);
-                        total[0][k] += dz;
-                        total[1][k] += dz * ((nx - c[0][k]) * c[1][k]);
-                    }
-                } else {
-                    total[0][0] += low(pair);
-                    total[0][1] += high(pair);
-                }
-                args.out.write(at, pair);
-                sum[m][n][2 * half] = low(pair);
-                sum[m][n][2 * half + 1] = high(pair);
-            }
-        if (args.kind == EPILOGUE_NONE) continue;
-        UNROLL for (int i = 0; i < 2; i++)
-            UNROLL for (int k = 0; k < 2; k++) {
-                float x = total[i][k];
-                UNROLL for (int mask = 4; mask < 32; mask *= 2) x += shuffle_xor(x, mask);
-                if (g == 0) sums[(warp * 2 + i) * COLUMNS + n * 8 + 2 * t + k] = x;
-            }
-    }
+    const ColumnSums<COLUMNS> sums = {shared<float>(0, (N_WARPS + 1) * 2 * COLUMNS)};
+    write_outputs(args, tile, sum, sums);
     if (args.kind == EPILOGUE_NONE) return;
     sync_block();
-    const int n_parts = (int)gridDim.x;
-    const int64_t part = ((int64_t)image * n_parts + (int)blockIdx.x) * 2 * width + first_plane * 8;
-    const bool mine = thread < COLUMNS && first_plane * 8 + thread < width;
-    auto total = [&](int i) {
-        float x = 0.f;
-        for (int w = 0; w < N_WARPS; w++) x += sums[(w * 2 + i) * COLUMNS + thread];
-        return x;
-    };
-    if (of_norm) {
-        if (mine) args.parts.write(part + thread, total(0));
-        if (mine) args.parts.write(part + width + thread, total(1));
-        return;
-    }
-    const int count = min(tile_h, rows - row0) * min(tile_w, columns - column0);
-    const int means = N_WARPS * 2 * COLUMNS;
-    if (thread < COLUMNS) sums[means + thread] = total(0) / (float)count;
-    if (mine) args.parts.write(part + thread, sums[means + thread]);
-    sync_block();
-    UNROLL for (int n = 0; n < PLANES; n++)
-        UNROLL for (int k = 0; k < 2; k++) {
-            float mean = sums[means + n * 8 + 2 * t + k], squares = 0.f;
-            UNROLL for (int m = 0; m < TILES; m++)
-                UNROLL for (int half = 0; half < 2; half++) {
-                    int p = (warp * TILES + m) * 16 + g + 8 * half;
-                    int i = row0 + (p >> args.tile_w_log2), j = column0 + (p & (tile_w - 1));
-                    float d = sum[m][n][2 * half + k] - mean;
-                    if (i < rows && j < columns) squares += d * d;
-                }
-            UNROLL for (int mask = 4; mask < 32; mask *= 2) squares += shuffle_xor(squares, mask);
-            if (g == 0) sums[(warp * 2 + 1) * COLUMNS + n * 8 + 2 * t + k] = squares;
-        }
-    sync_block();
-    if (mine) args.parts.write(part + width + thread, total(1));
+    write_parts(args, tile, sum, sums);
 }
 
 // Two blocks share a multiprocessor where their registers allow it.

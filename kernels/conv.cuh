@@ -6,6 +6,7 @@
 #define MAX_CHUNKS 384
 #define STEP_TAPS 6  // of a step of conv_tiled, some rows at most, unless a row has more
 #define RING 3       // buffers of input, and of weights, that it has
+#define N_WARPS 8    // of a block of conv_tiled and of conv_filter_tiled
 
 // What the epilogue does besides writing the result: nothing; moments; sums of a normalisation's
 // gradient; the ReLU's mask, then the sums.

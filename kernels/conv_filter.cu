@@ -35,6 +35,243 @@ struct FilterPlane {
     int reserved;
 };
 
+// What a block of conv_filter_tiled computes, of which images, and where in shared memory it keeps
+// what it reads: tables of places and of planes, then two buffers of a tile's input.
+struct FilterBlock {
+    int kh;
+    int kw;
+    int taps;     // of a chunk
+    int n_pairs;  // of a chunk and a tap, of all blocks
+    int pair0;    // of the block's slots
+    int n_slots;
+    int chunk0;  // of the chunks that it reads
+    int n_chunks;
+    int first_plane;  // of dy
+    int image0;       // of the split
+    int image_end;
+    int tile_n;  // images, rows and columns of a tile
+    int tile_h;
+    int tile_w;
+    int image_log2;   // of a tile's pixels of one image
+    int pixels_log2;  // of all its pixels
+    int pixels;
+    int halo;          // places of an image of x that a tile meets
+    int n_places;      // of all its images
+    int plane_bytes;   // of a plane of x in a buffer
+    int input_bytes;   // of all planes of x
+    int buffer_bytes;  // of these and of dy
+    int planes_at;     // the table of planes
+    int buffers_at;    // the first buffer
+
+    METHOD int buffer(int step) const { return buffers_at + step % 2 * buffer_bytes; }
+};
+
+template <int PLANES, int SLOTS>
+DEVICE FilterBlock block_of(const ConvFilterArgs& args) {
+    FilterBlock block;
+    block.tile_n = 1 << args.tile_n_log2;
+    block.tile_h = 1 << args.tile_h_log2, block.tile_w = 1 << args.tile_w_log2;
+    block.kh = args.sources[0].kh, block.kw = args.sources[0].kw;
+    block.taps = block.kh * block.kw;
+    block.n_pairs = args.n_chunks * block.taps;
+    block.n_slots = SLOTS << args.groups_log2;
+    block.pair0 = (int)blockIdx.x * block.n_slots;
+    block.chunk0 = block.pair0 / block.taps;
+    const int chunk_end = ceil_div(block.pair0 + block.n_slots, block.taps);
+    block.n_chunks = min(chunk_end, args.n_chunks) - block.chunk0;
+    block.first_plane = (int)blockIdx.z * PLANES;
+    block.image_log2 = args.tile_h_log2 + args.tile_w_log2;
+    block.pixels_log2 = args.tile_n_log2 + block.image_log2;
+    block.pixels = 1 << block.pixels_log2;
+    block.halo = args.halo_h * args.halo_w;
+    block.n_places = block.tile_n * block.halo;
+    block.plane_bytes = block.n_places * 16;
+    block.input_bytes = args.buffer_chunks * 2 * block.plane_bytes;
+    block.buffer_bytes = block.input_bytes + PLANES * block.pixels * 16;
+    block.planes_at = ceil_div(block.n_places, 4) * 16;
+    block.buffers_at = block.planes_at + args.buffer_chunks * 2 * (int)sizeof(FilterPlane);
+    block.image0 = (int)blockIdx.y * args.images;
+    block.image_end = min(block.image0 + args.images, args.n_images);
+    return block;
+}
+
+// Fills the tables of what a copy needs, which is computed once: dividing anew for each takes longer
+// than the products. A place is an image, row and column of a tile's input in 10, 11 and 11 bits.
+DEVICE void describe_input(const ConvFilterArgs& args, const FilterBlock& block,
+                           const Shared<uint32_t>& places, const Shared<FilterPlane>& planes) {
+    for (int i = thread_idx(); i < block.n_places; i += 32 * N_WARPS) {
+        int m = i / block.halo, r = i % block.halo / args.halo_w, q = i % args.halo_w;
+        places[i] = (uint32_t)m << 22 | (uint32_t)r << 11 | (uint32_t)q;
+    }
+    for (int k = thread_idx(); k < 2 * block.n_chunks; k += 32 * N_WARPS) {
+        const uint32_t c = args.chunks[block.chunk0 + k / 2];
+        const bool there = source_of(c, k % 2) != 255;
+        const ConvSource& source = args.sources[there ? source_of(c, k % 2) : 0];
+        planes[k] = {{source.x.data + plane_of(c, k % 2) * source.h * source.w},
+                     there ? source.h : 0, source.w, source.image_planes * source.h * source.w, 0};
+    }
+    sync_block();
+}
+
+// ---- copies to shared memory --------------------------------------------------------------------
+
+// Where a tile of the split begins.
+struct FilterTile {
+    int image;
+    int row0;
+    int column0;
+
+    METHOD void advance(const ConvFilterArgs& args, const FilterBlock& block) {
+        if ((column0 += block.tile_w) < args.w) return;
+        column0 = 0;
+        if ((row0 += block.tile_h) < args.h) return;
+        row0 = 0;
+        image += block.tile_n;
+    }
+};
+
+// Begins to copy what a tile meets of each plane of x to the buffer at `to`.
+DEVICE void load_x(const ConvFilterArgs& args, const FilterBlock& block, const FilterTile& tile,
+                   int to, const Shared<uint32_t>& places, const Shared<FilterPlane>& planes) {
+    const uint32_t top = tile.row0 * args.stride_h - block.kh / 2;
+    const uint32_t left = tile.column0 * args.stride_w - block.kw / 2;
+    const uint32_t images = block.image_end - tile.image;
+    for (int k = 0; k < 2 * block.n_chunks; k++) {
+        const FilterPlane plane = planes[k];
+        const uint32_t h = plane.h, w = plane.w, image_stride = plane.image_stride;
+        const In<Pixel> x_plane = {plane.x.data + (int64_t)tile.image * plane.image_stride};
+        const int plane_to = to + k * block.plane_bytes;
+        ROLLED for (int i = thread_idx(); i < block.n_places; i += 32 * N_WARPS) {
+            // What lies before the image is far behind its end as a number without a sign.
+            const uint32_t place = places[i], m = place >> 22;
+            const uint32_t y = top + (place >> 11 & 2047), x = left + (place & 2047);
+            copy_async(plane_to + i * 16, x_plane, (int)(m * image_stride + y * w + x),
+                       y < h && x < w && m < images);
+        }
+    }
+}
+
+// Begins to copy a tile's pixels of dy, of the block's planes, to the buffer at `to`.
+template <int PLANES>
+DEVICE void load_dy(const ConvFilterArgs& args, const FilterBlock& block, const FilterTile& tile,
+                    int to) {
+    const int64_t dy0 = ((int64_t)tile.image * args.planes + block.first_plane) * args.h * args.w;
+    const int plane_stride = args.h * args.w;
+    const int planes_at_once = max(32 * N_WARPS >> block.pixels_log2, 1);
+    for (int p = thread_idx() & (block.pixels - 1); p < block.pixels; p += 32 * N_WARPS) {
+        int m = p >> block.image_log2, y = tile.row0 + (p >> args.tile_w_log2 & (block.tile_h - 1));
+        int x = tile.column0 + (p & (block.tile_w - 1));
+        bool inside = tile.image + m < block.image_end && y < args.h && x < args.w;
+        int at = m * args.planes * plane_stride + y * args.w + x;
+        for (int plane = thread_idx() >> block.pixels_log2; plane < PLANES; plane += planes_at_once)
+            copy_async(to + (plane * block.pixels + p) * 16, args.dy,
+                       dy0 + (at + plane * plane_stride),
+                       inside && block.first_plane + plane < args.planes);
+    }
+}
+
+// ---- products -----------------------------------------------------------------------------------
+
+// The group of this warp, and which of the group's warps it is.
+struct FilterGroup {
+    int n_warps;
+    int number;
+    int warp;
+};
+
+DEVICE FilterGroup group_of_warp(const ConvFilterArgs& args) {
+    const int n_warps = N_WARPS >> args.groups_log2;
+    return {n_warps, warp_idx() / n_warps, warp_idx() % n_warps};
+}
+
+// Where a pixel's input of each of a group's slots lies, from that of tap (0, 0) of the first chunk.
+template <int SLOTS>
+DEVICE void find_slots(const ConvFilterArgs& args, const FilterBlock& block, int group,
+                       int (&slot_at)[SLOTS]) {
+    const int pair0 = block.pair0 + group * SLOTS, kw = block.kw;
+    UNROLL for (int k = 0; k < SLOTS; k++) {
+        int pair = min(pair0 + k, block.n_pairs - 1), tap = pair % block.taps;
+        slot_at[k] = (pair / block.taps - block.chunk0) * 2 * block.plane_bytes +
+                     (tap / kw * args.halo_w + tap % kw) * 16;
+    }
+}
+
+// Adds the products of a tile to `sum`: the group's warps take 16 of its pixels each, then the next.
+template <int PLANES, int SLOTS>
+DEVICE void multiply_tile(const ConvFilterArgs& args, const FilterBlock& block,
+                          const FilterGroup& group, int input, const int (&slot_at)[SLOTS],
+                          float (&sum)[SLOTS][PLANES][4]) {
+    const int lane = lane_idx(), dy = input + block.input_bytes;
+    for (int p0 = group.warp * 16; p0 < block.pixels; p0 += group.n_warps * 16) {
+        uint32_t b[PLANES + PLANES % 2][2];
+        UNROLL for (int n = 0; n < PLANES; n += 2) {
+            int plane = min(n + lane / 16, PLANES - 1);
+            uint32_t two[4];
+            load_matrices_transposed(two, dy + (plane * block.pixels + p0 + lane % 16) * 16);
+            b[n][0] = two[0], b[n][1] = two[1];
+            b[n + 1][0] = two[2], b[n + 1][1] = two[3];
+        }
+        // Rows of x: pixels 0 to 7 of both planes, then pixels 8 to 15 of both.
+        int p = p0 + lane % 8 + lane / 16 * 8;
+        int r = (p >> args.tile_w_log2 & (block.tile_h - 1)) * args.stride_h;
+        int q = (p & (block.tile_w - 1)) * args.stride_w, m = p >> block.image_log2;
+        int row = input + lane / 8 % 2 * block.plane_bytes +
+                  (m * block.halo + r * args.halo_w + q) * 16;
+        UNROLL for (int k = 0; k < SLOTS; k++) {
+            uint32_t a[4];
+            load_matrices_transposed(a, row + slot_at[k]);
+            UNROLL for (int n = 0; n < PLANES; n++) multiply_add(sum[k][n], a, b[n][0], b[n][1]);
+        }
+    }
+}
+
+// ---- sums ---------------------------------------------------------------------------------------
+
+// Leaves the sums over each group's warps in `sums`, [group][slot][plane][4][lane]. The warps add up
+// in pairs, those of the upper half to the lower, until one is left.
+template <int PLANES, int SLOTS>
+DEVICE void add_warps(const FilterGroup& group, float (&sum)[SLOTS][PLANES][4],
+                      const Shared<float>& sums) {
+    constexpr int N_SUMS = SLOTS * PLANES * 4;  // of a lane
+    const int lane = lane_idx();
+    for (int half = group.n_warps / 2; half > 0; half /= 2) {
+        const int at = (group.number * half + group.warp % half) * N_SUMS * 32 + lane;
+        sync_block();
+        if (group.warp >= half && group.warp < 2 * half)
+            UNROLL for (int i = 0; i < N_SUMS; i++)
+                sums[at + i * 32] = sum[i / (4 * PLANES)][i / 4 % PLANES][i % 4];
+        sync_block();
+        if (group.warp < half)
+            UNROLL for (int i = 0; i < N_SUMS; i++)
+                sum[i / (4 * PLANES)][i / 4 % PLANES][i % 4] += sums[at + i * 32];
+    }
+    sync_block();
+    if (group.warp == 0)
+        UNROLL for (int i = 0; i < N_SUMS; i++)
+            sums[(group.number * N_SUMS + i) * 32 + lane] =
+                sum[i / (4 * PLANES)][i / 4 % PLANES][i % 4];
+    sync_block();
+}
+
+// Writes the sums of the split, of the block's slots.
+template <int PLANES>
+DEVICE void write_partials(const ConvFilterArgs& args, const FilterBlock& block,
+                           const Shared<float>& sums) {
+    constexpr int COLUMNS = 8 * PLANES;
+    const int width = 8 * args.planes;
+    for (int i = thread_idx(); i < block.n_slots * 16 * COLUMNS; i += 32 * N_WARPS) {
+        const int k = i / (16 * COLUMNS), channel = i / COLUMNS % 16, c = i % COLUMNS;
+        const int pair = block.pair0 + k, column = block.first_plane * 8 + c;
+        if (pair >= block.n_pairs || column >= width) continue;
+        const int of = (k * PLANES + c / 8) * 4 + channel / 8 * 2 + c % 2;
+        const float total = sums[of * 32 + channel % 8 * 4 + c % 8 / 2];
+        const int64_t row = ((int64_t)blockIdx.y * block.n_pairs + pair) * 16 + channel;
+        args.partials.write(row * width + column, total);
+    }
+}
+
+// ---- the kernels --------------------------------------------------------------------------------
+
 // dw[f,c,u,v] = sum over n, i, j of dy[n,f,i,j] x[n,c,i s - kh/2 + u,j t - kw/2 + v], of the images
 // of a split. The products have 16 channels for rows, output channels for columns, and pixels to
 // sum over: both operands are transposed as they are loaded.
@@ -55,155 +292,40 @@ struct FilterPlane {
 //        fewer images
 template <int PLANES, int SLOTS>
 DEVICE void conv_filter_tiled(const ConvFilterArgs& args) {
-    constexpr int N_WARPS = 8, THREADS = 32 * N_WARPS, COLUMNS = 8 * PLANES;
-    const int thread = thread_idx(), lane = lane_idx(), warp = warp_idx();
-    const ConvSource& any = args.sources[0];
-    const int taps = any.kh * any.kw, n_pairs = args.n_chunks * taps;
-    const int block_slots = SLOTS << args.groups_log2, block_pair0 = (int)blockIdx.x * block_slots;
-    const int chunk0 = block_pair0 / taps;
-    const int n_chunks = min(ceil_div(block_pair0 + block_slots, taps), args.n_chunks) - chunk0;
-    const int group_warps = N_WARPS >> args.groups_log2;
-    const int group = warp / group_warps, warp_of_group = warp % group_warps;
-    const int pair0 = block_pair0 + group * SLOTS;
-    const int first_plane = (int)blockIdx.z * PLANES;
-    const int tile_n = 1 << args.tile_n_log2;
-    const int tile_h = 1 << args.tile_h_log2, tile_w = 1 << args.tile_w_log2;
-    const int image_log2 = args.tile_h_log2 + args.tile_w_log2;  // of the pixels of an image
-    const int pixels_log2 = args.tile_n_log2 + image_log2, pixels = 1 << pixels_log2;
-    const int halo = args.halo_h * args.halo_w, n_places = tile_n * halo;
-    const int plane_bytes = n_places * 16, input_bytes = args.buffer_chunks * 2 * plane_bytes;
-    const int buffer_bytes = input_bytes + PLANES * pixels * 16;
-    const int planes_at = ceil_div(n_places, 4) * 16;
-    const int buffers_at = planes_at + args.buffer_chunks * 2 * (int)sizeof(FilterPlane);
-    const int image0 = (int)blockIdx.y * args.images;
-    const int image_end = min(image0 + args.images, args.n_images);
-    const int n_steps = ceil_div(image_end - image0, tile_n) * args.tiles_h * args.tiles_w;
+    const FilterBlock block = block_of<PLANES, SLOTS>(args);
+    const FilterGroup group = group_of_warp(args);
+    const int n_steps = ceil_div(block.image_end - block.image0, block.tile_n) *
+                        args.tiles_h * args.tiles_w;
+    auto places = shared<uint32_t>(0, block.n_places);
+    auto planes = shared<FilterPlane>(block.planes_at, 2 * block.n_chunks);
+    describe_input(args, block, places, planes);
 
-    // What a copy needs is computed once: dividing anew for each takes longer than the products.
-    // Image, row and column of each place of a tile's input, as 10, 11 and 11 bits.
-    auto places = shared<uint32_t>(0, n_places);
-    for (int i = thread; i < n_places; i += THREADS) {
-        int m = i / halo, r = i % halo / args.halo_w, q = i % args.halo_w;
-        places[i] = (uint32_t)m << 22 | (uint32_t)r << 11 | (uint32_t)q;
-    }
-    auto x_planes = shared<FilterPlane>(planes_at, 2 * n_chunks);
-    for (int k = thread; k < 2 * n_chunks; k += THREADS) {
-        const uint32_t c = args.chunks[chunk0 + k / 2];
-        const bool there = source_of(c, k % 2) != 255;
-        const ConvSource& source = args.sources[there ? source_of(c, k % 2) : 0];
-        x_planes[k] = {{source.x.data + plane_of(c, k % 2) * source.h * source.w},
-                       there ? source.h : 0, source.w, source.image_planes * source.h * source.w, 0};
-    }
-    sync_block();
-
-    // The next tile to load.
-    int image = image0, row0 = 0, column0 = 0;
-    auto load = [&](int buffer) {
-        const int to = buffers_at + buffer * buffer_bytes;
-        const uint32_t top = row0 * args.stride_h - any.kh / 2;
-        const uint32_t left = column0 * args.stride_w - any.kw / 2;
-        const uint32_t images = image_end - image;
-        for (int k = 0; k < 2 * n_chunks; k++) {
-            const FilterPlane plane = x_planes[k];
-            const uint32_t h = plane.h, w = plane.w, image_stride = plane.image_stride;
-            const In<Pixel> x_plane = {plane.x.data + (int64_t)image * plane.image_stride};
-            const int plane_to = to + k * plane_bytes;
-            ROLLED for (int i = thread; i < n_places; i += THREADS) {
-                // What lies before the image is far behind its end as a number without a sign.
-                const uint32_t place = places[i], m = place >> 22;
-                const uint32_t y = top + (place >> 11 & 2047), x = left + (place & 2047);
-                copy_async(plane_to + i * 16, x_plane, (int)(m * image_stride + y * w + x),
-                           y < h && x < w && m < images);
-            }
-        }
-        const int64_t dy0 = ((int64_t)image * args.planes + first_plane) * args.h * args.w;
-        const int plane_stride = args.h * args.w, planes_at_once = max(THREADS >> pixels_log2, 1);
-        for (int p = thread & (pixels - 1); p < pixels; p += THREADS) {
-            int m = p >> image_log2, y = row0 + (p >> args.tile_w_log2 & (tile_h - 1));
-            int x = column0 + (p & (tile_w - 1));
-            bool inside = image + m < image_end && y < args.h && x < args.w;
-            int at = m * args.planes * plane_stride + y * args.w + x;
-            for (int plane = thread >> pixels_log2; plane < PLANES; plane += planes_at_once)
-                copy_async(to + input_bytes + (plane * pixels + p) * 16, args.dy,
-                           dy0 + (at + plane * plane_stride),
-                           inside && first_plane + plane < args.planes);
-        }
-        if ((column0 += tile_w) < args.w) return;
-        column0 = 0;
-        if ((row0 += tile_h) < args.h) return;
-        row0 = 0;
-        image += tile_n;
+    float sum[SLOTS][PLANES][4] = {};
+    int slot_at[SLOTS];
+    find_slots(args, block, group.number, slot_at);
+    FilterTile next = {block.image0, 0, 0};  // to load
+    auto load = [&](int step) {
+        const int to = block.buffer(step);
+        load_x(args, block, next, to, places, planes);
+        load_dy<PLANES>(args, block, next, to + block.input_bytes);
+        next.advance(args, block);
     };
-
-    float sum[SLOTS][PLANES][4];
-    int slot_at[SLOTS];  // of a pixel's input, from that of tap (0, 0) of the first chunk
-    UNROLL for (int k = 0; k < SLOTS; k++) {
-        int pair = min(pair0 + k, n_pairs - 1), tap = pair % taps;
-        slot_at[k] = (pair / taps - chunk0) * 2 * plane_bytes +
-                     (tap / any.kw * args.halo_w + tap % any.kw) * 16;
-        UNROLL for (int n = 0; n < PLANES; n++)
-            UNROLL for (int i = 0; i < 4; i++) sum[k][n][i] = 0.f;
-    }
     if (n_steps > 0) load(0);
     commit_copies();
     for (int step = 0; step < n_steps; step++) {
-        if (step + 1 < n_steps) load((step + 1) % 2);
+        if (step + 1 < n_steps) load(step + 1);
         commit_copies();
         wait_copies<1>();
         sync_block();
-        const int input = buffers_at + step % 2 * buffer_bytes, dy = input + input_bytes;
-        for (int p0 = warp_of_group * 16; p0 < pixels; p0 += group_warps * 16) {
-            uint32_t b[PLANES + PLANES % 2][2];
-            UNROLL for (int n = 0; n < PLANES; n += 2) {
-                int plane = min(n + lane / 16, PLANES - 1);
-                uint32_t two[4];
-                load_matrices_transposed(two, dy + (plane * pixels + p0 + lane % 16) * 16);
-                b[n][0] = two[0], b[n][1] = two[1];
-                b[n + 1][0] = two[2], b[n + 1][1] = two[3];
-            }
-            // Rows of x: pixels 0 to 7 of both planes, then pixels 8 to 15 of both.
-            int p = p0 + lane % 8 + lane / 16 * 8;
-            int r = (p >> args.tile_w_log2 & (tile_h - 1)) * args.stride_h;
-            int q = (p & (tile_w - 1)) * args.stride_w, m = p >> image_log2;
-            int row = input + lane / 8 % 2 * plane_bytes + (m * halo + r * args.halo_w + q) * 16;
-            UNROLL for (int k = 0; k < SLOTS; k++) {
-                uint32_t a[4];
-                load_matrices_transposed(a, row + slot_at[k]);
-                UNROLL for (int n = 0; n < PLANES; n++) multiply_add(sum[k][n], a, b[n][0], b[n][1]);
-            }
-        }
+        const int input = block.buffer(step);
+        multiply_tile(args, block, group, input, slot_at, sum);
         sync_block();
     }
     wait_copies<0>();
 
-    // The sums of a group's warps in pairs: those of the upper half to the lower, until one is left.
-    constexpr int N_SUMS = SLOTS * PLANES * 4;  // of a lane
-    auto sums = shared<float>(0, N_WARPS / 2 * N_SUMS * 32);  // [warp][slot][plane][4][lane]
-    for (int half = group_warps / 2; half > 0; half /= 2) {
-        const int at = (group * half + warp_of_group % half) * N_SUMS * 32 + lane;
-        sync_block();
-        if (warp_of_group >= half && warp_of_group < 2 * half)
-            UNROLL for (int i = 0; i < N_SUMS; i++)
-                sums[at + i * 32] = sum[i / (4 * PLANES)][i / 4 % PLANES][i % 4];
-        sync_block();
-        if (warp_of_group < half)
-            UNROLL for (int i = 0; i < N_SUMS; i++)
-                sum[i / (4 * PLANES)][i / 4 % PLANES][i % 4] += sums[at + i * 32];
-    }
-    sync_block();
-    if (warp_of_group == 0)
-        UNROLL for (int i = 0; i < N_SUMS; i++)
-            sums[(group * N_SUMS + i) * 32 + lane] = sum[i / (4 * PLANES)][i / 4 % PLANES][i % 4];
-    sync_block();
-    const int width = 8 * args.planes;
-    for (int i = thread; i < block_slots * 16 * COLUMNS; i += THREADS) {
-        const int k = i / (16 * COLUMNS), channel = i / COLUMNS % 16, c = i % COLUMNS;
-        const int pair = block_pair0 + k, column = first_plane * 8 + c;
-        if (pair >= n_pairs || column >= width) continue;
-        const int of = (k * PLANES + c / 8) * 4 + channel / 8 * 2 + c % 2;
-        const float total = sums[of * 32 + channel % 8 * 4 + c % 8 / 2];
-        args.partials.write((((int64_t)blockIdx.y * n_pairs + pair) * 16 + channel) * width + column, total);
-    }
+    auto sums = shared<float>(0, N_WARPS / 2 * SLOTS * PLANES * 4 * 32);
+    add_warps(group, sum, sums);
+    write_partials<PLANES>(args, block, sums);
 }
 
 // Two blocks share a multiprocessor where their registers allow it.

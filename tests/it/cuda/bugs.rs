@@ -32,8 +32,8 @@ const BUGS: &[Bug] = &[
     Bug {
         what: "no barrier before the buffers of a step are used and filled",
         file: "conv.cu",
-        find: "        sync_block();\n        load_ahead((step + 2) % RING);",
-        replace: "        load_ahead((step + 2) % RING);",
+        find: "        sync_block();\n        load_ahead(step + 2);",
+        replace: "        load_ahead(step + 2);",
         op: "conv",
     },
     Bug {
@@ -53,8 +53,8 @@ const BUGS: &[Bug] = &[
     Bug {
         what: "input that is loaded where the step reads",
         file: "conv.cu",
-        find: "number % RING * input_bytes",
-        replace: "(number + 1) % RING * input_bytes",
+        find: "load_input(args, seen[number], buffers.input(number)",
+        replace: "load_input(args, seen[number], buffers.input(number + 1)",
         op: "conv",
     },
     Bug {
@@ -67,29 +67,29 @@ const BUGS: &[Bug] = &[
     Bug {
         what: "no barrier before the sums reuse the pipeline's memory",
         file: "conv.cu",
-        find: "    wait_copies<0>();\n    sync_block();\n\n    // Epilogue",
-        replace: "    wait_copies<0>();\n\n    // Epilogue",
+        find: "    wait_copies<0>();\n    sync_block();\n\n    const ColumnSums",
+        replace: "    wait_copies<0>();\n\n    const ColumnSums",
         op: "conv",
     },
     Bug {
         what: "a store outside of the image",
-        file: "conv.cu",
-        find: "if (i >= rows || j >= columns",
-        replace: "if (i > rows || j >= columns",
+        file: "conv_epilogue.cuh",
+        find: "return i < tile.rows",
+        replace: "return i <= tile.rows",
         op: "conv",
     },
     Bug {
         what: "a primitive of the warp that one lane runs once more",
         file: "conv.cu",
-        find: "for (int tap = 0; tap < n_taps; tap++) {\n            uint32_t a",
-        replace: "for (int tap = 0; tap < n_taps + (lane == 0); tap++) {\n            uint32_t a",
+        find: "for (int tap = 0; tap < n_taps; tap++) {\n        uint32_t a",
+        replace: "for (int tap = 0; tap < n_taps + (lane_idx() == 0); tap++) {\n        uint32_t a",
         op: "conv",
     },
     Bug {
         what: "shared memory that is not aligned for matrices",
         file: "conv.cu",
-        find: "args.halo_h * args.halo_w * 16, input_bytes",
-        replace: "args.halo_h * args.halo_w * 16 + 8, input_bytes",
+        find: "buffers.plane_bytes = args.halo_h * args.halo_w * 16",
+        replace: "buffers.plane_bytes = args.halo_h * args.halo_w * 16 + 8",
         op: "conv",
     },
     Bug {
@@ -130,7 +130,7 @@ const BUGS: &[Bug] = &[
     Bug {
         what: "parts of taps that no chunk has",
         file: "conv_filter.cu",
-        find: "if (pair >= n_pairs || column >= width) continue;",
+        find: "if (pair >= block.n_pairs || column >= width) continue;",
         replace: "if (column >= width) continue;",
         op: "conv",
     },
