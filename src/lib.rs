@@ -9,6 +9,7 @@
 //! | [`rng`] | random numbers addressed by (seed, purpose, index) |
 //! | [`shape`] | the output-size formulas |
 //! | [`text`] | numbers, digests and names as people read them |
+//! | `large_pages` | memory of many megabytes in fewer pieces |
 //! | [`disk`] | the disk as a run sees it; files that appear whole or not at all |
 //! | [`checkpoint`] | files from which work goes on with the same bits |
 //! | [`data`] | images: records, split, order of an epoch, views; texts: vocabulary, parts, windows |
@@ -30,6 +31,8 @@ pub mod rng;
 pub mod shape;
 
 pub mod text;
+
+mod large_pages;
 
 pub mod disk;
 

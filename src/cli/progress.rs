@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::Output;
 use crate::config::Config;
-use crate::report::{self, Score};
+use crate::report;
 use crate::run::entry::Child;
 use crate::run::history::History;
 use crate::search::Event;
@@ -100,7 +100,8 @@ impl Progress {
 
     fn batch_line(&self, batch: u64, history: &History) -> String {
         let n_last = (history.children.len() / 4).max(1);
-        let last = report::mean_reward(history.children.values().rev().take(n_last));
+        let last = history.children.values().rev().take(n_last);
+        let last = report::mean(&last.map(|child| child.reward).collect::<Vec<_>>());
         format!(
             "batch {batch}: {} of {} samples{}, {}, last quarter {}",
             self.n_ended,
@@ -118,11 +119,12 @@ impl Progress {
         }
         let reward = child.reward.filter(|&reward| reward > 0.0);
         if let Some(reward) = reward
+            && let Some(counted) = child.scores.counted()
             && self.best.as_ref().is_none_or(|best| reward > best.reward)
         {
             self.best = Some(Best {
                 reward,
-                score: Score::of(&child.scores).shown().1,
+                score: counted.shown().1,
                 sample: child.sample,
             });
         }

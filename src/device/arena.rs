@@ -5,13 +5,10 @@ use std::ops::Range;
 use std::ptr::NonNull;
 
 use crate::graph::memory::ALIGNMENT;
+use crate::large_pages::{self, LARGE_PAGE};
 
 /// Pattern of a guard band: a NaN that no computation gives.
 pub const GUARD: u32 = 0x7fc0_dead;
-
-/// Bytes of a large page, and the least arena that asks for them.
-#[cfg(target_os = "linux")]
-const LARGE_PAGE: usize = 2 << 20;
 
 /// The memory of a session, as floats; every buffer of a plan is aligned in it.
 pub struct Arena {
@@ -25,7 +22,7 @@ impl Arena {
         let layout = Layout::from_size_align(bytes.max(ALIGNMENT), alignment(bytes)).ok()?;
         // SAFETY: the layout is not empty.
         let start: NonNull<f32> = NonNull::new(unsafe { std::alloc::alloc(layout) }.cast())?;
-        ask_for_large_pages(start, layout);
+        large_pages::ask(start.as_ptr().cast(), layout.size());
         // SAFETY: the allocation is as long as the layout; a float's zero is all bits zero.
         unsafe { start.cast::<u8>().write_bytes(0, layout.size()) };
         Some(Arena { start, layout })
@@ -83,34 +80,13 @@ impl Arena {
     }
 }
 
-#[cfg(target_os = "linux")]
+/// Where the arena begins: at a large page, if it fills one.
 fn alignment(bytes: usize) -> usize {
     match bytes < LARGE_PAGE {
         true => ALIGNMENT,
         false => LARGE_PAGE,
     }
 }
-
-/// Asks for large pages, which the address translation of a core holds far more of. Where the
-/// system has none, nothing changes but the speed.
-#[cfg(target_os = "linux")]
-fn ask_for_large_pages(start: NonNull<f32>, layout: Layout) {
-    if layout.align() == LARGE_PAGE {
-        // SAFETY: whole pages that this allocation owns alone; the advice changes no contents.
-        unsafe {
-            let whole = layout.size() / LARGE_PAGE * LARGE_PAGE;
-            libc::madvise(start.as_ptr().cast(), whole, libc::MADV_HUGEPAGE);
-        }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn alignment(_bytes: usize) -> usize {
-    ALIGNMENT
-}
-
-#[cfg(not(target_os = "linux"))]
-fn ask_for_large_pages(_start: NonNull<f32>, _layout: Layout) {}
 
 impl Drop for Arena {
     fn drop(&mut self) {

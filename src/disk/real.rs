@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use super::{Disk, DiskFile, Found};
+use crate::large_pages;
 
 /// Bytes from which on a file is read by two threads.
 const LARGE: u64 = 4 << 20;
@@ -46,6 +47,7 @@ impl Disk for Real {
         // added meanwhile is not read.
         let file = File::open(path)?;
         let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+        large_pages::ask(bytes.as_ptr(), bytes.len());
         let (first, second) = bytes.split_at_mut(length as usize / 2);
         let middle = first.len() as u64;
         let read = thread::scope(|scope| {

@@ -8,7 +8,10 @@ pub mod table;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
+use std::hash::{BuildHasher, Hash, Hasher};
 
+use foldhash::fast::FixedState;
+use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -17,7 +20,7 @@ use crate::run::entry::ChildFacts;
 use crate::run::history::History;
 use crate::space::Architecture;
 use crate::text;
-use crate::train::Scores;
+use crate::train::Counted;
 use table::{Align, aligned};
 
 /// Architectures in the table of the best.
@@ -55,64 +58,37 @@ pub struct Best<'a> {
     pub architecture: Cow<'a, RawValue>,
     /// What its reward is made of.
     #[serde(flatten)]
-    pub score: Score,
+    pub score: Counted,
     /// What the controller was paid.
     pub reward: f64,
     /// Trainable parameters.
     pub parameters: Option<u64>,
 }
 
-/// What the reward of an architecture is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Score {
-    /// Best validation accuracy of the last five epochs.
-    Accuracy(f64),
-    /// Validation perplexity of the last epoch.
-    Perplexity(f64),
-}
-
-impl Score {
-    /// Of a child; 0 without epochs.
-    pub fn of(scores: &Scores) -> Score {
-        let counted = scores.counted().unwrap_or(0.0);
-        match scores {
-            Scores::Accuracies(_) => Score::Accuracy(counted),
-            Scores::Perplexities(_) => Score::Perplexity(counted),
-        }
-    }
-
-    /// Its name, and the value in as many digits as mean something.
-    pub fn shown(self) -> (&'static str, String) {
-        match self {
-            Score::Accuracy(accuracy) => ("accuracy", format!("{accuracy:.4}")),
-            Score::Perplexity(perplexity) => ("perplexity", format!("{perplexity:.2}")),
-        }
-    }
-}
-
 impl<'a> Summary<'a> {
     /// What the facts of a search add up to.
     pub fn new<C: ChildFacts>(history: &'a History<C>) -> Summary<'a> {
         let children: Vec<&C> = history.children.values().collect();
+        let rewards: Vec<Option<f64>> = children.iter().map(|child| child.reward()).collect();
         let quarter = (children.len() / 4).max(1).min(children.len());
-        let count = |holds: fn(&&&C) -> bool| children.iter().filter(holds).count() as u64;
-        let mut failures = BTreeMap::new();
-        for child in children.iter().filter(|child| child.status() != Status::Ok) {
-            *failures.entry(child.status().word()).or_default() += 1;
+        let (mut trained, mut repeats, mut failures) = (0, 0, BTreeMap::new());
+        for child in &children {
+            match child.duplicate_of() {
+                Some(_) => repeats += 1,
+                None => trained += u64::from(child.counted().is_some()),
+            }
+            if child.status() != Status::Ok {
+                *failures.entry(child.status().word()).or_default() += 1;
+            }
         }
         Summary {
             samples: children.len() as u64,
-            trained: count(|child| {
-                !child.scores().values().is_empty() && child.duplicate_of().is_none()
-            }),
-            repeats: count(|child| child.duplicate_of().is_some()),
+            trained,
+            repeats,
             best: best(&children),
-            mean_reward: mean_reward(children.iter().copied()),
-            mean_reward_first_quarter: mean_reward(children[..quarter].iter().copied()),
-            mean_reward_last_quarter: mean_reward(
-                children[children.len() - quarter..].iter().copied(),
-            ),
+            mean_reward: mean(&rewards),
+            mean_reward_first_quarter: mean(&rewards[..quarter]),
+            mean_reward_last_quarter: mean(&rewards[children.len() - quarter..]),
             failures,
             seconds: history.seconds(),
         }
@@ -149,32 +125,53 @@ impl<'a> Summary<'a> {
     }
 }
 
-/// Mean reward of the children that have one.
-pub fn mean_reward<'a, C: ChildFacts + 'a>(
-    children: impl IntoIterator<Item = &'a C>,
-) -> Option<f64> {
-    let rewards = children.into_iter().filter_map(|child| child.reward());
-    let (n, sum) = rewards.fold((0, 0.0), |(n, sum), reward| (n + 1, sum + reward));
+/// Mean of the rewards that there are.
+pub fn mean(rewards: &[Option<f64>]) -> Option<f64> {
+    let there = rewards.iter().flatten();
+    let (n, sum) = there.fold((0, 0.0), |(n, sum), reward| (n + 1, sum + reward));
     (n > 0).then(|| sum / f64::from(n))
 }
 
 // paper P9.1
-fn best<'a, C: ChildFacts>(children: &[&'a C]) -> Vec<Best<'a>> {
-    let ended_well = children.iter().filter(|child| child.status() == Status::Ok);
-    let mut best: Vec<Best> = ended_well
-        .map(|child| Best {
+fn best<'a, C: ChildFacts + Sync>(children: &[&'a C]) -> Vec<Best<'a>> {
+    let of = |child: &&'a C| {
+        (child.status() == Status::Ok).then_some(())?;
+        Some(Best {
             sample: child.sample(),
             architecture: child.architecture(),
-            score: Score::of(child.scores()),
+            score: child.counted()?,
             reward: child.reward().unwrap_or(0.0),
             parameters: child.parameters(),
         })
+    };
+    let mut best: Vec<Best> = children.iter().filter_map(of).collect();
+    // The texts are many megabytes, and are hashed side by side.
+    let hashes: Vec<u64> = best
+        .par_iter()
+        .map(|best| FixedState::default().hash_one(best.architecture.get()))
         .collect();
-    let mut seen = HashSet::with_capacity(best.len());
-    let is_first = best.iter().map(|best| seen.insert(best.architecture.get()));
+    let mut seen = HashSet::with_capacity_and_hasher(best.len(), FixedState::default());
+    let texts = best.iter().map(|best| best.architecture.get());
+    let is_first = hashes
+        .into_iter()
+        .zip(texts)
+        .map(|(hash, text)| seen.insert(Hashed { hash, text }));
     let mut is_first = is_first.collect::<Vec<bool>>().into_iter();
     best.retain(|_| is_first.next() == Some(true));
     // No two are equal, so nothing depends on the order before.
-    best.sort_unstable_by(|a, b| b.reward.total_cmp(&a.reward).then(a.sample.cmp(&b.sample)));
+    best.par_sort_unstable_by(|a, b| b.reward.total_cmp(&a.reward).then(a.sample.cmp(&b.sample)));
     best
+}
+
+/// A text whose hash is known.
+#[derive(PartialEq, Eq)]
+struct Hashed<'a> {
+    hash: u64,
+    text: &'a str,
+}
+
+impl Hash for Hashed<'_> {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u64(self.hash);
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::run::Status;
 use crate::space::Token;
-use crate::train::Scores;
+use crate::train::{Counted, Scores};
 
 /// One line of the journal; `C` is what is kept of a child.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,7 +88,7 @@ pub struct Child {
 }
 
 /// What a history and a summary ask of a child, however much of its line is kept.
-pub trait ChildFacts {
+pub trait ChildFacts: Sync {
     /// Number of the sample, from 0.
     fn sample(&self) -> u64;
     /// Number of its batch, from 0.
@@ -101,8 +101,8 @@ pub trait ChildFacts {
     fn duplicate_of(&self) -> Option<u64>;
     /// Trainable parameters, where the architecture can be built.
     fn parameters(&self) -> Option<u64>;
-    /// What it achieved, after those epochs at least that its reward is made of.
-    fn scores(&self) -> &Scores;
+    /// What its reward is made of; nothing where it was not trained for an epoch.
+    fn counted(&self) -> Option<Counted>;
     /// The architecture in canonical form.
     fn architecture(&self) -> Cow<'_, RawValue>;
     /// When it ended, in seconds since 1970.
@@ -134,8 +134,8 @@ impl ChildFacts for Child {
         self.parameters
     }
 
-    fn scores(&self) -> &Scores {
-        &self.scores
+    fn counted(&self) -> Option<Counted> {
+        self.scores.counted()
     }
 
     fn architecture(&self) -> Cow<'_, RawValue> {

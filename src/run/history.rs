@@ -138,11 +138,9 @@ impl<C: ChildFacts> History<C> {
     /// (Where nothing learns, all of the former.)
     pub fn to_try_again(&self, learns: bool) -> BTreeSet<u64> {
         let is_over = |batch| learns && self.is_over(batch);
-        let few = |sample| self.faults.get(&sample).is_some_and(|&n| n < MOST_FAULTS);
-        self.children
-            .values()
-            .filter(|child| child.status().is_tried_again() && few(child.sample()))
-            .filter(|child| !is_over(child.batch()))
+        let few = self.faults.iter().filter(|&(_, &n)| n < MOST_FAULTS);
+        few.filter_map(|(sample, _)| self.children.get(sample))
+            .filter(|child| child.status().is_tried_again() && !is_over(child.batch()))
             .map(|child| child.sample())
             .collect()
     }

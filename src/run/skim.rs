@@ -16,8 +16,8 @@ use super::history::History;
 use super::{RunError, Status, check_begins, check_not_emptied, journal, settings_of};
 use crate::config::Config;
 use crate::disk::Disk;
-use crate::train::Scores;
 use crate::train::metrics::REWARD_EPOCHS;
+use crate::train::{Counted, Scores};
 
 /// Lines that are parsed at a time, side by side: enough to share among threads, and little memory.
 const PIECE: usize = 4096;
@@ -89,8 +89,7 @@ pub struct SkimmedChild<'a> {
     batch: u64,
     architecture: Cow<'a, RawValue>,
     status: Status,
-    /// Of the last epochs, those that the reward is made of.
-    scores: Scores,
+    counted: Option<Counted>,
     reward: Option<f64>,
     duplicate_of: Option<u64>,
     parameters: Option<u64>,
@@ -122,8 +121,8 @@ impl ChildFacts for SkimmedChild<'_> {
         self.parameters
     }
 
-    fn scores(&self) -> &Scores {
-        &self.scores
+    fn counted(&self) -> Option<Counted> {
+        self.counted
     }
 
     fn architecture(&self) -> Cow<'_, RawValue> {
@@ -142,7 +141,7 @@ impl From<Child> for SkimmedChild<'_> {
             sample: child.sample,
             batch: child.batch,
             status: child.status,
-            scores: child.scores,
+            counted: child.scores.counted(),
             reward: child.reward,
             duplicate_of: child.duplicate_of,
             parameters: child.parameters,
@@ -210,7 +209,7 @@ fn child(line: &str) -> Option<SkimmedChild<'_>> {
         batch: batch.parse().ok()?,
         architecture: Cow::Borrowed(architecture),
         status: Status::deserialize(StrDeserializer::<WordError>::new(status)).ok()?,
-        scores,
+        counted: scores.counted(),
         reward: match reward {
             "null" => None,
             _ => Some(number(reward)?),
@@ -289,8 +288,7 @@ mod tests {
                 let line = journal::line(&entry).unwrap();
                 let text = line.trim_end();
                 let child = child(text).unwrap_or_else(|| panic!("{text}"));
-                let counted = child.scores.counted();
-                assert_eq!(counted, scores.counted());
+                assert_eq!(child.counted, scores.counted());
                 assert_eq!((child.sample, child.batch, child.at), (17, 2, 1.5));
                 assert_eq!(child.status, Status::TooLarge);
                 assert_eq!(child.reward, some.then_some(0.25));

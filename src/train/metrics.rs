@@ -47,23 +47,43 @@ impl Scores {
     /// What the reward is made of: the best accuracy of the last five epochs, or of those there are,
     /// or the perplexity of the last one; nothing without epochs.
     // paper P6.8, P8.7
-    pub fn counted(&self) -> Option<f64> {
+    pub fn counted(&self) -> Option<Counted> {
         match self {
             Scores::Accuracies(values) => {
                 let last = &values[values.len().saturating_sub(REWARD_EPOCHS)..];
-                last.iter().copied().reduce(f64::max)
+                last.iter().copied().reduce(f64::max).map(Counted::Accuracy)
             }
-            Scores::Perplexities(values) => values.last().copied(),
+            Scores::Perplexities(values) => values.last().copied().map(Counted::Perplexity),
         }
     }
 
     /// The reward of a child that was trained to the end: the cube of the accuracy (the paper,
     /// section 4.1), or 80 over the square of the perplexity (section 4.2); 0 without epochs.
     pub fn reward(&self) -> f64 {
-        match (self, self.counted()) {
-            (_, None) => 0.0,
-            (Scores::Accuracies(_), Some(accuracy)) => accuracy.powi(3),
-            (Scores::Perplexities(_), Some(perplexity)) => CELL_REWARD / perplexity.powi(2),
+        match self.counted() {
+            None => 0.0,
+            Some(Counted::Accuracy(accuracy)) => accuracy.powi(3),
+            Some(Counted::Perplexity(perplexity)) => CELL_REWARD / perplexity.powi(2),
+        }
+    }
+}
+
+/// The one value that the reward of a child is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Counted {
+    /// Best validation accuracy of the last five epochs.
+    Accuracy(f64),
+    /// Validation perplexity of the last epoch.
+    Perplexity(f64),
+}
+
+impl Counted {
+    /// Its name, and the value in as many digits as mean something.
+    pub fn shown(self) -> (&'static str, String) {
+        match self {
+            Counted::Accuracy(accuracy) => ("accuracy", format!("{accuracy:.4}")),
+            Counted::Perplexity(perplexity) => ("perplexity", format!("{perplexity:.2}")),
         }
     }
 }

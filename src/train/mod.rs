@@ -31,7 +31,7 @@ pub use error::TrainError;
 pub use keeper::{Keeper, Origin, State};
 pub use language::{Language, LanguageConfig};
 use metadata::{Facts, Metadata};
-pub use metrics::Scores;
+pub use metrics::{Counted, Scores};
 pub use network::{Network, NetworkConfig};
 pub use report::{EpochReport, Evaluation, ImageScore, Pace, Score, TextScore};
 pub use training::train;
