@@ -31,6 +31,8 @@ pub enum Purpose {
     Dropout = 8,
     /// The words of generated text; index = position.
     Text = 9,
+    /// The order of imported images; index = 0 training, 1 test, 2 + class for the draw of those that test.
+    Import = 10,
 }
 
 /// Two 32-bit numbers as one index, for things addressed by a pair such as (epoch, record).

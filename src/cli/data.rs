@@ -1,5 +1,7 @@
 //! `nas-engine data`: what images or a text are, whether they are a known data set, and import.
 
+mod import;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -21,17 +23,9 @@ pub enum Command {
     Show(Flags),
     /// Check every file, and whether it is that of a known data set
     Verify(Flags),
-    /// Copy the files of a data set that you have, checked, to where they stay
-    Import {
-        /// The data set: the Penn Treebank in Mikolov's preparation
-        #[arg(value_parser = ["ptb"])]
-        name: String,
-        /// The folder that holds ptb.{train,valid,test}.txt, or simple-examples/data with them
-        dir: PathBuf,
-        /// Folder to copy to; nas-engine/ptb among the user's data by default
-        #[arg(long, value_name = "DIR")]
-        out: Option<PathBuf>,
-    },
+    /// Bring data that you have into a folder that searches are run on
+    #[command(subcommand)]
+    Import(import::Command),
 }
 
 /// Flags of `show` and `verify`.
@@ -67,7 +61,7 @@ pub fn run(command: &Command, typed: &[String], output: &Output) -> Result<(), F
     match command {
         Command::Show(flags) => show(flags, false, output),
         Command::Verify(flags) => show(flags, true, output),
-        Command::Import { name: _, dir, out } => import(dir, out.clone(), output),
+        Command::Import(command) => import::run(command, output),
     }
 }
 
@@ -101,6 +95,7 @@ fn images(config: &DataConfig, verify: bool, output: &Output) -> Result<(), Fail
         "training": dataset.n_train(),
         "test": dataset.n_test(),
         "classes": by_name.collect::<Map<String, Value>>(),
+        "class_counts": class_counts(dataset.classes(), &counts),
     });
     let mut words = format!("images  {}\n", dataset.describe());
     if verify {
@@ -127,6 +122,14 @@ fn images(config: &DataConfig, verify: bool, output: &Output) -> Result<(), Fail
     let header = [("class", Align::Left), ("images", Align::Right)];
     words += &format!("\n{}", aligned(&header, &rows));
     output.result(&json, &words)
+}
+
+/// Images of each class, also where two have one name.
+fn class_counts(classes: &[String], counts: &[u64]) -> Vec<Value> {
+    let classes = classes.iter().zip(counts).enumerate();
+    classes
+        .map(|(label, (name, count))| json!({"label": label, "name": name, "count": count}))
+        .collect()
 }
 
 fn a_text(config: &DataConfig, verify: bool, output: &Output) -> Result<(), Failure> {
@@ -261,28 +264,4 @@ fn file_row(
     };
     let [bytes, records] = [bytes, records].map(text::count);
     vec![name.into(), bytes, records, official.into(), sha256.into()]
-}
-
-fn import(dir: &std::path::Path, out: Option<PathBuf>, output: &Output) -> Result<(), Failure> {
-    let to = out.or_else(|| Some(dirs::data_dir()?.join("nas-engine").join("ptb")));
-    let to = to.ok_or_else(|| {
-        let message = "the user has no folder for data; name one with --out";
-        Failure::new(Kind::Usage, message)
-    })?;
-    let imported = corpus::import_ptb(dir, &to)?;
-    let json = json!({
-        "corpus": "ptb",
-        "folder": to.display().to_string(),
-        "files": imported.files,
-        "tokens": imported.tokens,
-        "vocabulary": imported.vocabulary,
-    });
-    let [train, valid, test] = imported.tokens.map(|n| text::count(n as u64));
-    let words = format!(
-        "{}\nwords       {train} + {valid} + {test}\nvocabulary  {}\n\nuse it with --data {}\n",
-        text_files(&imported.files),
-        text::count(imported.vocabulary as u64),
-        to.display(),
-    );
-    output.result(&json, &words)
 }

@@ -9,6 +9,7 @@ use crate::checkpoint::CheckpointError;
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::data::corpus::CorpusError;
+use crate::data::import::ImportError;
 use crate::device::DeviceError;
 use crate::run::RunError;
 use crate::run::journal::JournalError;
@@ -128,6 +129,16 @@ impl From<DataError> for Failure {
     fn from(error: DataError) -> Failure {
         let kind = match error {
             DataError::Limit { .. } => Kind::Usage,
+            _ => Kind::Data,
+        };
+        Failure::from_error(kind, &error)
+    }
+}
+
+impl From<ImportError> for Failure {
+    fn from(error: ImportError) -> Failure {
+        let kind = match error {
+            ImportError::Exists { .. } | ImportError::Write { .. } => Kind::Usage,
             _ => Kind::Data,
         };
         Failure::from_error(kind, &error)

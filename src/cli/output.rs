@@ -35,6 +35,10 @@ impl Output {
             .with_target(false)
             .without_time()
             .try_init();
+        #[cfg(unix)]
+        if json {
+            crate::data::also_in_json();
+        }
         Output { json, quiet }
     }
 

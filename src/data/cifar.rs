@@ -1,21 +1,23 @@
 //! Folders in the CIFAR-10 binary layout: found, mapped and checked.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
-use memmap2::Mmap;
-
-use super::{DataError, Dataset, RECORD_BYTES, mmap};
+use super::description::{self, Description, MAX_CLASSES, small_text};
+use super::mmap::{self, FileBytes};
+use super::{DataError, Dataset, RECORD_BYTES, known_format};
+use crate::text;
 
 /// Name of the file of the test records.
 pub(super) const TEST_FILE: &str = "test_batch.bin";
 /// Name of the file of the class names.
 pub(super) const NAMES_FILE: &str = "batches.meta.txt";
 
+/// CIFAR-10's classes, taken for granted where nothing names them.
 const CLASSES: usize = 10;
 
-/// Ten names need not be longer; a larger file is something else and is not read whole.
+/// 256 names need not be longer; a larger file is something else and is not read whole.
 const MAX_NAMES_BYTES: u64 = 64 * 1024;
 
 /// By these the pickled version of CIFAR-10 is known.
@@ -33,7 +35,7 @@ pub(super) fn train_file(number: u64) -> String {
 /// The records of one file.
 #[derive(Debug)]
 pub(super) enum RecordFile {
-    Mapped(Mmap),
+    Mapped(FileBytes),
     InMemory(Vec<u8>),
 }
 
@@ -43,8 +45,8 @@ impl RecordFile {
         RecordFile::InMemory(bytes)
     }
 
-    /// Maps a file and checks its length and every label.
-    fn open(path: &Path) -> Result<RecordFile, DataError> {
+    /// Maps a file and checks its length and every label, which must be one of `n_classes`.
+    fn open(path: &Path, n_classes: usize) -> Result<RecordFile, DataError> {
         let file = RecordFile::Mapped(mmap::map(path)?);
         if file.bytes().is_empty() {
             return Err(DataError::Empty {
@@ -53,6 +55,13 @@ impl RecordFile {
         }
         let (records, rest) = file.bytes().as_chunks::<RECORD_BYTES>();
         if !rest.is_empty() {
+            if let Some(format) = known_format::of(file.bytes()) {
+                return Err(DataError::OtherFormat {
+                    path: path.to_path_buf(),
+                    format: format.name(),
+                    next: format.next(path),
+                });
+            }
             return Err(DataError::CutShort {
                 path: path.to_path_buf(),
                 record: records.len() as u64,
@@ -62,7 +71,7 @@ impl RecordFile {
         }
         match records
             .iter()
-            .position(|record| usize::from(record[0]) >= CLASSES)
+            .position(|record| usize::from(record[0]) >= n_classes)
         {
             None => Ok(file),
             Some(record) => Err(DataError::Label {
@@ -70,6 +79,7 @@ impl RecordFile {
                 record,
                 offset: record * RECORD_BYTES,
                 label: records[record][0],
+                last: n_classes - 1,
             }),
         }
     }
@@ -112,17 +122,44 @@ pub(super) fn open(dir: &Path, name: String) -> Result<Dataset, DataError> {
         bytes = bytes.saturating_add(metadata.len());
     }
     check_count(dir, bytes / RECORD_BYTES as u64)?;
-    let classes = read_names(&dir.join(NAMES_FILE))?;
-    let train = paths
+    let description = Description::read(dir)?;
+    let classes = match &description {
+        Some(description) => description.classes.clone(),
+        None => read_names(&dir.join(NAMES_FILE))?,
+    };
+    let open = |path| RecordFile::open(path, classes.len());
+    let train: Vec<RecordFile> = paths
         .iter()
-        .map(|path| RecordFile::open(path))
+        .map(|path| open(path))
         .collect::<Result<_, _>>()?;
-    Ok(Dataset::new(
-        name,
-        classes,
-        train,
-        RecordFile::open(&test_path)?,
-    ))
+    let test = open(&test_path)?;
+    if let Some(description) = description {
+        check_counts(dir, &description, &train, &test)?;
+    }
+    Ok(Dataset::new(name, classes, train, test))
+}
+
+/// That a folder holds as many records as its description says: else a file of it is missing.
+fn check_counts(
+    dir: &Path,
+    description: &Description,
+    train: &[RecordFile],
+    test: &RecordFile,
+) -> Result<(), DataError> {
+    let n_train = train.iter().map(|file| file.records().len() as u64).sum();
+    let n_test = test.records().len() as u64;
+    for (key, said, n) in [
+        ("training", description.training, n_train),
+        ("test", description.test, n_test),
+    ] {
+        if let Some(said) = said.filter(|&said| said != n) {
+            return Err(DataError::Description {
+                path: dir.join(description::FILE_NAME),
+                problem: format!("says `{key} = {said}`, but the files hold {n} records"),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Whether a folder, or a file by its name, is meant as images: data files, those of the Python
@@ -209,10 +246,12 @@ fn list(dir: &Path) -> Result<Vec<String>, DataError> {
             ));
         }
         Err(e) if e.kind() == ErrorKind::NotADirectory => {
-            return Err(not_a_folder(match dir.to_str().is_some_and(is_archive) {
-                true => "unpack the archive with tar xf and give --data the folder it makes",
-                false => "give --data the folder of the .bin files, not one of the files",
-            }));
+            return Err(match dir.to_str().is_some_and(is_archive) {
+                true => not_a_folder(&import(dir)),
+                false => {
+                    not_a_folder("give --data the folder of the .bin files, not one of the files")
+                }
+            });
         }
         Err(source) => return Err(failed(source)),
     };
@@ -236,17 +275,21 @@ fn advice(dir: &Path, names: &[String]) -> String {
         .iter()
         .any(|name| PYTHON_VERSION.contains(&name.as_str()))
     {
-        "this is the Python version of CIFAR-10: get the binary version, cifar-10-binary.tar.gz"
-            .to_string()
+        format!("this is the Python version of CIFAR-10: {}", import(dir))
     } else if let Some(archive) = names.iter().find(|name| is_archive(name)) {
-        format!(
-            "unpack the archive with tar xf {} and give --data the folder it makes",
-            dir.join(archive).display()
-        )
+        import(&dir.join(archive))
+    } else if let Some(next) = known_format::next_for_folder(dir) {
+        next
     } else {
         "give --data a folder in the CIFAR-10 binary layout (data_batch_1.bin …, test_batch.bin)"
             .to_string()
     }
+}
+
+/// What to do with CIFAR-10 as a folder or an archive of another layout.
+fn import(path: &Path) -> String {
+    let path = text::shell_path(path);
+    format!("import it with nas-engine data import cifar10 {path} --out DIR")
 }
 
 fn is_archive(name: &str) -> bool {
@@ -261,44 +304,14 @@ fn read_names(path: &Path) -> Result<Vec<String>, DataError> {
         path: path.to_path_buf(),
         problem,
     };
-    let failed = |source| DataError::Read {
-        path: path.to_path_buf(),
-        source,
+    let Some(text) = small_text(path, MAX_NAMES_BYTES)? else {
+        return Ok((0..CLASSES).map(|class| class.to_string()).collect());
     };
-    let metadata = match path.metadata() {
-        Ok(metadata) => metadata,
-        Err(e) if e.kind() == ErrorKind::NotFound => {
-            return Ok((0..CLASSES).map(|class| class.to_string()).collect());
-        }
-        Err(source) => return Err(failed(source)),
-    };
-    if !metadata.is_file() {
-        return Err(DataError::NotAFile {
-            path: path.to_path_buf(),
-        });
-    }
-    if metadata.len() > MAX_NAMES_BYTES {
-        return Err(wrong(format!("has {} bytes", metadata.len())));
-    }
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(MAX_NAMES_BYTES)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    let text = String::from_utf8(bytes).map_err(|e| {
-        wrong(format!(
-            "is not UTF-8 at byte {}",
-            e.utf8_error().valid_up_to()
-        ))
-    })?;
-    let names: Vec<_> = text
-        .lines()
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-        .map(String::from)
-        .collect();
+    let text = text.map_err(wrong)?;
+    let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
+    let names: Vec<_> = names.map(String::from).collect();
     match names.len() {
-        CLASSES => Ok(names),
+        2..=MAX_CLASSES => Ok(names),
         n => Err(wrong(format!("holds {n} names"))),
     }
 }

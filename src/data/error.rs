@@ -30,12 +30,13 @@ pub enum DataError {
     /// What was given is neither images nor a text.
     #[error(
         "{} holds neither images (data_batch_1.bin …, test_batch.bin) nor a text (ptb.train.txt, \
-         wiki.train.tokens or train.txt, and the two parts beside it); give the folder of the files, \
-         or a text file", path.display()
+         wiki.train.tokens or train.txt, and the two parts beside it); {next}", path.display()
     )]
     NeitherKind {
         /// The folder.
         path: PathBuf,
+        /// What to do.
+        next: String,
     },
     /// A folder holds images and a text.
     #[error("{} holds both images and a text; give a folder of one of them", path.display())]
@@ -73,8 +74,9 @@ pub enum DataError {
     },
     /// A label is no class: the file is damaged or of another kind.
     #[error(
-        "{}: record {record} at byte offset {offset} has label {label}, but labels are 0 to 9; \
-         the file is damaged or is no CIFAR-10 binary file, copy or download it again",
+        "{}: record {record} at byte offset {offset} has label {label}, but labels are 0 to {last}; \
+         the file is damaged or is no CIFAR-10 binary file, copy or download it again; where it has \
+         more classes, name all of them in batches.meta.txt, one a line",
         path.display()
     )]
     Label {
@@ -86,10 +88,30 @@ pub enum DataError {
         offset: usize,
         /// The byte found there.
         label: u8,
+        /// The largest label.
+        last: usize,
+    },
+    /// A data file is of another known format: import it.
+    #[error("{} is {format}; {next}", path.display())]
+    OtherFormat {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        format: &'static str,
+        /// What to do.
+        next: String,
+    },
+    /// The description of a data folder cannot be used: mend or remove it.
+    #[error("{}: {problem}; import the data again, or remove the file", path.display())]
+    Description {
+        /// The file, `dataset.toml`.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
     },
     /// The names of the classes cannot be used: mend or remove their file.
     #[error(
-        "{} {problem}; it must hold the ten names of the classes, one a line, or be removed",
+        "{} {problem}; it must hold the names of the classes, 2 to 256, one a line, or be removed",
         path.display()
     )]
     Names {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{DataError, cifar, corpus};
+use super::{DataError, cifar, corpus, known_format};
 
 /// What children are trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,13 @@ impl DataKind {
                 source,
             })?;
         }
+        if let Some(format) = known_format::of_file(path) {
+            return Err(DataError::OtherFormat {
+                path: owned(),
+                format: format.name(),
+                next: format.next(path),
+            });
+        }
         let images = cifar::holds_images(path);
         let text = match path.is_dir() {
             true => corpus::holds_text(path),
@@ -43,7 +50,11 @@ impl DataKind {
             (true, false) => Ok(DataKind::Images),
             (false, true) => Ok(DataKind::Text),
             (true, true) => Err(DataError::BothKinds { path: owned() }),
-            (false, false) => Err(DataError::NeitherKind { path: owned() }),
+            (false, false) => Err(DataError::NeitherKind {
+                path: owned(),
+                next: known_format::next_for_folder(path)
+                    .unwrap_or_else(|| "give the folder of the files, or a text file".into()),
+            }),
         }
     }
 }

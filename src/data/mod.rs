@@ -6,10 +6,13 @@
 
 mod cifar;
 pub mod corpus;
+mod description;
 mod error;
 mod facts;
 mod idx;
+pub mod import;
 mod kind;
+mod known_format;
 mod mmap;
 mod sample;
 mod split;
@@ -22,9 +25,12 @@ use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
+pub use description::{Description, MAX_CLASSES};
 pub use error::DataError;
 pub use facts::ImageFileFacts;
 pub use kind::DataKind;
+#[cfg(unix)]
+pub use mmap::also_in_json;
 pub use sample::CACHE_DIR_VARIABLE;
 pub use split::{Split, epoch_order};
 pub use view::{Augment, Draw, UnknownAugment, VIEW_LEN, view};

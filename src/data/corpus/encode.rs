@@ -4,13 +4,13 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::layout::TextFiles;
 use super::vocabulary::{Vocabulary, words};
 use super::{Corpus, CorpusError, Level, TextPart, map};
+use crate::data::mmap::FileBytes;
 use crate::disk::{Real, whole};
 use crate::text;
 
@@ -90,7 +90,7 @@ struct Index {
 }
 
 /// What a folder holds, if it is whole and in order.
-fn read(folder: &Path) -> Option<(Vocabulary, [Mmap; 3])> {
+fn read(folder: &Path) -> Option<(Vocabulary, [FileBytes; 3])> {
     let bytes = fs::read(index_file(folder)).ok()?;
     let index: Index = serde_json::from_slice(&bytes).ok()?;
     let vocabulary = Vocabulary::of(index.words)?;

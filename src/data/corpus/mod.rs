@@ -14,8 +14,6 @@ mod vocabulary;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
-
 pub use error::CorpusError;
 pub use import::{Imported, import_ptb};
 pub use known::{Known, KnownBy, TextFileFacts};
@@ -23,7 +21,7 @@ pub use layout::Layout;
 pub(super) use layout::holds_text;
 pub use vocabulary::{END_OF_LINE, UNKNOWN, Vocabulary, words};
 
-use super::mmap;
+use super::mmap::{self, FileBytes};
 use crate::text;
 use layout::TextFiles;
 
@@ -92,7 +90,7 @@ pub struct Corpus {
     limit: Option<usize>,
     vocabulary: Vocabulary,
     /// Little-endian `u32`, checked to be of the vocabulary.
-    parts: [Mmap; 3],
+    parts: [FileBytes; 3],
     n_lines: [usize; 3],
     sha256: String,
 }
@@ -230,7 +228,7 @@ fn cache_dir() -> Result<PathBuf, CorpusError> {
 }
 
 /// Maps a file of tokens.
-fn map(path: &Path) -> Result<Mmap, CorpusError> {
+fn map(path: &Path) -> Result<FileBytes, CorpusError> {
     mmap::map(path).map_err(|source| CorpusError::Cache {
         path: path.to_path_buf(),
         reason: source.to_string(),

@@ -1,0 +1,67 @@
+//! Why data could not be imported.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::Skipped;
+use crate::data::DataError;
+
+/// Why nothing was imported. The message names the place and the next step.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// There is something at the place that is to be written: a usage error.
+    #[error("{} is there already; choose another --out, or remove it", path.display())]
+    Exists {
+        /// The place.
+        path: PathBuf,
+    },
+    /// The data folder cannot be written: a usage error.
+    #[error("cannot write {}; choose another --out, or make room", path.display())]
+    Write {
+        /// File or folder.
+        path: PathBuf,
+        /// The reason of the operating system.
+        source: io::Error,
+    },
+    /// What is to be imported cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// File or folder.
+        path: PathBuf,
+        /// The reason of the operating system.
+        source: io::Error,
+    },
+    /// What is to be imported is not what it should be.
+    #[error("{}: {problem}", path.display())]
+    Unusable {
+        /// File or folder.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+    /// Some files are no images that can be used, all of them named.
+    #[error(
+        "{} that cannot be used; mend or remove them, or leave them out with --skip-bad{}",
+        n_files(files.len()), listed(files)
+    )]
+    Bad {
+        /// The files.
+        files: Vec<Skipped>,
+    },
+    /// What was written is not a data folder: a fault of this program.
+    #[error(transparent)]
+    Data(#[from] DataError),
+}
+
+fn n_files(n: usize) -> String {
+    match n {
+        1 => "1 file".into(),
+        n => format!("{n} files"),
+    }
+}
+
+fn listed(files: &[Skipped]) -> String {
+    let line = |Skipped { file, reason }: &Skipped| format!("\n  {file}: {reason}");
+    files.iter().map(line).collect()
+}

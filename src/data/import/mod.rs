@@ -1,0 +1,42 @@
+//! Other people's layouts of images, brought into a data folder: records of 3,073 bytes, and
+//! `dataset.toml` to say what they are.
+
+mod error;
+mod order;
+mod writer;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+pub use error::ImportError;
+pub use order::{Part, order, split_off_test};
+pub use writer::{NewFolder, Place};
+
+/// What was imported.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// Where it lies now.
+    pub folder: PathBuf,
+    /// Names of the classes, by label.
+    pub classes: Vec<String>,
+    /// Images of each class, training and test together.
+    pub class_counts: Vec<u64>,
+    /// Training images.
+    pub training: u64,
+    /// Test images.
+    pub test: u64,
+    /// Files that were left out.
+    pub skipped: Vec<Skipped>,
+    /// What people should know, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// A file that is no image that can be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// Its path, as found.
+    pub file: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
