@@ -4,6 +4,7 @@ mod audit;
 mod bad_files;
 mod bad_input;
 mod cell;
+mod cut;
 mod data;
 mod language;
 mod resume;

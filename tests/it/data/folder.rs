@@ -257,19 +257,19 @@ fn a_folder_without_data_gets_advice_by_what_it_holds() {
         ),
         (
             |dir| fs::write(dir.join("cifar-10-binary.tar.gz"), "").unwrap(),
-            "unpack the archive with tar xf DIR/cifar-10-binary.tar.gz and",
+            "import it with nas-engine data import cifar10 DIR/cifar-10-binary.tar.gz --out DIR",
         ),
         (
             |dir| fs::write(dir.join("cifar-10-python.tar.gz"), "").unwrap(),
-            "this is the Python version of CIFAR-10: get the binary version",
+            "this is the Python version of CIFAR-10: import it with nas-engine data import cifar10 DIR --",
         ),
         (
             |dir| fs::write(dir.join("data_batch_1"), "").unwrap(),
-            "this is the Python version of CIFAR-10: get the binary version",
+            "this is the Python version of CIFAR-10: import it with nas-engine data import cifar10 DIR --",
         ),
         (
             |dir| fs::create_dir(dir.join("cifar-10-batches-py")).unwrap(),
-            "this is the Python version of CIFAR-10: get the binary version",
+            "this is the Python version of CIFAR-10: import it with nas-engine data import cifar10 DIR --",
         ),
     ];
     for (fill, advice) in cases {
@@ -294,7 +294,10 @@ fn what_is_no_folder_is_told_apart() {
             "data_batch_1.bin",
             "give --data the folder of the .bin files, not one of the files",
         ),
-        ("cifar-10-binary.tar.gz", "unpack the archive with tar xf"),
+        (
+            "cifar-10-binary.tar.gz",
+            "import it with nas-engine data import cifar10",
+        ),
     ];
     for (name, next) in cases {
         let path = dir.path().join(name);
@@ -331,12 +334,12 @@ fn devices_are_not_opened() {
 
 #[test]
 fn class_names_that_do_not_serve_are_named() {
-    let eleven = "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk";
+    let many = "x\n".repeat(257);
     let long = "x".repeat(70_000);
     let cases: [(&[u8], &str); 5] = [
         (b"", "holds 0 names"),
-        (b"cat\ndog\n", "holds 2 names"),
-        (eleven.as_bytes(), "holds 11 names"),
+        (b"cat\n\n", "holds 1 names"),
+        (many.as_bytes(), "holds 257 names"),
         (b"cat\nd\xffg\n", "is not UTF-8 at byte 5"),
         (long.as_bytes(), "has 70000 bytes"),
     ];
@@ -346,7 +349,36 @@ fn class_names_that_do_not_serve_are_named() {
         assert!(matches!(error, DataError::Names { .. }), "{error:?}");
         assert_starts(
             &message,
-            &format!("DIR/batches.meta.txt {problem}; it must hold the ten"),
+            &format!("DIR/batches.meta.txt {problem}; it must hold the names of the classes, 2 to"),
         );
+    }
+}
+
+#[test]
+fn files_of_other_formats_are_called_by_their_names() {
+    let cifar_100 = [1; 3_074];
+    let cases: [(&[u8], &str); 4] = [
+        (
+            &[0, 0, 8, 3, 0, 0, 0, 1],
+            "is an IDX file; import it with nas-engine data import idx DIR",
+        ),
+        (
+            &cifar_100,
+            "is a file of CIFAR-100; import it with nas-engine data import cifar100 DIR",
+        ),
+        (
+            b"\x80\x02}q\x01",
+            "is a Python pickle; import it with nas-engine data import cifar10 DIR",
+        ),
+        (
+            b"\x1f\x8b\x08",
+            "is a gzip archive; import it with nas-engine data import cifar10 DIR",
+        ),
+    ];
+    for (bytes, words) in cases {
+        let (error, message) =
+            error_after(|dir| fs::write(dir.join("data_batch_2.bin"), bytes).unwrap());
+        assert!(matches!(error, DataError::OtherFormat { .. }), "{error:?}");
+        assert_starts(&message, &format!("DIR/data_batch_2.bin {words}"));
     }
 }
