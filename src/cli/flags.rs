@@ -12,7 +12,7 @@ use super::machine;
 use super::output::Output;
 use crate::config::{Config, DataConfig, Setting};
 use crate::data::corpus::{Corpus, Level};
-use crate::data::{self, Dataset};
+use crate::data::{self, Dataset, Split};
 use crate::device::{self, Device};
 use crate::disk::{Real, whole};
 use crate::space::{Architecture, ConvArchitecture};
@@ -130,6 +130,24 @@ pub fn open_course(config: &Config, output: &Output) -> Result<Course, Failure> 
             Course::Text(open_corpus(&config.data, output)?, train.clone())
         }
     })
+}
+
+/// Says on standard error where a split of images leaves nothing to learn.
+pub fn warn_of_split(course: &Course, path: Option<&Path>) {
+    let Course::Images(dataset, train) = course else {
+        return;
+    };
+    let split = Split::new(dataset.n_train(), train.split_seed, train.shuffle);
+    if let Some(concern) = split.concern(dataset) {
+        let sorted = match path {
+            Some(_) => {
+                "; the images are sorted by class, it seems: write them in a mixed order, as `data \
+                        import` does, or leave out --limit and --no-shuffle"
+            }
+            None => "; leave out --limit and --no-shuffle",
+        };
+        tracing::warn!("{concern}{sorted}");
+    }
 }
 
 /// Opens the images and says on standard error which they are.

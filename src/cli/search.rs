@@ -152,6 +152,7 @@ fn check_kind(config: &Config, kind: Option<SpaceKind>) -> Result<(), Failure> {
 fn open_course(config: &Config, output: &Output) -> Result<Course, Failure> {
     let course = flags::open_course(config, output)?;
     course.check()?;
+    flags::warn_of_split(&course, config.data.path.as_deref());
     // The sizes of a language model are the same for every cell of a space: that of the first says
     // whether the budget of parameters is enough.
     if let Course::Text(..) = course {

@@ -92,6 +92,7 @@ pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failu
         None => Goal::new(flags)?,
     };
     let course = flags::open_course(&goal.config, output)?;
+    flags::warn_of_split(&course, goal.config.data.path.as_deref());
     let child = course.child(&goal.architecture)?;
     let init = flags
         .init

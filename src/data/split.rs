@@ -1,5 +1,6 @@
 //! Which records train and which validate, and the order of an epoch.
 
+use super::Dataset;
 use crate::rng::{Purpose, Rng};
 
 /// The training records of a data set, shared out. Both lists ascend.
@@ -36,7 +37,51 @@ impl Split {
         validation.sort_unstable();
         Split { train, validation }
     }
+
+    /// Why little or nothing can be learned with this split, in words; nothing where it serves. Data
+    /// that are sorted by class make such splits where only the first are taken.
+    pub fn concern(&self, dataset: &Dataset) -> Option<String> {
+        let names = dataset.classes();
+        let count = |records: &[u32]| {
+            let mut counts = vec![0_u64; names.len()];
+            for &record in records {
+                counts[usize::from(dataset.record(record as usize).0)] += 1;
+            }
+            counts
+        };
+        let [train, validation] = [count(&self.train), count(&self.validation)];
+        let only = |counts: &[u64]| match counts.iter().filter(|&&n| n > 0).count() {
+            1 => counts.iter().position(|&n| n > 0),
+            _ => None,
+        };
+        if let Some(class) = only(&train) {
+            return Some(format!(
+                "every training image is of the class `{}`, so there is nothing to learn",
+                names[class]
+            ));
+        }
+        let unseen: u64 = validation
+            .iter()
+            .zip(&train)
+            .filter(|(_, n)| **n == 0)
+            .map(|(n, _)| n)
+            .sum();
+        if unseen > 0 {
+            return Some(format!(
+                "{unseen} of the {} validation images are of classes that no training image has",
+                self.validation.len()
+            ));
+        }
+        let class = only(&validation).filter(|_| self.validation.len() >= FEW)?;
+        Some(format!(
+            "every validation image is of the class `{}`, so a network that always says so seems perfect",
+            names[class]
+        ))
+    }
 }
+
+/// So few validation images may be of one class by chance.
+const FEW: usize = 5;
 
 /// The records `train` in the order in which `epoch` (from 0) takes them; without `shuffle` as they
 /// are.

@@ -2,7 +2,7 @@
 
 mod case;
 mod damage;
-mod disk;
+pub mod disk; // fuzz reads journals from it
 mod faults;
 mod others;
 mod power;

@@ -8,6 +8,7 @@ mod cuda;
 mod data; // split, views and bad files
 mod durable; // power cuts, failed writes and flipped bits lose nothing
 mod examples; // the shipped architectures state their size
+mod fuzz; // random inputs to all that is read from outside
 mod go_on; // training stopped and gone on with = never stopped: what a plan's state is
 mod gradients; // backward = finite differences, over cases
 mod journal; // damaged journals; resume equals never having stopped

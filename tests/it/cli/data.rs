@@ -294,3 +294,30 @@ fn another_text_is_not_imported() {
     assert!(ended.stderr.contains("no ptb.train.txt in"), "{ended:?}");
     assert_eq!(nas(&["data", "import", "imagenet", &path]).code, 2);
 }
+
+#[test]
+fn a_search_of_sorted_images_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut records = vec![[0; 3073]; 100];
+    for (image, record) in records.iter_mut().enumerate() {
+        record[0] = (image / 50) as u8;
+    }
+    file(folder.path(), "data_batch_1.bin", records.concat());
+    file(folder.path(), "test_batch.bin", records[0]);
+    let data = text(folder.path());
+    let dry_run = ["search", "--dry-run", "--limit", "50", "--data", &data];
+    let ended = nas(&dry_run);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let warning = "every training image is of the class `0`, so there is nothing to learn";
+    assert!(ended.stderr.contains(warning), "{ended:?}");
+    let arch = example("small.json");
+    let train = [
+        "train", "--arch", &arch, "--data", &data, "--epochs", "1", "--batch", "10",
+    ];
+    let ended = nas(&[&train[..], &["--no-shuffle"]].concat());
+    let warning = "every validation image is of the class `1`";
+    assert!(ended.stderr.contains(warning), "{ended:?}");
+    let ended = nas(&train);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(!ended.stderr.contains("class"), "{ended:?}");
+}

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use nas_engine::data::{Split, epoch_order};
+use nas_engine::data::{Dataset, RECORD_BYTES, Split, epoch_order};
 
 // paper P6.1
 #[test]
@@ -61,4 +61,62 @@ fn an_epoch_takes_every_record_once_in_its_own_order() {
         epoch_order(&train, 1, 2, true)
     );
     assert_eq!(epoch_order(&train, 1, 2, false), train);
+}
+
+/// What is said of a split of `labels`, of which the first `limit` are taken.
+fn concern(labels: &[u8], limit: usize, shuffle: bool) -> Option<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let mut records = vec![[0; RECORD_BYTES]; labels.len()];
+    for (record, label) in records.iter_mut().zip(labels) {
+        record[0] = *label;
+    }
+    std::fs::write(dir.path().join("data_batch_1.bin"), records.concat()).unwrap();
+    std::fs::write(dir.path().join("test_batch.bin"), records[0]).unwrap();
+    let dataset = Dataset::open(dir.path(), Some(limit)).unwrap();
+    Split::new(dataset.n_train(), 0, shuffle).concern(&dataset)
+}
+
+#[test]
+fn a_split_in_which_nothing_can_be_learned_is_told() {
+    let sorted: Vec<u8> = (0..10).flat_map(|class| [class; 20]).collect();
+    let mixed: Vec<u8> = (0..200).map(|image| image % 10).collect();
+    for (labels, limit, shuffle, words) in [
+        (
+            &sorted,
+            20,
+            true,
+            Some("every training image is of the class `0`"),
+        ),
+        (
+            &sorted,
+            20,
+            false,
+            Some("every training image is of the class `0`"),
+        ),
+        (
+            &sorted,
+            200,
+            false,
+            Some("20 of the 20 validation images are of classes that no training"),
+        ),
+        (&sorted, 200, true, None),
+        (&mixed, 200, false, None),
+        (&mixed, 40, true, None),
+    ] {
+        let said = concern(labels, limit, shuffle);
+        match (words, &said) {
+            (None, None) => {}
+            (Some(words), Some(said)) if said.starts_with(words) => {}
+            _ => panic!("limit {limit}, shuffled {shuffle}: {said:?}, not {words:?}"),
+        }
+    }
+    // All that is held out is of the first class, which others train beside.
+    let first: Vec<u8> = (0..60)
+        .map(|image| u8::from(image < 30 && image % 2 == 1))
+        .collect();
+    let said = concern(&first, 60, false).unwrap();
+    assert!(
+        said.starts_with("every validation image is of the class `0`"),
+        "{said}"
+    );
 }
