@@ -1,88 +1,185 @@
-//! IDX files, the format of the MNIST family: images and their labels, one pair at a time.
+//! IDX files, the format of the MNIST family: a header that says how many values there are, and the
+//! values, of which only unsigned bytes are read.
 
 use std::io::{self, ErrorKind, Read};
 
-/// Height and width of an image.
-pub(super) const SIDE: usize = 28;
+/// Most dimensions that a file may have: colour images, [n, height, width, channels].
+const MAX_DIMENSIONS: u8 = 4;
 
-/// The labels and images of a pair of IDX files, in their order. Both must end where their headers
-/// say.
-pub(super) struct Pairs<R> {
-    images: R,
-    labels: R,
+/// The values of an IDX file, item by item in their order: images or labels. The file must end where its
+/// header says.
+#[derive(Debug)]
+pub(super) struct Idx<R> {
+    file: R,
+    n: u32,
+    /// Sizes of an item, the slowest first; none of a label.
+    item: Vec<u32>,
     left: u32,
+    /// Bytes read so far, of the file as it is when it is not compressed.
+    offset: u64,
 }
 
-impl<R: Read> Pairs<R> {
-    /// Reads the headers.
+impl<R: Read> Idx<R> {
+    /// Reads the header.
     ///
     /// # Errors
-    /// If a file is no IDX file of bytes, or they are not so many 28x28 images and labels.
-    pub(super) fn new(mut images: R, mut labels: R) -> io::Result<Pairs<R>> {
-        let [n_images, height, width] = header(&mut images)?;
-        let [n_labels] = header(&mut labels)?;
-        if [height, width] != [SIDE as u32; 2] {
+    /// What is wrong in words, of kind `InvalidData`, if it is no IDX file of unsigned bytes, or ends within
+    /// the header; what reading fails with.
+    pub(super) fn new(mut file: R) -> io::Result<Idx<R>> {
+        let mut offset = 0;
+        let mut word = || {
+            let mut word = [0; 4];
+            let n = read_up_to(&mut file, &mut word)?;
+            offset += n as u64;
+            match n {
+                4 => Ok(word),
+                _ => Err(invalid(format!("ends at byte {offset}, within the header"))),
+            }
+        };
+        let n_dimensions = check_magic(word()?)?;
+        let mut sizes = Vec::new();
+        for _ in 0..n_dimensions {
+            sizes.push(u32::from_be_bytes(word()?));
+        }
+        let n = sizes.remove(0);
+        let idx = Idx {
+            file,
+            n,
+            item: sizes,
+            left: n,
+            offset,
+        };
+        if idx.checked_bytes().is_none() {
             return Err(invalid(format!(
-                "the images are {height}x{width}, not 28x28"
+                "its header says {:?} values, more than any file holds",
+                idx.sizes()
             )));
         }
-        if n_images != n_labels {
-            return Err(invalid(format!("{n_images} images have {n_labels} labels")));
-        }
-        Ok(Pairs {
-            images,
-            labels,
-            left: n_images,
-        })
+        Ok(idx)
     }
 
-    fn pair(&mut self) -> io::Result<(u8, [u8; SIDE * SIDE])> {
-        let (mut label, mut image) = ([0; 1], [0; SIDE * SIDE]);
-        self.labels.read_exact(&mut label)?;
-        self.images.read_exact(&mut image)?;
-        self.left -= 1;
+    /// Items in the file, by its header.
+    pub(super) fn n(&self) -> u32 {
+        self.n
+    }
+
+    /// Sizes of an item, the slowest first; none of a label.
+    pub(super) fn item(&self) -> &[u32] {
+        &self.item
+    }
+
+    /// Bytes of an item.
+    pub(super) fn item_bytes(&self) -> u64 {
+        self.item.iter().map(|&size| u64::from(size)).product()
+    }
+
+    /// Bytes that the whole file has, by its header.
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.checked_bytes()
+            .expect("the header was checked when it was read")
+    }
+
+    fn checked_bytes(&self) -> Option<u64> {
+        let header = 4 + 4 * (self.item.len() as u64 + 1);
+        let sizes = self.item.iter().chain([&self.n]);
+        let product = |product: u64, &size: &u32| product.checked_mul(u64::from(size));
+        sizes
+            .copied()
+            .collect::<Vec<_>>()
+            .iter()
+            .try_fold(1, product)?
+            .checked_add(header)
+    }
+
+    fn sizes(&self) -> Vec<u32> {
+        [&[self.n], &self.item[..]].concat()
+    }
+
+    /// Reads the next items, `most` of them or what is left, into `items`, in the place of what was there;
+    /// after the last one, that the file ends. Their number.
+    ///
+    /// # Errors
+    /// As [`Idx::new`], where the file ends early or late.
+    pub(super) fn read(&mut self, most: u32, items: &mut Vec<u8>) -> io::Result<u32> {
+        let n = self.left.min(most);
+        items.clear();
+        let bytes = u64::from(n) * self.item_bytes();
+        // Nothing is allocated for what the header alone says is there.
+        let read = (&mut self.file).take(bytes).read_to_end(items)? as u64;
+        self.offset += read;
+        if read < bytes {
+            let whole = u64::from(self.n - self.left) + read / self.item_bytes().max(1);
+            return Err(invalid(format!(
+                "ends at byte {}, after {whole} of the {} items that its header says",
+                self.offset, self.n
+            )));
+        }
+        self.left -= n;
         if self.left == 0 {
             self.end()?;
         }
-        Ok((label[0], image))
+        Ok(n)
     }
 
-    /// Reading to the end also has a decompressor compare its checksum.
+    /// Reading to the end also has a decompressor compare its check sum.
     fn end(&mut self) -> io::Result<()> {
-        for (file, name) in [(&mut self.images, "image"), (&mut self.labels, "label")] {
-            if file.read(&mut [0])? != 0 {
-                return Err(invalid(format!("bytes follow the last {name}")));
-            }
+        if read_up_to(&mut self.file, &mut [0])? == 0 {
+            return Ok(());
         }
-        Ok(())
+        Err(invalid(format!(
+            "goes on after byte {}, where by its header ({:?}) it should end",
+            self.offset,
+            self.sizes()
+        )))
     }
 }
 
-impl<R: Read> Iterator for Pairs<R> {
-    type Item = io::Result<(u8, [u8; SIDE * SIDE])>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        (self.left > 0).then(|| self.pair())
-    }
-}
-
-/// Reads the sizes of an IDX file of unsigned bytes in `D` dimensions, the slowest first.
-fn header<const D: usize>(file: &mut impl Read) -> io::Result<[u32; D]> {
-    let mut word = || {
-        let mut word = [0; 4];
-        file.read_exact(&mut word).map(|()| word)
-    };
-    let magic = word()?; // two zeros, the type (8: unsigned byte), the number of dimensions
-    if magic != [0, 0, 8, D as u8] {
+/// Number of dimensions of a file of unsigned bytes, by its first four bytes.
+fn check_magic(magic: [u8; 4]) -> io::Result<u8> {
+    let [0, 0, kind, n_dimensions] = magic else {
         return Err(invalid(format!(
-            "a header is {magic:?} in place of [0, 0, 8, {D}]"
+            "begins with the bytes {magic:?}, which is no IDX file (0, 0, the type, the number of \
+             dimensions)"
+        )));
+    };
+    let kind = match kind {
+        8 => None,
+        9 => Some("signed bytes"),
+        11 => Some("16-bit integers"),
+        12 => Some("32-bit integers"),
+        13 => Some("32-bit floats"),
+        14 => Some("64-bit floats"),
+        _ => {
+            return Err(invalid(format!(
+                "says at byte 2 that its values are of type {kind}, which no IDX file has"
+            )));
+        }
+    };
+    if let Some(kind) = kind {
+        return Err(invalid(format!(
+            "holds {kind} (byte 2), not unsigned bytes; write it anew with values from 0 to 255"
         )));
     }
-    let mut sizes = [0; D];
-    for size in &mut sizes {
-        *size = u32::from_be_bytes(word()?);
+    match n_dimensions {
+        1..=MAX_DIMENSIONS => Ok(n_dimensions),
+        _ => Err(invalid(format!(
+            "has {n_dimensions} dimensions (byte 3), not 1 to {MAX_DIMENSIONS}"
+        ))),
     }
-    Ok(sizes)
+}
+
+/// Fills the buffer as far as the file goes; the number of bytes.
+fn read_up_to(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut n = 0;
+    while n < buffer.len() {
+        match file.read(&mut buffer[n..]) {
+            Ok(0) => break,
+            Ok(more) => n += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(n)
 }
 
 fn invalid(problem: String) -> io::Error {
@@ -97,66 +194,79 @@ mod tests {
     fn file(sizes: &[u32], values: usize) -> Vec<u8> {
         let mut bytes = vec![0, 0, 8, sizes.len() as u8];
         bytes.extend(sizes.iter().flat_map(|size| size.to_be_bytes()));
-        bytes.extend((0..values).map(|i| (i / 784) as u8 + 1));
+        bytes.extend((0..values).map(|i| i as u8));
         bytes
     }
 
-    fn read(images: &[u8], labels: &[u8]) -> io::Result<Vec<(u8, [u8; 784])>> {
-        Pairs::new(images, labels)?.collect()
+    fn read(bytes: &[u8], most: u32) -> io::Result<Vec<Vec<u8>>> {
+        let mut idx = Idx::new(bytes)?;
+        let mut chunks = Vec::new();
+        loop {
+            let mut items = Vec::new();
+            if idx.read(most, &mut items)? == 0 {
+                return Ok(chunks);
+            }
+            chunks.push(items);
+        }
     }
 
     #[test]
-    fn pairs_come_in_order() {
-        let pairs = read(
-            &file(&[2, 28, 28], 2 * 784),
-            &[0, 0, 8, 1, 0, 0, 0, 2, 7, 9],
-        );
-        assert_eq!(pairs.unwrap(), [(7, [1; 784]), (9, [2; 784])]);
-        assert_eq!(read(&file(&[0, 28, 28], 0), &file(&[0], 0)).unwrap(), []);
+    fn items_come_in_order() {
+        let bytes = file(&[5, 2, 1], 10);
+        let idx = Idx::new(&bytes[..]).unwrap();
+        assert_eq!((idx.n(), idx.item(), idx.item_bytes()), (5, &[2, 1][..], 2));
+        assert_eq!(idx.file_bytes(), bytes.len() as u64);
+        for most in [1, 2, 3, 5, 99] {
+            let chunks = read(&bytes, most).unwrap();
+            assert_eq!(chunks.concat(), (0..10).collect::<Vec<u8>>());
+            assert_eq!(chunks.len(), 5usize.div_ceil(most as usize), "{most}");
+        }
+        assert_eq!(read(&file(&[3], 3), 2).unwrap(), [vec![0, 1], vec![2]]);
+        assert!(read(&file(&[0, 28, 28], 0), 2).unwrap().is_empty());
     }
 
     #[test]
     fn files_that_do_not_fit_their_headers_are_refused() {
-        const CUT: &str = "ends early";
-        let (images, labels) = (file(&[2, 28, 28], 2 * 784), file(&[2], 2));
+        let good = file(&[2, 2, 2], 8);
+        let mut of_type = |kind: u8| {
+            let mut bytes = good.clone();
+            bytes[2] = kind;
+            bytes
+        };
         let cases = [
-            (&images[..3], &labels[..], CUT),
-            (&images[..15], &labels, CUT),
-            (&images[..16 + 784 + 783], &labels, CUT),
-            (&images, &labels[..9], CUT),
+            (good[..3].to_vec(), "ends at byte 3, within the header"),
+            (good[..15].to_vec(), "ends at byte 15, within the header"),
             (
-                &labels,
-                &labels,
-                "a header is [0, 0, 8, 1] in place of [0, 0, 8, 3]",
+                good[..16 + 7].to_vec(),
+                "ends at byte 23, after 1 of the 2 items that its header says",
             ),
             (
-                &images,
-                &images,
-                "a header is [0, 0, 8, 3] in place of [0, 0, 8, 1]",
-            ),
-            (&images, &file(&[3], 3), "2 images have 3 labels"),
-            (
-                &file(&[2, 32, 28], 2 * 784),
-                &labels,
-                "the images are 32x28, not 28x28",
+                [&good[..], &[0]].concat(),
+                "goes on after byte 24, where by its header ([2, 2, 2]) it should end",
             ),
             (
-                &[&images[..], &[0]].concat(),
-                &labels,
-                "bytes follow the last image",
+                b"\x89PNG".to_vec(),
+                "begins with the bytes [137, 80, 78, 71], which is no IDX file",
             ),
+            (of_type(9), "holds signed bytes (byte 2)"),
+            (of_type(11), "holds 16-bit integers"),
+            (of_type(12), "holds 32-bit integers"),
+            (of_type(13), "holds 32-bit floats"),
+            (of_type(14), "holds 64-bit floats"),
+            (of_type(10), "says at byte 2 that its values are of type 10"),
+            (file(&[], 0), "has 0 dimensions (byte 3), not 1 to 4"),
+            (file(&[1; 5], 1), "has 5 dimensions (byte 3), not 1 to 4"),
+            (file(&[u32::MAX; 4], 9), "more than any file holds"),
+            // Nothing is allocated for the items that are not there.
             (
-                &images,
-                &[&labels[..], &[0]].concat(),
-                "bytes follow the last label",
+                file(&[u32::MAX, 65_535, 65_535], 9),
+                "ends at byte 25, after 0 of the 4294967295 items",
             ),
         ];
-        for (case, (images, labels, problem)) in cases.into_iter().enumerate() {
-            let error = read(images, labels).unwrap_err();
-            match problem {
-                CUT => assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "case {case}"),
-                _ => assert_eq!(error.to_string(), problem, "case {case}"),
-            }
+        for (bytes, problem) in cases {
+            let error = read(&bytes, 2).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
+            assert!(error.to_string().contains(problem), "{error}");
         }
     }
 }

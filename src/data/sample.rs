@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::GzDecoder;
 
 use super::cifar::{NAMES_FILE, TEST_FILE, train_file};
-use super::idx::{self, Pairs};
+use super::idx::Idx;
 use super::{DataError, RECORD_BYTES};
 use crate::disk::{Real, whole};
 
@@ -21,6 +21,9 @@ pub const CACHE_DIR_VARIABLE: &str = "NAS_ENGINE_CACHE_DIR";
 
 /// Part of the folder's name. To be raised when [`record`] or [`NAMES`] change what is written.
 const LAYOUT: u32 = 1;
+
+/// Height and width of an image.
+const SIDE: usize = 28;
 
 const NAMES: &str = "T-shirt/top\nTrouser\nPullover\nDress\nCoat\n\
                      Sandal\nShirt\nSneaker\nBag\nAnkle boot\n";
@@ -105,20 +108,30 @@ fn content_hash() -> u32 {
 impl CompressedFiles {
     /// The records of the unpacked file.
     fn records(&self) -> io::Result<impl Iterator<Item = io::Result<[u8; RECORD_BYTES]>>> {
-        let pairs = Pairs::new(GzDecoder::new(self.images), GzDecoder::new(self.labels))?;
-        Ok(pairs.map(|pair| pair.map(|(label, image)| record(label, &image))))
+        let mut images = Idx::new(GzDecoder::new(self.images))?;
+        let mut labels = Idx::new(GzDecoder::new(self.labels))?;
+        let (mut image, mut label) = (Vec::new(), Vec::new());
+        let n = images.n();
+        Ok((0..n).map(move |_| {
+            images.read(1, &mut image)?;
+            labels.read(1, &mut label)?;
+            match (&label[..], image.first_chunk()) {
+                ([label], Some(image)) => Ok(record(*label, image)),
+                _ => Err(io::ErrorKind::InvalidData.into()),
+            }
+        }))
     }
 }
 
 /// Two zeros on each side make 32x32 of 28x28; grey is three equal colours.
-fn record(label: u8, image: &[u8; idx::SIDE * idx::SIDE]) -> [u8; RECORD_BYTES] {
+fn record(label: u8, image: &[u8; SIDE * SIDE]) -> [u8; RECORD_BYTES] {
     let mut record = [0; RECORD_BYTES];
     record[0] = label;
     for plane in record[1..].chunks_exact_mut(32 * 32) {
         for (row, source) in plane
             .chunks_exact_mut(32)
             .skip(2)
-            .zip(image.chunks_exact(idx::SIDE))
+            .zip(image.chunks_exact(SIDE))
         {
             row[2..30].copy_from_slice(source);
         }

@@ -3,20 +3,53 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::{class_counts, text_files};
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::output::Output;
 use crate::data::corpus;
-use crate::data::import::Imported;
+use crate::data::import::{Cifar, Fit, IdxOptions, Imported, Labels, import_cifar, import_idx};
 use crate::report::table::{Align, aligned};
 use crate::text;
 
 /// What is imported.
 #[derive(Subcommand)]
 pub enum Command {
+    /// IDX files, as of MNIST and its relatives: a folder of them, or the files one by one
+    Idx {
+        /// Folder, or files of images and labels; may be compressed by gzip
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// New folder for the data
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        #[command(flatten)]
+        split: SplitFlags,
+        /// How images become 32x32; `pad` by default where neither side is above 32
+        #[arg(long)]
+        fit: Option<FitName>,
+    },
+    /// CIFAR-10, binary or Python version: the folder or the .tar.gz, or the folder that holds them
+    Cifar10 {
+        /// Folder or archive
+        path: PathBuf,
+        /// New folder for the data
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// CIFAR-100, binary or Python version: the folder or the .tar.gz, or the folder that holds them
+    Cifar100 {
+        /// Folder or archive
+        path: PathBuf,
+        /// New folder for the data
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Which classes: the hundred fine ones, or the twenty coarse ones
+        #[arg(long, default_value = "fine")]
+        labels: LabelsName,
+    },
     /// The Penn Treebank in Mikolov's preparation, checked
     Ptb {
         /// The folder that holds ptb.{train,valid,test}.txt, or simple-examples/data with them
@@ -27,15 +60,83 @@ pub enum Command {
     },
 }
 
+/// Which images test where nothing says it.
+#[derive(Args)]
+pub struct SplitFlags {
+    /// Share of each class that tests, where there is no test part [default: 0.1]
+    #[arg(long, value_name = "X", value_parser = share)]
+    test_share: Option<f64>,
+    /// Seed of their draw
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    split_seed: u64,
+}
+
+/// How images become 32x32.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum FitName {
+    /// Zeros around.
+    Pad,
+    /// The shorter side becomes 32, then the centre is cut.
+    Resize,
+    /// The centre.
+    Crop,
+}
+
+/// Which classes of CIFAR-100.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LabelsName {
+    /// A hundred.
+    Fine,
+    /// Twenty.
+    Coarse,
+}
+
+/// A share that leaves images for both parts.
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
+        _ => Err(format!(
+            "`{text}` is no share; give a number above 0 and below 1, such as 0.1"
+        )),
+    }
+}
+
 /// Runs the command.
 pub fn run(command: &Command, output: &Output) -> Result<(), Failure> {
     match command {
+        Command::Idx {
+            paths,
+            out,
+            split,
+            fit,
+        } => {
+            let options = IdxOptions {
+                fit: fit.map(|fit| match fit {
+                    FitName::Pad => Fit::Pad,
+                    FitName::Resize => Fit::Resize,
+                    FitName::Crop => Fit::Crop,
+                }),
+                test_share: split.test_share,
+                split_seed: split.split_seed,
+                name: None,
+                classes: None,
+            };
+            images(&import_idx(paths, out, &options)?, output)
+        }
+        Command::Cifar10 { path, out } => images(&import_cifar(Cifar::Ten, path, out)?, output),
+        Command::Cifar100 { path, out, labels } => {
+            let labels = match labels {
+                LabelsName::Fine => Labels::Fine,
+                LabelsName::Coarse => Labels::Coarse,
+            };
+            images(&import_cifar(Cifar::Hundred(labels), path, out)?, output)
+        }
         Command::Ptb { dir, out } => ptb(dir, out.clone(), output),
     }
 }
 
 /// Shows what was imported.
-fn images(imported: &Imported, output: &Output) -> Result<(), Failure> {
+pub(super) fn images(imported: &Imported, output: &Output) -> Result<(), Failure> {
     let Imported {
         folder,
         classes,

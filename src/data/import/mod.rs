@@ -1,15 +1,27 @@
 //! Other people's layouts of images, brought into a data folder: records of 3,073 bytes, and
 //! `dataset.toml` to say what they are.
 
+mod archive;
+mod cifar;
+mod cifar_files;
 mod error;
+mod gz;
+mod idx;
+mod idx_files;
+mod idx_fit;
 mod order;
+pub mod pickle;
+mod pipeline;
 mod writer;
 
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+pub use cifar::{Cifar, Labels, import_cifar};
 pub use error::ImportError;
+pub use idx::{IdxOptions, import_idx};
+pub use idx_fit::Fit;
 pub use order::{Part, order, split_off_test};
 pub use writer::{NewFolder, Place};
 
@@ -40,3 +52,6 @@ pub struct Skipped {
     /// What is wrong with it.
     pub reason: String,
 }
+
+#[cfg(test)]
+mod tests;

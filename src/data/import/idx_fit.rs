@@ -1,0 +1,188 @@
+//! The images of IDX files, grey or colour, into planes of 32x32.
+
+use crate::data::IMAGE_BYTES;
+
+/// Height and width of a record.
+const SIDE: usize = 32;
+
+/// The longest side of an image.
+const LONGEST_SIDE: u32 = 4096;
+
+/// How images are brought to 32x32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// Zeros around, floor of half at the top and left.
+    Pad,
+    /// The shorter side becomes 32, then the centre is cut.
+    Resize,
+    /// The centre, padded where it is smaller.
+    Crop,
+}
+
+/// The shape of the images of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    height: usize,
+    width: usize,
+    /// 1 grey, 3 colour; the fastest dimension.
+    channels: usize,
+}
+
+impl Shape {
+    /// By the sizes of an item of the file, or what is wrong with them, in words.
+    pub(super) fn of(item: &[u32]) -> Result<Shape, String> {
+        let (height, width, channels) = match *item {
+            [height, width] | [height, width, 1] => (height, width, 1),
+            [height, width, 3] => (height, width, 3),
+            [] => return Err("holds labels where images are expected".into()),
+            _ => {
+                return Err(format!(
+                    "holds items of {item:?}; an image is [height, width] of grey values, or [height, \
+                     width, 3] of red, green and blue"
+                ));
+            }
+        };
+        match [height, width]
+            .into_iter()
+            .all(|side| (1..=LONGEST_SIDE).contains(&side))
+        {
+            true => Ok(Shape {
+                height: height as usize,
+                width: width as usize,
+                channels,
+            }),
+            false => Err(format!(
+                "holds images of {height}x{width}; sides of 1 to {LONGEST_SIDE} can be imported"
+            )),
+        }
+    }
+
+    fn is_small(self) -> bool {
+        self.height <= SIDE && self.width <= SIDE
+    }
+
+    /// How images of these shapes are brought to 32x32 where `asked` is asked for, or what is wrong with
+    /// that.
+    pub(super) fn fit_of_all(shapes: &[Shape], asked: Option<Fit>) -> Result<Fit, String> {
+        let all_small = shapes.iter().all(|shape| shape.is_small());
+        match (asked, all_small) {
+            (None | Some(Fit::Pad | Fit::Crop), true) => Ok(asked.unwrap_or(Fit::Pad)),
+            (Some(Fit::Pad), false) => Err(
+                "holds images with a side above 32, which cannot be padded; give --fit resize or crop".into(),
+            ),
+            (asked, _) => larger(asked.unwrap_or(Fit::Resize)),
+        }
+    }
+
+    /// What `dataset.toml` calls it.
+    pub(super) fn name_of_fit(shapes: &[Shape], fit: Fit) -> &'static str {
+        let is_exact = |shape: &Shape| shape.height == SIDE && shape.width == SIDE;
+        match fit {
+            _ if shapes.iter().all(is_exact) => "none",
+            Fit::Pad => "pad",
+            Fit::Resize => "resize",
+            Fit::Crop => "crop",
+        }
+    }
+
+    /// Writes an image into the planes of a record.
+    pub(super) fn to_record(self, image: &[u8], fit: Fit, record: &mut [u8; IMAGE_BYTES]) {
+        match fit {
+            Fit::Pad | Fit::Crop if self.is_small() => self.pad(image, record),
+            _ => unreachable!("`fit_of_all` hands on what can be done"),
+        }
+    }
+
+    /// Zeros around, floor of half at the top and left.
+    fn pad(self, image: &[u8], record: &mut [u8; IMAGE_BYTES]) {
+        let Shape {
+            height,
+            width,
+            channels,
+        } = self;
+        let (top, left) = ((SIDE - height) / 2, (SIDE - width) / 2);
+        record.fill(0);
+        for (channel, plane) in record.chunks_exact_mut(SIDE * SIDE).enumerate() {
+            let rows = plane.chunks_exact_mut(SIDE).skip(top);
+            for (row, source) in rows.zip(image.chunks_exact(width * channels)) {
+                let row = &mut row[left..left + width];
+                match channels {
+                    1 => row.copy_from_slice(source),
+                    _ => {
+                        let source = source.iter().skip(channel).step_by(channels);
+                        row.iter_mut()
+                            .zip(source)
+                            .for_each(|(to, from)| *to = *from);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The place where the fit of larger images, `resize` and `crop`, is joined: [`Shape::to_record`] then calls
+/// it with the image.
+fn larger(fit: Fit) -> Result<Fit, String> {
+    let name = match fit {
+        Fit::Pad => "pad",
+        Fit::Resize => "resize",
+        Fit::Crop => "crop",
+    };
+    Err(format!(
+        "holds images that are not 32x32 or smaller, or are to be resized; --fit {name} of IDX files is not \
+         built, bring them to 32x32 first"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn padded(item: &[u32], image: &[u8]) -> Vec<Vec<(usize, usize, u8)>> {
+        let mut record = [7; IMAGE_BYTES];
+        Shape::of(item)
+            .unwrap()
+            .to_record(image, Fit::Pad, &mut record);
+        let plane = |plane: &[u8]| {
+            let values = plane.iter().enumerate().filter(|(_, value)| **value != 0);
+            values
+                .map(|(i, &value)| (i / SIDE, i % SIDE, value))
+                .collect()
+        };
+        record.chunks_exact(SIDE * SIDE).map(plane).collect()
+    }
+
+    #[test]
+    fn small_images_are_centred() {
+        // 2x3: 15 rows above and below, 14 columns to the left and 15 to the right.
+        let grey = vec![
+            (15, 14, 1),
+            (15, 15, 2),
+            (15, 16, 3),
+            (16, 14, 4),
+            (16, 15, 5),
+            (16, 16, 6),
+        ];
+        assert_eq!(padded(&[2, 3], &[1, 2, 3, 4, 5, 6]), vec![grey; 3]);
+        let colour = padded(&[1, 2, 3], &[1, 2, 3, 4, 5, 6]);
+        let plane = |a, b| vec![(15, 15, a), (15, 16, b)];
+        assert_eq!(colour, [plane(1, 4), plane(2, 5), plane(3, 6)]);
+        let full: Vec<u8> = (0..1024).map(|i| (i % 255) as u8 + 1).collect();
+        assert_eq!(padded(&[32, 32], &full)[2].len(), 1024);
+    }
+
+    #[test]
+    fn other_shapes_are_told_in_words() {
+        for (item, words) in [
+            (&[][..], "holds labels"),
+            (&[28], "[28]"),
+            (&[3, 32, 32], "[height, width, 3]"),
+            (&[28, 28, 4], "[28, 28, 4]"),
+            (&[0, 28], "images of 0x28"),
+            (&[28, 4097], "sides of 1 to 4096"),
+        ] {
+            let problem = Shape::of(item).unwrap_err();
+            assert!(problem.contains(words), "{problem}");
+        }
+    }
+}
