@@ -1,5 +1,6 @@
-//! `nas-engine data`: what images or a text are, whether they are a known data set, and import.
+//! `nas-engine data`: what images or a text are, whether they are a known data set, import and fetch.
 
+mod fetch;
 mod import;
 
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ pub enum Command {
     /// Bring data that you have into a folder that searches are run on
     #[command(subcommand)]
     Import(import::Command),
+    /// Download a published data set, check it, and import it
+    Fetch(fetch::Flags),
 }
 
 /// Flags of `show` and `verify`.
@@ -62,6 +65,7 @@ pub fn run(command: &Command, typed: &[String], output: &Output) -> Result<(), F
         Command::Show(flags) => show(flags, false, output),
         Command::Verify(flags) => show(flags, true, output),
         Command::Import(command) => import::run(command, output),
+        Command::Fetch(flags) => fetch::run(flags, output),
     }
 }
 

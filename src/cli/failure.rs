@@ -9,6 +9,7 @@ use crate::checkpoint::CheckpointError;
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::data::corpus::CorpusError;
+use crate::data::fetch::FetchError;
 use crate::data::import::ImportError;
 use crate::device::DeviceError;
 use crate::run::RunError;
@@ -140,6 +141,22 @@ impl From<ImportError> for Failure {
         let kind = match error {
             ImportError::Exists { .. } | ImportError::Write { .. } => Kind::Usage,
             _ => Kind::Data,
+        };
+        Failure::from_error(kind, &error)
+    }
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Failure {
+        let kind = match error {
+            FetchError::Import(error) => return error.into(),
+            FetchError::Url { .. } | FetchError::NoCacheFolder | FetchError::Write { .. } => {
+                Kind::Usage
+            }
+            FetchError::Network { .. } | FetchError::NotThere { .. } | FetchError::Busy { .. } => {
+                Kind::Run
+            }
+            FetchError::Other { .. } => Kind::Data,
         };
         Failure::from_error(kind, &error)
     }

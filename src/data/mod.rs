@@ -9,6 +9,7 @@ pub mod corpus;
 mod description;
 mod error;
 mod facts;
+pub mod fetch;
 mod idx;
 pub mod import;
 mod kind;

@@ -1,0 +1,142 @@
+//! Published data sets, fetched from where they are published or from a mirror, checked by their SHA-256,
+//! and imported.
+
+mod download;
+mod error;
+mod partial;
+mod published;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub use download::{Event, Patience};
+pub use error::FetchError;
+pub use published::{Alternative, DATA_SETS, Kind, Published, RemoteFile};
+
+use super::import::{
+    Cifar, IdxOptions, ImportError, Imported, Labels, NewFolder, import_cifar, import_idx,
+};
+use super::sample;
+
+/// The folder that downloads are kept in until they are imported: `downloads` below the cache folder.
+///
+/// # Errors
+/// If the user has no cache folder.
+pub fn downloads_dir() -> Result<PathBuf, FetchError> {
+    let cache = sample::cache_dir().map_err(|_| FetchError::NoCacheFolder)?;
+    Ok(cache.join("downloads"))
+}
+
+/// Fetches a data set and imports it to the new data folder `out`. Files lie below `downloads` meanwhile,
+/// where a later call goes on with what an earlier one has left; they are removed when all is imported.
+///
+/// `url` is a mirror in place of where the data set is published: a folder of files by their published
+/// names, or, of a data set that is one file, that file. Whatever it gives is checked like the original.
+///
+/// # Errors
+/// See [`FetchError`].
+pub fn fetch(
+    published: &Published,
+    url: Option<&str>,
+    out: &Path,
+    downloads: &Path,
+    patience: Patience,
+    tell: &mut dyn FnMut(Event),
+) -> Result<Imported, FetchError> {
+    // That there is a place for it, before hundreds of megabytes are fetched.
+    drop(NewFolder::create(out, 1)?);
+    let folder = downloads.join(published.name);
+    fs::create_dir_all(&folder).map_err(|source| FetchError::Write {
+        path: folder.clone(),
+        source,
+    })?;
+    let files = download_all(published, url, &folder, patience, tell)?;
+    let imported = match published.kind {
+        Kind::Cifar10 => import_cifar(Cifar::Ten, &files[0], out)?,
+        Kind::Cifar100 => import_cifar(Cifar::Hundred(Labels::Fine), &files[0], out)?,
+        Kind::Idx => import_idx(&files, out, &idx_options(published))?,
+    };
+    for file in files {
+        // What is left costs room and no more.
+        let _ = fs::remove_file(file);
+    }
+    let _ = fs::remove_dir(folder);
+    Ok(imported)
+}
+
+/// All files of a data set; of one that is published in several forms, those of the first that is there.
+fn download_all(
+    published: &Published,
+    url: Option<&str>,
+    folder: &Path,
+    patience: Patience,
+    tell: &mut dyn FnMut(Event),
+) -> Result<Vec<PathBuf>, FetchError> {
+    let is_http = |url: &str| url.starts_with("https://") || url.starts_with("http://");
+    if let Some(url) = url.filter(|url| !is_http(url)) {
+        return Err(FetchError::Url { url: url.into() });
+    }
+    let client = download::Client::new(patience);
+    let names_a_file = |url: &str| {
+        let last = url.rsplit('/').next().unwrap_or_default();
+        [".gz", ".tgz", ".tar"]
+            .iter()
+            .any(|ending| last.ends_with(ending))
+    };
+    let alternatives = published.alternatives;
+    if let Some(url) = url.filter(|url| names_a_file(url)) {
+        let only: Vec<RemoteFile> = alternatives
+            .iter()
+            .filter_map(|alternative| match alternative.files {
+                [file] => Some(*file),
+                _ => None,
+            })
+            .collect();
+        if only.is_empty() {
+            return Err(FetchError::Url { url: url.into() });
+        }
+        return Ok(vec![client.download(url, &only, folder, tell)?]);
+    }
+    let mut missing = None;
+    for alternative in alternatives {
+        let base = url.unwrap_or(alternative.base).trim_end_matches('/');
+        let mut paths = Vec::new();
+        for file in alternative.files {
+            let url = format!("{base}/{}", file.name);
+            match client.download(&url, &[*file], folder, tell) {
+                Ok(path) => paths.push(path),
+                Err(error @ FetchError::NotThere { .. }) if paths.is_empty() => {
+                    missing.get_or_insert(error);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if paths.len() == alternative.files.len() {
+            return Ok(paths);
+        }
+    }
+    Err(missing.expect("what is not there was noted"))
+}
+
+fn idx_options(published: &Published) -> IdxOptions {
+    IdxOptions {
+        fit: None,
+        test_share: None,
+        split_seed: 0,
+        name: Some(published.title.into()),
+        classes: Some(
+            published
+                .classes
+                .iter()
+                .map(|class| (*class).into())
+                .collect(),
+        ),
+    }
+}
+
+impl From<ImportError> for FetchError {
+    fn from(error: ImportError) -> FetchError {
+        FetchError::Import(error)
+    }
+}
