@@ -6,6 +6,7 @@ mod bad_input;
 mod cell;
 mod cut;
 mod data;
+mod import;
 mod language;
 mod resume;
 mod roofline;

@@ -2,6 +2,7 @@
 
 mod classes;
 mod corpus;
+mod fetch;
 mod folder;
 mod sample;
 mod split;

@@ -1,0 +1,349 @@
+//! Downloads from a server in the test that does what servers do when they fail.
+
+mod server;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use nas_engine::data::Dataset;
+use nas_engine::data::fetch::{
+    Alternative, Event, FetchError, Kind, Patience, Published, RemoteFile, fetch,
+};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use server::{ARCHIVE, Reply, server};
+
+fn leaked<T>(value: T) -> &'static T {
+    Box::leak(Box::new(value))
+}
+
+/// The archive of the tests, as if it were published.
+fn published() -> Published {
+    let sha256: String = Sha256::digest(ARCHIVE)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let file = RemoteFile {
+        name: "archive.tar.gz",
+        bytes: ARCHIVE.len() as u64,
+        sha256: leaked(sha256),
+    };
+    let missing = RemoteFile {
+        name: "first.tar.gz",
+        ..file
+    };
+    let alternative = |file| Alternative {
+        base: "http://127.0.0.1:1",
+        files: leaked([file]),
+    };
+    Published {
+        name: "test-set",
+        title: "Test set",
+        kind: Kind::Cifar10,
+        alternatives: leaked([alternative(missing), alternative(file)]),
+        classes: &[],
+    }
+}
+
+const PATIENCE: Patience = Patience {
+    connect: Duration::from_secs(30),
+    stall: Duration::from_secs(30),
+    retries: 2,
+    delay: Duration::from_millis(1),
+};
+
+/// How a fetch from such a server ended.
+struct Ended {
+    folder: TempDir,
+    result: Result<(), FetchError>,
+    asked: Vec<String>,
+    tries: usize,
+}
+
+impl Ended {
+    fn message(&self) -> String {
+        let error = self.result.as_ref().unwrap_err();
+        let folder = self.folder.path().display().to_string();
+        error.to_string().replace(&folder, "DIR")
+    }
+
+    /// Bytes that are kept for the next try.
+    fn kept(&self) -> u64 {
+        let part = self
+            .folder
+            .path()
+            .join("downloads/test-set/first.tar.gz.part");
+        part.metadata().map_or(0, |metadata| metadata.len())
+    }
+}
+
+fn fetch_from(replies: &[Reply]) -> Ended {
+    fetch_into(
+        tempfile::tempdir().unwrap(),
+        replies,
+        "/archive.tar.gz",
+        PATIENCE,
+    )
+}
+
+fn fetch_into(folder: TempDir, replies: &[Reply], path: &str, patience: Patience) -> Ended {
+    let (address, asked) = server(replies.to_vec());
+    let (out, downloads) = (folder.path().join("out"), folder.path().join("downloads"));
+    let mut tries = 0;
+    let mut tell = |event: Event| tries += usize::from(matches!(event, Event::Begun { .. }));
+    let url = format!("{address}{path}");
+    let result = fetch(
+        &published(),
+        Some(&url),
+        &out,
+        &downloads,
+        patience,
+        &mut tell,
+    )
+    .map(drop);
+    match &result {
+        Ok(()) => {
+            let data = Dataset::open(&out, None).unwrap();
+            assert_eq!((data.n_train(), data.n_test()), (20, 4));
+            assert!(
+                fs::read_dir(&downloads).unwrap().next().is_none(),
+                "nothing is left"
+            );
+        }
+        Err(_) => assert!(!out.exists()),
+    }
+    let asked = asked.lock().unwrap().clone();
+    Ended {
+        folder,
+        result,
+        asked,
+        tries,
+    }
+}
+
+#[test]
+fn what_breaks_off_is_gone_on_with() {
+    let ended = fetch_from(&[
+        Reply::Cut(700),
+        Reply::Cut(1100),
+        Reply::Status(503),
+        Reply::Good,
+    ]);
+    ended.result.as_ref().unwrap();
+    assert_eq!(ended.asked.len(), 4);
+    assert!(!ended.asked[0].contains("range:"), "{:?}", ended.asked);
+    assert!(
+        ended.asked[1].contains("range: bytes=700-"),
+        "{:?}",
+        ended.asked
+    );
+    assert!(
+        ended.asked[1].contains("if-range: \"one\""),
+        "{:?}",
+        ended.asked
+    );
+    assert!(
+        ended.asked[3].contains("range: bytes=1100-"),
+        "{:?}",
+        ended.asked
+    );
+}
+
+#[test]
+fn servers_of_all_kinds_serve() {
+    for replies in [
+        &[Reply::Good][..],
+        &[Reply::Cut(700), Reply::NoRanges],
+        &[Reply::Cut(700), Reply::OtherRange, Reply::Good],
+        &[Reply::Cut(700), Reply::Status(416), Reply::Good],
+        &[Reply::Cut(700), Reply::Changed],
+        &[Reply::Redirect, Reply::Good],
+        &[Reply::Garbage, Reply::Good],
+        &[Reply::Status(500), Reply::Status(429), Reply::Good],
+    ] {
+        let ended = fetch_from(replies);
+        assert!(ended.result.is_ok(), "{replies:?}: {}", ended.message());
+        assert_eq!(ended.asked.len(), replies.len(), "{replies:?}");
+    }
+}
+
+/// A folder of files: the first form that is there.
+#[test]
+fn a_mirror_may_have_one_form_alone() {
+    let replies = [Reply::Status(404), Reply::Good];
+    let ended = fetch_into(tempfile::tempdir().unwrap(), &replies, "/mirror/", PATIENCE);
+    ended.result.as_ref().unwrap();
+    assert!(
+        ended.asked[0].starts_with("get /mirror/first.tar.gz "),
+        "{:?}",
+        ended.asked
+    );
+    assert!(
+        ended.asked[1].starts_with("get /mirror/archive.tar.gz "),
+        "{:?}",
+        ended.asked
+    );
+}
+
+#[test]
+fn what_is_not_the_published_file_is_not_kept() {
+    for (reply, words) in [
+        (Reply::Corrupt, "has the sha256 "),
+        (Reply::Length(ARCHIVE.len() + 5), "bytes, not 1,"),
+        (Reply::Length(3), "has 3 bytes, not 1,"),
+        (Reply::Endless, "goes on after the 1,"),
+        (
+            Reply::Status(404),
+            "the server does not give the file (404)",
+        ),
+    ] {
+        let ended = fetch_from(&[reply]);
+        assert!(
+            ended.message().contains(words),
+            "{reply:?}: {}",
+            ended.message()
+        );
+        assert_eq!((ended.kept(), ended.asked.len()), (0, 1), "{reply:?}");
+        let is_other = matches!(ended.result, Err(FetchError::Other { .. }));
+        assert_eq!(is_other, !matches!(reply, Reply::Status(_)), "{reply:?}");
+    }
+}
+
+/// The pieces of a file that was there before, and is another one, cost one more try and no more.
+#[test]
+fn pieces_that_do_not_belong_together_are_fetched_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let downloads = folder.path().join("downloads/test-set");
+    fs::create_dir_all(&downloads).unwrap();
+    fs::write(downloads.join("first.tar.gz.part"), [7; 100]).unwrap();
+    let ended = fetch_into(
+        folder,
+        &[Reply::Good, Reply::Good],
+        "/archive.tar.gz",
+        PATIENCE,
+    );
+    ended.result.as_ref().unwrap();
+    assert!(
+        ended.asked[0].contains("range: bytes=100-"),
+        "{:?}",
+        ended.asked
+    );
+    assert!(!ended.asked[1].contains("range:"), "{:?}", ended.asked);
+}
+
+#[test]
+fn a_network_that_stays_down_keeps_what_there_is() {
+    let replies = [
+        Reply::Cut(700),
+        Reply::Status(503),
+        Reply::Status(503),
+        Reply::Status(503),
+    ];
+    let ended = fetch_from(&replies[..3]);
+    assert!(
+        matches!(ended.result, Err(FetchError::Network { bytes: 700, .. })),
+        "{}",
+        ended.message()
+    );
+    assert!(
+        ended
+            .message()
+            .contains("700 bytes are kept, and are gone on with"),
+        "{}",
+        ended.message()
+    );
+    assert_eq!((ended.kept(), ended.tries), (700, 1));
+    // The same command again.
+    let ended = fetch_into(ended.folder, &[Reply::Good], "/archive.tar.gz", PATIENCE);
+    ended.result.as_ref().unwrap();
+    assert!(
+        ended.asked[0].contains("range: bytes=700-"),
+        "{:?}",
+        ended.asked
+    );
+}
+
+#[test]
+fn a_server_that_stalls_is_given_up() {
+    let patience = Patience {
+        stall: Duration::from_secs(1),
+        retries: 0,
+        ..PATIENCE
+    };
+    let begun = std::time::Instant::now();
+    let ended = fetch_into(
+        tempfile::tempdir().unwrap(),
+        &[Reply::Stall(700)],
+        "/archive.tar.gz",
+        patience,
+    );
+    assert!(
+        matches!(ended.result, Err(FetchError::Network { .. })),
+        "{}",
+        ended.message()
+    );
+    assert!(
+        begun.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[test]
+fn addresses_that_are_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tell = |_: Event| {};
+    for url in [
+        "ftp://host/archive.tar.gz",
+        "archive.tar.gz",
+        "file:///etc/passwd",
+        "",
+    ] {
+        let (out, downloads) = (folder.path().join("out"), folder.path().join("downloads"));
+        let error = fetch(
+            &published(),
+            Some(url),
+            &out,
+            &downloads,
+            PATIENCE,
+            &mut tell,
+        )
+        .unwrap_err();
+        assert!(matches!(error, FetchError::Url { .. }), "{url}: {error}");
+    }
+    // Nobody listens there.
+    let error = try_once(folder.path(), "http://127.0.0.1:1/archive.tar.gz");
+    assert!(
+        matches!(error, FetchError::Network { bytes: 0, .. }),
+        "{error}"
+    );
+}
+
+fn try_once(folder: &Path, url: &str) -> FetchError {
+    let (out, downloads) = (folder.join("out"), folder.join("downloads"));
+    let patience = Patience {
+        retries: 0,
+        ..PATIENCE
+    };
+    fetch(
+        &published(),
+        Some(url),
+        &out,
+        &downloads,
+        patience,
+        &mut |_| {},
+    )
+    .unwrap_err()
+}
+
+/// Before hundreds of megabytes are fetched.
+#[test]
+fn a_place_that_is_taken_is_told_first() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("out")).unwrap();
+    fs::write(folder.path().join("out/file"), "x").unwrap();
+    let error = try_once(folder.path(), "http://127.0.0.1:1/archive.tar.gz");
+    assert!(error.to_string().contains("is there already"), "{error}");
+}
