@@ -42,14 +42,14 @@ pub fn share(x: Option<f64>) -> String {
     x.map_or("-".to_owned(), |x| format!("{x:.4}"))
 }
 
-/// A text without the byte order mark that some editors put before it.
-pub fn strip_bom(text: &str) -> &str {
-    text.strip_prefix('\u{feff}').unwrap_or(text)
-}
-
 /// The bytes of a digest in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A text without the byte order mark that some editors put before it.
+pub fn strip_bom(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// The longest name that [`nearest`] looks at: the comparison takes time quadratic in the length.
@@ -99,6 +99,9 @@ mod tests {
 
     #[test]
     fn words() {
+        for (text, bare) in [("\u{feff}a", "a"), ("a\u{feff}", "a\u{feff}"), ("", "")] {
+            assert_eq!(strip_bom(text), bare);
+        }
         assert_eq!(hex(&[0, 0x0a, 0xff]), "000aff");
         assert_eq!(
             [0, 999, 1_000, 4_201_630].map(count),

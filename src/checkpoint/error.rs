@@ -15,7 +15,7 @@ pub enum CheckpointError {
         source: io::Error,
     },
     /// The file is not what was written, or no checkpoint.
-    #[error("{} is no whole checkpoint: {reason}; begin anew, or restore it from a copy", path.display())]
+    #[error("{} is no whole checkpoint: {reason}; restore it from a copy, or remove it and begin anew", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -25,7 +25,7 @@ pub enum CheckpointError {
     /// Another version of the program wrote it, which makes other bits or another format.
     #[error(
         "the checkpoint {} is of another version of nas-engine ({theirs}; this one has {ours}): go on with \
-         that version, or begin anew", path.display()
+         that version, or remove it and begin anew", path.display()
     )]
     Version {
         /// The file.
@@ -36,7 +36,10 @@ pub enum CheckpointError {
         ours: String,
     },
     /// It is of something else.
-    #[error("the checkpoint {} is of another {what}: {theirs}, not {ours}; begin anew", path.display())]
+    #[error(
+        "the checkpoint {} is of another {what}: {theirs}, not {ours}; remove it and begin anew",
+        path.display()
+    )]
     Other {
         /// The file.
         path: PathBuf,
@@ -45,6 +48,19 @@ pub enum CheckpointError {
         /// What it is of.
         theirs: String,
         /// What was expected.
+        ours: String,
+    },
+    /// It is of other data.
+    #[error(
+        "the checkpoint {} is of another data set: sha256 {theirs}, not {ours}; say where that lies with \
+         --data, or remove the checkpoint and begin anew", path.display()
+    )]
+    OtherData {
+        /// The file.
+        path: PathBuf,
+        /// Digest of its data.
+        theirs: String,
+        /// Digest of the data that were opened.
         ours: String,
     },
 }

@@ -228,7 +228,7 @@ fn read<H: DeserializeOwned>(
     };
     match disk.found(path).map_err(read_error)? {
         None => return Ok(None),
-        Some(Found::File(_)) => {}
+        Some(Found::File(length)) => check_length(disk, path, length)?,
         Some(_) => {
             return Err(CheckpointError::Damaged {
                 path: path_buf(),
@@ -290,6 +290,42 @@ fn read<H: DeserializeOwned>(
             },
         ))),
         false => Err(damaged("it has more numbers than its header says")),
+    }
+}
+
+/// Bytes from which on a file is looked at before it is read: it may be anything.
+const LARGE: u64 = 64 << 20;
+
+/// That a large file has as many bytes as its header says.
+fn check_length(disk: &dyn Disk, path: &Path, length: u64) -> Result<(), CheckpointError> {
+    if length <= LARGE {
+        return Ok(());
+    }
+    let damaged = |reason: String| CheckpointError::Damaged {
+        path: path.into(),
+        reason,
+    };
+    // A header has a line for every epoch.
+    let start = disk.read_start(path, LARGE);
+    let start = start.map_err(|source| CheckpointError::Read {
+        path: path.into(),
+        source,
+    })?;
+    let rest = start.strip_prefix(MAGIC.as_bytes());
+    let head = rest.and_then(|rest| line(line(rest)?.1));
+    let (head, rest) = head.ok_or_else(|| damaged("it does not begin as one".into()))?;
+    let parsed = serde_json::from_slice::<Head<serde_json::Value>>(head);
+    let arrays = parsed
+        .map_err(|error| damaged(format!("its header: {error}")))?
+        .arrays;
+    let bytes = |array: &Layout| (array.length as u64).saturating_mul(array.width.bytes() as u64);
+    let numbers = arrays.iter().map(bytes).fold(0, u64::saturating_add);
+    let before = (start.len() - rest.len() + SUM_BYTES) as u64;
+    match numbers.saturating_add(before) == length {
+        true => Ok(()),
+        false => Err(damaged(format!(
+            "it has {length} bytes, which are not those that its header says"
+        ))),
     }
 }
 
@@ -396,6 +432,40 @@ mod tests {
             }
             older_is_left(&good[..at], &format!("cut at byte {at}"));
         }
+    }
+
+    /// Files that take no room on the disk, and whose bytes would take all the memory.
+    #[test]
+    fn a_file_of_any_size_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("work");
+        let mut written = slots(folder.path());
+        write(&mut written, 1);
+        for begins_as_one in [true, false] {
+            if !begins_as_one {
+                std::fs::write(&file, "").unwrap();
+            }
+            let of_any_size = std::fs::OpenOptions::new().write(true).open(&file);
+            of_any_size.unwrap().set_len(100 << 30).unwrap();
+            let (saved, wrong) = slots(folder.path()).read::<Header>();
+            assert!(saved.is_none());
+            assert!(
+                matches!(&wrong[..], [CheckpointError::Damaged { .. }]),
+                "{wrong:?}"
+            );
+        }
+    }
+
+    /// One that is larger than what is looked at first.
+    #[test]
+    fn a_large_file_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let many = vec![0.1; LARGE as usize / 8];
+        let mut written = slots(folder.path());
+        written.write(&header(1), &[&many]).unwrap();
+        let (saved, wrong) = slots(folder.path()).read::<Header>();
+        assert!(wrong.is_empty(), "{wrong:?}");
+        assert!(saved.unwrap().arrays == [many]);
     }
 
     /// A file with a sound digest that this program did not write.

@@ -1,10 +1,13 @@
 //! `nas-engine doctor`: what this machine has and what can be used of it.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::machine;
 use super::output::Output;
+use crate::data::{CACHE_DIR_VARIABLE, cache};
 use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::machine::{self as gpus, Listed, Machine};
 use crate::device::{self, Convolution, DeviceRequest};
@@ -35,11 +38,13 @@ pub fn run(output: &Output) -> Result<(), Failure> {
         Err(reason) => rows.push(no_gpu(reason)),
     }
     let (auto, why) = auto(&machine, &rows)?;
+    let cache = Cache::look();
     let json = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "devices": rows.iter().map(Row::json).collect::<Vec<_>>(),
         "auto": {"devices": auto, "reason": why},
         "cores": cores,
+        "cache": cache.json(),
         "cuda": {
             "driver": machine.driver,
             "driver_release": machine.release,
@@ -55,11 +60,12 @@ pub fn run(output: &Output) -> Result<(), Failure> {
     ];
     let table: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
     let words = format!(
-        "nas-engine {}, {cores} cores\n\n{}\nauto     {}: {why}\n{}",
+        "nas-engine {}, {cores} cores\n\n{}\nauto     {}: {why}\n{}{}",
         env!("CARGO_PKG_VERSION"),
         aligned(&header, &table),
         auto.join(", "),
         cuda(&machine),
+        cache.words(),
     );
     output.result(&json, &words)
 }
@@ -132,6 +138,52 @@ fn cuda(machine: &Machine) -> String {
         None => "none in this build".to_owned(),
     };
     format!("driver   {driver}\nkernels  {kernels}\n")
+}
+
+/// The cache folder.
+struct Cache {
+    folder: Option<PathBuf>,
+    bytes: u64,
+    /// Why nothing can be kept there.
+    reason: Option<String>,
+}
+
+impl Cache {
+    fn look() -> Cache {
+        let folder = cache::dir();
+        let reason = match &folder {
+            Some(folder) => cache::check(folder).err().map(|error| error.to_string()),
+            None => Some(format!("no home folder; {CACHE_DIR_VARIABLE} names one")),
+        };
+        Cache {
+            bytes: folder.as_deref().map_or(0, cache::bytes),
+            folder,
+            reason,
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "folder": self.folder.as_ref().map(|folder| folder.display().to_string()),
+            "bytes": self.bytes,
+            "most_text_bytes": cache::MOST_TEXT_BYTES,
+            "usable": self.reason.is_none(),
+            "reason": self.reason,
+        })
+    }
+
+    fn words(&self) -> String {
+        let folder = self.folder.as_ref();
+        let folder = folder.map_or("none".to_owned(), |folder| folder.display().to_string());
+        let how = match &self.reason {
+            None => format!(
+                "encoded texts {} at most",
+                text::bytes(cache::MOST_TEXT_BYTES)
+            ),
+            Some(reason) => format!("not used: {reason}"),
+        };
+        format!("cache    {folder}, {}, {how}\n", text::bytes(self.bytes))
+    }
 }
 
 impl Row {

@@ -218,7 +218,8 @@ impl From<JournalError> for Failure {
             JournalError::Damaged { .. }
             | JournalError::Read { .. }
             | JournalError::Missing { .. }
-            | JournalError::NoFile { .. } => Kind::Journal,
+            | JournalError::NoFile { .. }
+            | JournalError::NoJournal { .. } => Kind::Journal,
             JournalError::Locked { .. } | JournalError::Begun { .. } => Kind::Usage,
             JournalError::Io { .. } => Kind::Run,
         };

@@ -14,7 +14,7 @@ use crate::config::{Config, DataConfig, Setting};
 use crate::data::corpus::{Corpus, Level};
 use crate::data::{self, Dataset, Split};
 use crate::device::{self, Device};
-use crate::disk::{Real, whole};
+use crate::disk::{Real, input, whole};
 use crate::space::{Architecture, ConvArchitecture};
 use crate::train::{Course, Runner, TrainConfig};
 
@@ -91,19 +91,17 @@ impl Settings {
     /// Adds the settings of the data; the folder is kept by its full name, so that it is found
     /// again from another folder.
     pub fn data(&mut self, flags: &DataFlags) -> Result<(), Failure> {
-        let full = |path: &PathBuf| {
-            // A folder that does not exist is reported when it is opened.
-            let full = path.canonicalize().unwrap_or(path.clone());
-            full.to_str().map(str::to_owned).ok_or_else(|| {
-                let message = format!("--data {}: give a name in UTF-8", path.display());
-                Failure::new(Kind::Usage, message)
-            })
-        };
-        let path = flags.data.as_ref().map(full).transpose()?;
-        self.set("data.path", "--data", path);
+        self.data_path(flags.data.as_deref())?;
         self.set("data.limit", "--limit", flags.limit);
         self.set("data.level", "--level", flags.level.clone());
         self.set("data.vocabulary", "--vocabulary", flags.vocabulary);
+        Ok(())
+    }
+
+    /// Adds where the data lie.
+    pub fn data_path(&mut self, path: Option<&Path>) -> Result<(), Failure> {
+        let path = path.map(|path| full_name("--data", path)).transpose()?;
+        self.set("data.path", "--data", path);
         Ok(())
     }
 
@@ -115,8 +113,30 @@ impl Settings {
     /// Lays these settings over a file and a preset.
     pub fn resolve(self, flags: &ConfigFlags, preset: &str) -> Result<Config, Failure> {
         let file = flags.config.as_deref();
-        Ok(Config::resolve(file, &self.0, preset)?)
+        let mut config = Config::resolve(file, &self.0, preset)?;
+        name_data_fully(&mut config)?;
+        Ok(config)
     }
+}
+
+/// Gives the data of a file's settings their full name, so that they are found again from another
+/// folder. What the file means is what its name leads to from the folder of today.
+pub fn name_data_fully(config: &mut Config) -> Result<(), Failure> {
+    if let Some(path) = config.data.path.as_mut().filter(|path| path.is_relative()) {
+        *path = full_name("data.path", path)?.into();
+    }
+    Ok(())
+}
+
+/// The full name of a file or folder that a flag or a setting names.
+fn full_name(named: &str, path: &Path) -> Result<String, Failure> {
+    // One that does not exist is reported when it is opened.
+    let full = path.canonicalize().or_else(|_| std::path::absolute(path));
+    let full = full.unwrap_or_else(|_| path.into());
+    full.to_str().map(str::to_owned).ok_or_else(|| {
+        let message = format!("{named} {}: give a name in UTF-8", path.display());
+        Failure::new(Kind::Usage, message)
+    })
 }
 
 /// Opens the data that children of these settings are trained on, and says on standard error which
@@ -254,13 +274,7 @@ const LARGEST_ARCHITECTURE: u64 = 4 << 20;
 /// Reads the architecture of `--arch`.
 pub fn read_architecture(path: &Path) -> Result<Architecture, Failure> {
     let wrong = |message: String| wrong_architecture(path, &message);
-    let size = std::fs::metadata(path).map(|file| file.len());
-    if size.is_ok_and(|size| size > LARGEST_ARCHITECTURE) {
-        return Err(wrong(
-            "too large for an architecture; give a JSON file with --arch".into(),
-        ));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = input::read_text(path, LARGEST_ARCHITECTURE).map_err(|error| {
         wrong(format!(
             "cannot read: {error}; give a JSON file with --arch"
         ))

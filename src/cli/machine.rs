@@ -1,5 +1,7 @@
 //! What this machine has, and what this process takes of it; from `/proc`, so on Linux only.
 
+mod limits;
+
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,17 +13,11 @@ pub fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Bytes of memory that this process may use: the machine's, or less in a container.
+/// Bytes of memory that this process may use: the machine's, or less in a container, in a job or by
+/// `ulimit`.
 pub fn memory_bytes() -> Option<u64> {
     let total = kilobytes("/proc/meminfo", "MemTotal:")? * 1024;
-    let limits = [
-        "/sys/fs/cgroup/memory.max",
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-    ];
-    let limit = limits
-        .iter()
-        .find_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok());
-    Some(total.min(limit.unwrap_or(total)))
+    Some(total.min(limits::memory().unwrap_or(total)))
 }
 
 /// Anonymous memory of this process now: all that is not mapped from a file.

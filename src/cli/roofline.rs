@@ -10,6 +10,7 @@ use super::failure::{Failure, Kind};
 use super::flags::{self, in_range};
 use super::output::Output;
 use crate::config::BATCH;
+use crate::disk::input;
 use crate::graph::Graph;
 use crate::report::notation;
 use crate::report::roofline::gpu::{GPUS, Gpu};
@@ -72,13 +73,7 @@ fn read_measured(
         let message = format!("--measured {}: {message}", path.display());
         Failure::new(Kind::Usage, message)
     };
-    let size = std::fs::metadata(path).map(|file| file.len());
-    if size.is_ok_and(|size| size > LARGEST_MEASURED) {
-        return Err(wrong(
-            "too large for measured times; name another file".into(),
-        ));
-    }
-    let text = std::fs::read_to_string(path)
+    let text = input::read_text(path, LARGEST_MEASURED)
         .map_err(|error| wrong(format!("cannot read: {error}; give a JSON file")))?;
     let measured = Measured::read(&text, architecture, roofline.batch)
         .map_err(|error| wrong(error.to_string()))?;

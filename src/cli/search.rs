@@ -71,8 +71,9 @@ pub struct Flags {
 }
 
 /// Flags, by their names here, that go with `--resume`.
-const WITH_RESUME: [&str; 6] = [
+const WITH_RESUME: [&str; 7] = [
     "resume",
+    "data",
     "samples",
     "device",
     "threads",
@@ -176,8 +177,8 @@ fn resume(
     {
         let message = format!(
             "--{} does not go with --resume, which takes all settings from the run; only \
-             --samples, --device, --threads and --time-limit may be given: leave it out, or start a new \
-             run",
+             --data (where its data lie now), --samples, --device, --threads and --time-limit may be \
+             given: leave it out, or start a new run",
             flag.replace('_', "-")
         );
         return Err(Failure::new(Kind::Usage, message));
@@ -186,6 +187,10 @@ fn resume(
     settings.set("search.samples", "--samples", flags.samples);
     settings.set("device.name", "--device", flags.device.device.clone());
     settings.set("device.threads", "--threads", flags.device.threads);
+    // In the environment it is where those of new runs lie.
+    if typed.iter().any(|flag| flag == "data") {
+        settings.data_path(flags.data.data.as_deref())?;
+    }
     let stop = stop::flag(&flags.time)?;
     let opened = Run::open(Arc::new(Real), directory.clone(), &settings.0);
     if let Err(RunError::Journal(JournalError::Io { .. })) = opened
@@ -197,7 +202,8 @@ fn resume(
         output.note("this run is finished, and cannot be written");
         return finish::show(&config, &directory, &history, output);
     }
-    let (config, mut run) = opened.map_err(not_there)?;
+    let (mut config, mut run) = opened.map_err(not_there)?;
+    flags::name_data_fully(&mut config)?; // an older version kept names as they stood
     if run.torn > 0 {
         output.note(&format!(
             "{}: the last line of its journal, {} bytes, was being written when the run was stopped; it \

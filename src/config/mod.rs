@@ -20,11 +20,14 @@ use crate::space::{SpaceConfig, SpaceKind};
 use crate::text;
 use crate::train::{LanguageConfig, NetworkConfig, TrainConfig};
 
-pub use check::{BATCH, VOCABULARY};
+pub use check::{BATCH, EPOCHS, VOCABULARY};
 pub use read::{ConfigError, Setting};
 
 /// Name of the resolved configuration within a run's directory.
 pub const FILE_NAME: &str = "config.toml";
+
+/// Bytes of a file of settings, at most: one has a line a setting.
+pub const MOST_BYTES: u64 = 4 << 20;
 
 /// The preset without a flag or a file that names another.
 pub const DEFAULT_PRESET: &str = "sample";

@@ -1,14 +1,14 @@
 //! Settings from flags, environment, file and preset laid over one another, and errors that say
 //! where the wrong one stands.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
-use super::Config;
+use super::{Config, MOST_BYTES};
+use crate::disk::input;
 use crate::space::{CellSpaceConfig, ConvSpaceConfig, PRESETS, SpaceConfig, SpaceKind};
 use crate::text;
 use crate::train::{LanguageConfig, NetworkConfig, TrainConfig};
@@ -31,7 +31,7 @@ pub struct Setting {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read {}: {source}; check the path given with --config", path.display())]
+    #[error("cannot read {}: {source}; give a TOML file with --config", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -147,7 +147,7 @@ impl<S: Into<SpaceConfig>, T: Into<TrainConfig>> Config<S, T> {
 
 impl File<'_> {
     fn read(path: &Path) -> Result<File<'_>, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        let text = input::read_text(path, MOST_BYTES).map_err(|source| ConfigError::Read {
             path: path.into(),
             source,
         })?;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::{CACHE_DIR_VARIABLE, MIN_LIMIT, RECORD_BYTES};
+use super::{MIN_LIMIT, RECORD_BYTES};
 
 /// Why a data set could not be opened. The message names the place and the next step.
 #[derive(Debug, thiserror::Error)]
@@ -144,24 +144,6 @@ pub enum DataError {
         /// File or folder.
         path: PathBuf,
         /// Its reason.
-        source: io::Error,
-    },
-    /// The user has no cache folder for the bundled images.
-    #[error(
-        "no cache folder to unpack the bundled images into; set {CACHE_DIR_VARIABLE} to a folder \
-         that can be written, or give --data"
-    )]
-    NoCacheFolder,
-    /// The bundled images cannot be unpacked.
-    #[error(
-        "cannot unpack the bundled images to {}; set {CACHE_DIR_VARIABLE} to a folder that can be \
-         written, or give --data",
-        path.display()
-    )]
-    Unpack {
-        /// What could not be written.
-        path: PathBuf,
-        /// The reason of the operating system.
         source: io::Error,
     },
 }

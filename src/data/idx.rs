@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn files_that_do_not_fit_their_headers_are_refused() {
         let good = file(&[2, 2, 2], 8);
-        let mut of_type = |kind: u8| {
+        let of_type = |kind: u8| {
             let mut bytes = good.clone();
             bytes[2] = kind;
             bytes

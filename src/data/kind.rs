@@ -41,6 +41,9 @@ impl DataKind {
                 next: format.next(path),
             });
         }
+        if !path.is_dir() && !path.is_file() {
+            return Err(DataError::NotAFile { path: owned() });
+        }
         let images = cifar::holds_images(path);
         let text = match path.is_dir() {
             true => corpus::holds_text(path),

@@ -4,6 +4,7 @@
 //! copies. Which records train and which validate is [`Split`]; what a network sees of a record is
 //! [`view()`]. Texts are in [`corpus`]; [`DataKind`] tells the two apart.
 
+pub mod cache;
 mod cifar;
 pub mod corpus;
 mod description;
@@ -26,13 +27,13 @@ use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
+pub use cache::CACHE_DIR_VARIABLE;
 pub use description::{Description, MAX_CLASSES};
 pub use error::DataError;
 pub use facts::ImageFileFacts;
 pub use kind::DataKind;
 #[cfg(unix)]
 pub use mmap::also_in_json;
-pub use sample::CACHE_DIR_VARIABLE;
 pub use split::{Split, epoch_order};
 pub use view::{Augment, Draw, UnknownAugment, VIEW_LEN, view};
 
@@ -74,21 +75,32 @@ impl Dataset {
     }
 
     /// Opens the Fashion-MNIST sample that the program carries: 5,000 + 1,000 images, every class
-    /// equally often. The first use unpacks it into the user's cache folder.
+    /// equally often. The first use unpacks it into the user's cache folder; where that cannot be
+    /// written it is in memory.
     ///
     /// # Errors
-    /// If there is no cache folder, or it cannot be written.
+    /// If the limit leaves nothing to validate on.
     pub fn bundled(limit: Option<usize>) -> Result<Dataset, DataError> {
-        Dataset::bundled_in(&sample::cache_dir()?, limit)
+        match cache::dir() {
+            Some(cache) => Dataset::bundled_in(&cache, limit),
+            None => sample::in_memory().limited(limit),
+        }
     }
 
     /// Like [`Dataset::bundled`], unpacked below `cache`.
     ///
     /// # Errors
-    /// If `cache` cannot be made or written.
+    /// As there.
     pub fn bundled_in(cache: &Path, limit: Option<usize>) -> Result<Dataset, DataError> {
-        let dir = sample::unpack(cache)?;
-        cifar::open(&dir, "bundled Fashion-MNIST sample".to_string())?.limited(limit)
+        let unpacked = sample::unpack(cache)
+            .inspect_err(|error| cache::note_not_kept("the bundled sample", error));
+        let opened = unpacked.map(|dir| cifar::open(&dir, sample::NAME.to_string()));
+        match opened {
+            Ok(Ok(dataset)) => dataset,
+            // One that was removed or spoilt meanwhile is no loss either.
+            _ => sample::in_memory(),
+        }
+        .limited(limit)
     }
 
     /// Made-up data in memory that a small network learns in a few epochs; record `i` has label

@@ -1,23 +1,21 @@
 //! The bundled sample of real images, so that the first command needs no download.
 //!
 //! The program carries it as compressed IDX files (`data/fashion-mnist`). It is unpacked once, in
-//! the CIFAR-10 binary layout, and then mapped like any other data.
+//! the CIFAR-10 binary layout, and then mapped like any other data; where it cannot be, it is in memory.
 
-use std::env;
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::GzDecoder;
 
-use super::cifar::{NAMES_FILE, TEST_FILE, train_file};
+use super::cifar::{NAMES_FILE, RecordFile, TEST_FILE, train_file};
 use super::idx::Idx;
-use super::{DataError, RECORD_BYTES};
-use crate::disk::{Real, whole};
+use super::{Dataset, RECORD_BYTES};
+use crate::disk::{Real, input, whole};
 
-/// The environment variable that names the folder to unpack into.
-pub const CACHE_DIR_VARIABLE: &str = "NAS_ENGINE_CACHE_DIR";
+/// What it is called.
+pub(super) const NAME: &str = "bundled Fashion-MNIST sample";
 
 /// Part of the folder's name. To be raised when [`record`] or [`NAMES`] change what is written.
 const LAYOUT: u32 = 1;
@@ -44,22 +42,6 @@ const TEST: CompressedFiles = CompressedFiles {
     labels: include_bytes!("../../data/fashion-mnist/t10k-labels-idx1-ubyte.gz"),
 };
 
-/// The folder that programs of this user keep things in that can be made again.
-///
-/// # Errors
-/// If the user has none and [`CACHE_DIR_VARIABLE`] is not set.
-pub(super) fn cache_dir() -> Result<PathBuf, DataError> {
-    choose(env::var_os(CACHE_DIR_VARIABLE), dirs::cache_dir()).ok_or(DataError::NoCacheFolder)
-}
-
-/// The folder that was asked for; otherwise one of our own among the user's.
-fn choose(asked: Option<OsString>, users: Option<PathBuf>) -> Option<PathBuf> {
-    match asked {
-        Some(dir) if !dir.is_empty() => Some(dir.into()),
-        _ => Some(users?.join("nas-engine")),
-    }
-}
-
 /// Makes sure that a folder below `cache` holds the sample, and returns it.
 ///
 /// What is there is compared byte by byte with what the program carries (hundredths of a second),
@@ -68,31 +50,44 @@ fn choose(asked: Option<OsString>, users: Option<PathBuf>) -> Option<PathBuf> {
 ///
 /// # Errors
 /// If a file that is needed cannot be written.
-pub(super) fn unpack(cache: &Path) -> Result<PathBuf, DataError> {
+pub(super) fn unpack(cache: &Path) -> io::Result<PathBuf> {
     let dir = cache.join(format!(
         "fashion-mnist-sample-{LAYOUT}-{:08x}",
         content_hash()
     ));
-    fs::create_dir_all(&dir).map_err(|source| DataError::Unpack {
-        path: dir.clone(),
-        source,
-    })?;
+    fs::create_dir_all(&dir)?;
     for (name, part) in [(train_file(1).as_str(), &TRAIN), (TEST_FILE, &TEST)] {
         let path = dir.join(name);
         if !holds(&path, part) {
             whole::write(&Real, &path, |file| {
                 part.records()?
                     .try_for_each(|record| file.write_all(&record?))
-            })
-            .map_err(|source| DataError::Unpack { path, source })?;
+            })?;
         }
     }
     let path = dir.join(NAMES_FILE);
-    if !fs::read(&path).is_ok_and(|bytes| bytes == NAMES.as_bytes()) {
-        whole::write(&Real, &path, |file| file.write_all(NAMES.as_bytes()))
-            .map_err(|source| DataError::Unpack { path, source })?;
+    let found = input::read_file(&path, NAMES.len() as u64);
+    if !found.is_ok_and(|bytes| bytes == NAMES.as_bytes()) {
+        whole::write(&Real, &path, |file| file.write_all(NAMES.as_bytes()))?;
     }
     Ok(dir)
+}
+
+/// The sample in memory.
+pub(super) fn in_memory() -> Dataset {
+    let records = |part: &CompressedFiles| {
+        let mut bytes = vec![];
+        let records = part.records().expect("the program carries whole files");
+        records.for_each(|record| bytes.extend(record.expect("and whole records in them")));
+        RecordFile::from_bytes(bytes)
+    };
+    let classes = NAMES.lines().map(str::to_owned).collect();
+    Dataset::new(
+        NAME.to_owned(),
+        classes,
+        vec![records(&TRAIN)],
+        records(&TEST),
+    )
 }
 
 /// Tells one edition of the sample from another, so that two versions of the program do not keep
@@ -142,6 +137,10 @@ fn record(label: u8, image: &[u8; SIDE * SIDE]) -> [u8; RECORD_BYTES] {
 /// Whether the file holds just these records. One that cannot be read does not.
 fn holds(path: &Path, part: &CompressedFiles) -> bool {
     let same = || -> io::Result<bool> {
+        // Asked before it is opened: a pipe would wait for a writer.
+        if !path.is_file() {
+            return Ok(false);
+        }
         let mut file = BufReader::with_capacity(64 * RECORD_BYTES, File::open(path)?);
         let mut found = [0; RECORD_BYTES];
         for record in part.records()? {
@@ -158,20 +157,6 @@ fn holds(path: &Path, part: &CompressedFiles) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_variable_wins_over_the_users_cache() {
-        let users = Some(PathBuf::from("/home/someone/.cache"));
-        let ours = Some(PathBuf::from("/home/someone/.cache/nas-engine"));
-        assert_eq!(
-            choose(Some("here".into()), users.clone()),
-            Some("here".into())
-        );
-        assert_eq!(choose(Some("here".into()), None), Some("here".into()));
-        assert_eq!(choose(Some("".into()), users.clone()), ours);
-        assert_eq!(choose(None, users), ours);
-        assert_eq!(choose(None, None), None);
-    }
 
     #[test]
     fn an_image_is_centred_and_repeated() {

@@ -71,7 +71,7 @@ pub enum DeviceError {
     },
     /// A plan and what goes with it does not fit.
     #[error(
-        "{device} has no room for {bytes} bytes{}; use a smaller --batch, or another --device",
+        "{device} has no room for {bytes} bytes{}; use a smaller batch or model, or another --device",
         free.map_or(String::new(), |free| format!(", as {free} are free"))
     )]
     OutOfMemory {

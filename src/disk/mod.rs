@@ -2,13 +2,15 @@
 //! so that a test can stand in for the disk and lose whatever was not synced.
 //!
 //! [`Real`] is the machine's. What is built of these calls, such as files that appear whole or not at
-//! all, is in [`whole`].
+//! all, is in [`whole`]. What a user names as input, which is no part of a run, is read by [`input`].
 
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+pub mod input;
+pub mod mounts;
 mod real;
 pub mod whole;
 
@@ -32,6 +34,9 @@ pub trait Disk: Debug + Send + Sync {
 
     /// All bytes of a file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// The first bytes of a file, `most` where it has so many.
+    fn read_start(&self, path: &Path, most: u64) -> io::Result<Vec<u8>>;
 
     /// A new, empty file; one that is there already is an error.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;

@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::thread;
 
 use super::{Disk, DiskFile, Found};
@@ -39,7 +40,7 @@ impl Disk for Real {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let length = fs::metadata(path)?.len();
+        let length = length(path)?;
         if length < LARGE {
             return fs::read(path);
         }
@@ -60,6 +61,13 @@ impl Disk for Real {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => fs::read(path),
             read => read.map(|()| bytes),
         }
+    }
+
+    fn read_start(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
+        length(path)?;
+        let mut bytes = vec![];
+        File::open(path)?.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -88,13 +96,61 @@ impl Disk for Real {
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        File::open(folder)?.sync_all()
+        // Some file systems cannot do it, and some folders may be written but not read. What is lost
+        // is little: there the names of new files are as safe as the system makes them.
+        let opened = match File::open(folder) {
+            Err(error) if is_any(&error, &[libc::EACCES, libc::EISDIR]) => return Ok(()),
+            opened => opened,
+        };
+        match opened.and_then(|folder| folder.sync_all()) {
+            Err(error) if is_any(&error, &[libc::EINVAL, libc::EBADF]) => Ok(()),
+            Err(error) if is_unknown_call(&error) => Ok(()),
+            synced => synced,
+        }
     }
+}
+
+/// Bytes of a file.
+fn length(path: &Path) -> io::Result<u64> {
+    let found = fs::metadata(path)?;
+    match found.is_file() {
+        true => Ok(found.len()),
+        // Opening a pipe would wait for a writer, and a device may have no end.
+        false => Err(io::Error::other("it is no file")),
+    }
+}
+
+fn is_any(error: &io::Error, numbers: &[i32]) -> bool {
+    error
+        .raw_os_error()
+        .is_some_and(|number| numbers.contains(&number))
+}
+
+/// The kernel's own `ENOTSUPP`, which it was not meant to hand on: Lustre and NFS do.
+const ENOTSUPP: i32 = 524;
+
+/// Whether a file system does not know the call.
+fn is_unknown_call(error: &io::Error) -> bool {
+    is_any(
+        error,
+        &[libc::ENOSYS, libc::EOPNOTSUPP, libc::ENOTSUP, ENOTSUPP],
+    )
 }
 
 /// Whether a file system has no locks, or none left: some of clusters.
 fn has_no_locks(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::Unsupported || error.raw_os_error() == Some(libc::ENOLCK)
+    is_unknown_call(error) || is_any(error, &[libc::ENOLCK, libc::EINVAL])
+}
+
+/// Says once that what is written may be lost.
+fn warn_of_no_sync(error: &io::Error) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        tracing::warn!(
+            "the file system does not say when a file is on its disk ({error}): a power cut may lose what \
+             was written last"
+        );
+    });
 }
 
 #[derive(Debug)]
@@ -112,7 +168,14 @@ impl Write for RealFile {
 
 impl DiskFile for RealFile {
     fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_data() // its length too; times may be older
+        // Its length too; times may be older.
+        match self.0.sync_data() {
+            Err(error) if is_unknown_call(&error) || is_any(&error, &[libc::EINVAL]) => {
+                warn_of_no_sync(&error);
+                Ok(())
+            }
+            synced => synced,
+        }
     }
 
     fn length(&self) -> io::Result<u64> {

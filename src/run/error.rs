@@ -91,8 +91,8 @@ pub enum RunError {
     },
     /// The data are others.
     #[error(
-        "{data} is not the data that this run began with (sha256 {sha256}, then {begun}); put the same \
-         files there, or start a new run"
+        "{data} is not the data that this run began with (sha256 {sha256}, then {begun}); say where those \
+         lie with --data, or start a new run"
     )]
     OtherData {
         /// The data of today.

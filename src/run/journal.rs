@@ -8,7 +8,7 @@ use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
 use super::entry::{Child, Entry};
-use crate::disk::{Disk, DiskFile, Found, folder};
+use crate::disk::{Disk, DiskFile, Found, folder, input};
 
 mod error;
 
@@ -204,11 +204,34 @@ pub fn read_to_damage(
 /// All bytes of a journal.
 pub(super) fn bytes_of(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, JournalError> {
     check_file(disk, path)?;
-    disk.read(path).map_err(|source| JournalError::Read {
+    let read = |source| JournalError::Read {
         path: path.into(),
         source,
-    })
+    };
+    let no_journal = |reason: String| JournalError::NoJournal {
+        path: path.into(),
+        reason,
+    };
+    if let Some(Found::File(length)) = disk.found(path).map_err(read)?
+        && length > LARGE
+    {
+        input::check_length(length, MOST_BYTES).map_err(|error| no_journal(error.to_string()))?;
+        let start = disk.read_start(path, BEGIN.len() as u64).map_err(read)?;
+        if start != BEGIN {
+            return Err(no_journal("it does not begin as one".to_owned()));
+        }
+    }
+    disk.read(path).map_err(read)
 }
+
+/// What every line begins with.
+const BEGIN: &[u8] = b"{\"event\":";
+
+/// Bytes from which on a file is looked at before it is read: it may be anything.
+const LARGE: u64 = 64 << 20;
+
+/// Bytes of a journal: those of some millions of samples.
+const MOST_BYTES: u64 = 8 << 30;
 
 /// The lines of a journal, each with its newline, which the last one may lack.
 pub(super) fn split(mut bytes: &[u8]) -> Vec<&[u8]> {

@@ -1,7 +1,7 @@
 //! A run: the directory that a search keeps, its settings, its journal and what that says, its best
 //! weights and its checkpoints. One process writes it, which holds the journal's lock; anybody reads.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -20,7 +20,7 @@ pub use error::RunError;
 pub use status::Status;
 
 use crate::config::{self, Config, DEFAULT_PRESET, Setting};
-use crate::disk::{Disk, Found, whole};
+use crate::disk::{Disk, Found, input, whole};
 use crate::train::Course;
 use best_weights::BestWeights;
 use checkpoints::Checkpoints;
@@ -299,8 +299,11 @@ pub fn settings_of(disk: &dyn Disk, path: &Path, settings: &[Setting]) -> Result
             false => RunError::Absent { path },
         });
     }
-    let bytes = disk.read(&file);
-    let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+    let bytes = disk.read_start(&file, config::MOST_BYTES + 1);
+    let text = bytes.and_then(|bytes| {
+        input::check_length(bytes.len() as u64, config::MOST_BYTES)?;
+        input::text_of(bytes)
+    });
     let text = text.map_err(|source| RunError::Read {
         path: file.clone(),
         source,

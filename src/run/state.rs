@@ -3,7 +3,9 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::disk::mounts::{self, Mount};
 
 /// Whether anybody works on a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +116,7 @@ impl Locks {
         }
         Locks {
             lock: Lock::None,
-            all_seen: sees_all_processes() && mount.is_some_and(|mount| mount.is_local()),
+            all_seen: sees_all_processes() && mount.is_some_and(|mount| is_local(&mount)),
         }
     }
 }
@@ -156,15 +158,6 @@ fn major_minor(device: u64) -> String {
     format!("{major:02x}:{minor:02x}")
 }
 
-/// Where a file is kept.
-#[derive(Debug, PartialEq, Eq)]
-struct Mount {
-    /// The disk, as the kernel's list of locks writes it.
-    device: String,
-    /// The type of its file system.
-    file_system: String,
-}
-
 /// File systems of which this machine alone writes what it mounts, and whose locks its kernel keeps.
 /// Those of a network, of a layer over others and of programs (fuse) are not among them.
 const LOCAL: [&str; 13] = [
@@ -172,10 +165,8 @@ const LOCAL: [&str; 13] = [
     "xfs", "zfs",
 ];
 
-impl Mount {
-    fn is_local(&self) -> bool {
-        LOCAL.contains(&self.file_system.as_str())
-    }
+fn is_local(mount: &Mount) -> bool {
+    LOCAL.contains(&mount.file_system.as_str())
 }
 
 /// The mount that a file lies in, where the system says.
@@ -187,36 +178,8 @@ fn mount_of(file: &Path) -> Option<Mount> {
 /// The mount that a file lies in, of a list such as `/proc/self/mountinfo`: of those that its path
 /// begins with the longest, and of these the last, which covers the others.
 fn mount_in(list: &[u8], file: &Path) -> Option<Mount> {
-    let mounts = list.split(|&byte| byte == b'\n').filter_map(|line| {
-        // "27 1 254:0 / /mnt rw,noatime shared:1 - ext4 /dev/vda rw": after the options any number of
-        // words up to a dash.
-        let line = str::from_utf8(line).ok()?;
-        let (place, kind) = line.split_once(" - ")?;
-        let words: Vec<&str> = place.split(' ').collect();
-        let (major, minor) = words.get(2)?.split_once(':')?;
-        let device = (major.parse::<u64>().ok()?, minor.parse::<u64>().ok()?);
-        let folder = PathBuf::from(unescaped(words.get(4)?));
-        file.starts_with(&folder).then(|| {
-            let mount = Mount {
-                device: format!("{:02x}:{:02x}", device.0, device.1),
-                file_system: kind.split(' ').next().unwrap_or("").to_owned(),
-            };
-            (folder.components().count(), mount)
-        })
-    });
-    mounts.max_by_key(|(depth, _)| *depth).map(|(_, m)| m) // of equals the last
-}
-
-/// A path with the blanks and backslashes that the list writes as `\040` and so on.
-fn unescaped(path: &str) -> String {
-    let escapes = [
-        ("\\040", " "),
-        ("\\011", "\t"),
-        ("\\012", "\n"),
-        ("\\134", "\\"),
-    ];
-    let replace = |path: String, (escape, byte): &(&str, &str)| path.replace(escape, byte);
-    escapes.iter().fold(path.to_owned(), replace)
+    let around = mounts::list(list).filter(|mount| file.starts_with(&mount.folder));
+    around.max_by_key(|mount| mount.folder.components().count()) // of equals the last
 }
 
 #[cfg(test)]
@@ -306,12 +269,9 @@ mod tests {
             ("/over/a", "00:35", "overlay", false),
         ] {
             let mount = mount_in(list, Path::new(file)).unwrap();
-            let expected = Mount {
-                device: device.to_owned(),
-                file_system: file_system.to_owned(),
-            };
-            assert_eq!(mount, expected, "{file}");
-            assert_eq!(mount.is_local(), is_local, "{file}");
+            assert_eq!(mount.device, device, "{file}");
+            assert_eq!(mount.file_system, file_system, "{file}");
+            assert_eq!(super::is_local(&mount), is_local, "{file}");
         }
         assert_eq!(mount_in(b"", Path::new("/a")), None);
     }

@@ -33,7 +33,7 @@ pub enum TrainError {
     /// No full batch.
     #[error(
         "the training split of {train} images is smaller than one batch of {batch}; \
-         use a smaller --batch or train.batch, or more images"
+         use a smaller train.batch of --config (`train --batch`), or more images"
     )]
     SmallSplit {
         /// Images to train on.
@@ -67,7 +67,7 @@ pub enum TrainError {
         source: io::Error,
     },
     /// A checkpoint whose counts are not those of what is trained.
-    #[error("the checkpoint {} does not fit: {what}; begin anew", path.display())]
+    #[error("the checkpoint {} does not fit: {what}; remove it and begin anew", path.display())]
     Misfit {
         /// The file.
         path: PathBuf,

@@ -198,7 +198,6 @@ fn check(slots: &Slots, ours: &Origin, saved: Saved<Header>) -> Result<State, Ch
     let same = [
         ("architecture", &theirs.architecture, &ours.architecture),
         ("configuration", &theirs.config_sha256, &ours.config_sha256),
-        ("data set", &theirs.data_sha256, &ours.data_sha256),
         ("seed", &theirs.seed.to_string(), &ours.seed.to_string()),
         (
             "child",
@@ -208,6 +207,13 @@ fn check(slots: &Slots, ours: &Origin, saved: Saved<Header>) -> Result<State, Ch
     ];
     if let Some((what, theirs, ours)) = same.into_iter().find(|(_, theirs, ours)| theirs != ours) {
         return Err(differs(what, theirs, ours));
+    }
+    if theirs.data_sha256 != ours.data_sha256 {
+        return Err(CheckpointError::OtherData {
+            path: slots.path().into(),
+            theirs: theirs.data_sha256,
+            ours: ours.data_sha256.clone(),
+        });
     }
     if theirs.device != ours.device {
         tracing::warn!(

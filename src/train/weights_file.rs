@@ -1,8 +1,7 @@
 //! Weights in files: safetensors with the metadata of formats.md, section 3.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
@@ -12,7 +11,7 @@ use sha2::{Digest, Sha256};
 pub use super::weights_error::WeightsError;
 
 use super::metadata::{DIGEST, Entries, FORMAT, Metadata, WITH_DIGEST};
-use crate::disk::{Disk, whole};
+use crate::disk::{Disk, input, whole};
 use crate::graph::Params;
 use crate::graph::language::{MAX_HIDDEN, MAX_LAYERS, MAX_VOCABULARY};
 use crate::graph::params::{Param, Weights};
@@ -132,6 +131,33 @@ pub struct LanguageSizes {
     pub tied: bool,
 }
 
+/// Bytes of the longest header that safetensors allows.
+const MOST_HEADER_BYTES: u64 = 100_000_000;
+
+/// As many bytes of a file as its header says that there are, and one more where there are more.
+fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
+    let input = input::open(path)?;
+    let mut bytes = vec![];
+    (&input.file).take(8).read_to_end(&mut bytes)?;
+    let header = bytes.first_chunk().map_or(0, |n| u64::from_le_bytes(*n));
+    if header > MOST_HEADER_BYTES {
+        return Ok(bytes); // refused for that
+    }
+    (&input.file).take(header).read_to_end(&mut bytes)?;
+    let header: Option<safetensors::tensor::Metadata> = bytes
+        .get(8..)
+        .and_then(|json| serde_json::from_slice(json).ok());
+    let n_data = header.map_or(0, |header| header.data_len() as u64);
+    if let Some(length) = input.length {
+        let left = length.saturating_sub(bytes.len() as u64).min(n_data);
+        let left = usize::try_from(left).map_err(io::Error::other)?;
+        bytes.try_reserve_exact(left + 1)?;
+    }
+    let rest = n_data.saturating_add(1);
+    (&input.file).take(rest).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// A weights file in memory, its format checked.
 pub struct WeightsFile {
     path: PathBuf,
@@ -145,7 +171,7 @@ impl WeightsFile {
     /// # Errors
     /// Where it cannot be read or is not a whole safetensors file.
     pub fn read(path: &Path) -> Result<WeightsFile, WeightsError> {
-        let bytes = fs::read(path).map_err(|source| WeightsError::Read {
+        let bytes = bytes_of(path).map_err(|source| WeightsError::Read {
             path: path.to_path_buf(),
             source,
         })?;

@@ -199,7 +199,7 @@ fn ptb(dir: &Path, out: Option<PathBuf>, output: &Output) -> Result<(), Failure>
         "{}\nwords       {train} + {valid} + {test}\nvocabulary  {}\n\nuse it with --data {}\n",
         text_files(&imported.files),
         text::count(imported.vocabulary as u64),
-        to.display(),
+        text::shell_path(&to),
     );
     output.result(&json, &words)
 }

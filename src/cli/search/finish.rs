@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
-use crate::config::{self, Config};
+use crate::config::{self, Config, EPOCHS};
 use crate::report::Summary;
 use crate::run::BEST_FILE_NAME;
 use crate::run::history::History;
@@ -43,13 +43,13 @@ fn words(config: &Config, directory: &Path, summary: &Summary) -> String {
         directory.display(),
     );
     if !summary.best.is_empty() {
-        let file = |name: &str| directory.join(name).display().to_string();
+        let file = |name: &str| text::shell_path(&directory.join(name));
         words += &format!(
             "\nTrain the best for longer, test it and keep its weights:\n  nas-engine train --config \
              {} --arch {} \\\n    --epochs {} --test --save {}\n",
             file(config::FILE_NAME),
             file(BEST_FILE_NAME),
-            config.train.epochs() * 10,
+            (config.train.epochs() * 10).min(*EPOCHS.end()),
             file("best.safetensors"),
         );
     }

@@ -22,8 +22,9 @@ use crate::text;
 use crate::train::{Child, Keeper, Origin};
 
 /// Flags, by their names here, that go with `--resume`.
-const WITH_RESUME: [&str; 7] = [
+const WITH_RESUME: [&str; 8] = [
     "resume",
+    "data",
     "save",
     "test",
     "log_steps",
@@ -116,8 +117,8 @@ impl Goal {
         {
             let message = format!(
                 "--{} does not go with --resume, which takes all settings from the checkpoint; only \
-                 --save, --test, --log-steps, --device, --threads and --time-limit may be given: leave \
-                 it out, or train anew",
+                 --data (where its data lie now), --save, --test, --log-steps, --device, --threads and \
+                 --time-limit may be given: leave it out, or train anew",
                 flag.replace('_', "-")
             );
             return Err(Failure::new(Kind::Usage, message));
@@ -149,7 +150,12 @@ impl Goal {
         let mut settings = Settings::default();
         settings.set("device.name", "--device", flags.device.device.clone());
         settings.set("device.threads", "--threads", flags.device.threads);
-        let config = Config::resolve_text(file, to_go_on.config, &settings.0, DEFAULT_PRESET)?;
+        // In the environment it is where those of new trainings lie.
+        if typed.iter().any(|flag| flag == "data") {
+            settings.data_path(flags.data.data.as_deref())?;
+        }
+        let mut config = Config::resolve_text(file, to_go_on.config, &settings.0, DEFAULT_PRESET)?;
+        flags::name_data_fully(&mut config)?; // an older version kept names as they stood
         Ok(Goal {
             architecture,
             config,

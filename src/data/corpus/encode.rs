@@ -7,40 +7,53 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::super::cache;
+use super::super::mmap::{self, FileBytes};
 use super::layout::TextFiles;
 use super::vocabulary::{Vocabulary, words};
-use super::{Corpus, CorpusError, Level, TextPart, map};
-use crate::data::mmap::FileBytes;
-use crate::disk::{Real, whole};
+use super::{Corpus, CorpusError, Level, TextPart};
+use crate::disk::{Real, input, whole};
 use crate::text;
 
 /// Part of the folder's name. To be raised when what is written changes.
 const LAYOUT: u32 = 1;
 
-/// The corpus of a source, from the cache where it has been encoded before.
+/// Bytes of a file of words: more than any vocabulary has that a model can be of.
+const MOST_INDEX_BYTES: u64 = 1 << 30;
+
+/// The tokens of a part.
+#[derive(Debug)]
+pub(super) enum Tokens {
+    /// Little-endian `u32`, as they lie in a file.
+    Mapped(FileBytes),
+    /// Of a text that is not kept.
+    InMemory(Vec<u32>),
+}
+
+impl Tokens {
+    pub(super) fn as_slice(&self) -> &[u32] {
+        match self {
+            Tokens::Mapped(mapped) => bytemuck::cast_slice(mapped),
+            Tokens::InMemory(tokens) => tokens,
+        }
+    }
+}
+
+/// The corpus of a source, from the cache where it has been encoded before or can be kept.
 pub(super) fn open(
-    source: &TextFiles,
+    source: TextFiles,
     level: Level,
     most: Option<usize>,
-    cache: &Path,
+    cache: Option<&Path>,
 ) -> Result<Corpus, CorpusError> {
     if let Some(most) = most.filter(|&most| most < 2) {
         return Err(CorpusError::Vocabulary { most });
     }
-    let texts = source.read()?;
-    let folder = cache.join(name(&texts, level, most));
-    let (vocabulary, parts) = match read(&folder) {
-        Some(found) => found,
-        None => {
-            write(&texts, level, most, &folder)?;
-            read(&folder).ok_or_else(|| CorpusError::Cache {
-                path: folder.clone(),
-                reason: "it does not hold what was just written".to_string(),
-            })?
-        }
-    };
+    let read = source.read()?;
+    let texts = &read.texts;
+    let kept = cache.and_then(|cache| kept(texts, level, most, cache));
+    let (vocabulary, parts) = kept.unwrap_or_else(|| in_memory(texts, level, most));
     let corpus = Corpus {
-        source: source.clone(),
         level,
         limit: most,
         vocabulary,
@@ -49,10 +62,44 @@ pub(super) fn open(
             1 => 0,
             _ => texts[i].matches('\n').count(),
         }),
-        sha256: sha256(&texts),
+        sha256: read.sha256,
+        source,
     };
     check(&corpus)?;
     Ok(corpus)
+}
+
+/// What the cache has of texts, or now has; nothing where they cannot be kept there.
+fn kept(
+    texts: &[String],
+    level: Level,
+    most: Option<usize>,
+    cache: &Path,
+) -> Option<(Vocabulary, [Tokens; 3])> {
+    let folder = cache.join(name(texts, level, most));
+    if let Some(found) = self::read(&folder) {
+        cache::touch(&index_file(&folder));
+        return Some(found);
+    }
+    match write(texts, level, most, &folder) {
+        Ok(()) => cache::bound_texts(cache, &folder, cache::MOST_TEXT_BYTES),
+        Err(error) => {
+            cache::note_not_kept("the encoded text", &error);
+            // A part of it has no use, and may be all the room that there was.
+            let _ = fs::remove_dir_all(&folder);
+        }
+    }
+    self::read(&folder)
+}
+
+fn in_memory(texts: &[String], level: Level, most: Option<usize>) -> (Vocabulary, [Tokens; 3]) {
+    let vocabulary = Vocabulary::new(words_of(texts, TextPart::Train, level), most);
+    let part = |part| {
+        let words = words_of(texts, part, level);
+        Tokens::InMemory(words.map(|word| vocabulary.number(word)).collect())
+    };
+    let parts = TextPart::ALL.map(part);
+    (vocabulary, parts)
 }
 
 /// A function of all that decides the tokens.
@@ -63,14 +110,8 @@ fn name(texts: &[String], level: Level, most: Option<usize>) -> String {
         hash.update(text);
     }
     hash.update(format!("{level} {most:?}"));
-    format!("text-{LAYOUT}-{}", &text::hex(&hash.finalize())[..16])
-}
-
-/// SHA-256 of the files in order, in hexadecimal.
-fn sha256(texts: &[String]) -> String {
-    let mut hash = Sha256::new();
-    texts.iter().for_each(|text| hash.update(text));
-    text::hex(&hash.finalize())
+    let digest = text::hex(&hash.finalize());
+    format!("{}{LAYOUT}-{}", cache::TEXT_PREFIX, &digest[..16])
 }
 
 fn index_file(folder: &Path) -> PathBuf {
@@ -90,53 +131,41 @@ struct Index {
 }
 
 /// What a folder holds, if it is whole and in order.
-fn read(folder: &Path) -> Option<(Vocabulary, [FileBytes; 3])> {
-    let bytes = fs::read(index_file(folder)).ok()?;
+fn read(folder: &Path) -> Option<(Vocabulary, [Tokens; 3])> {
+    let bytes = input::read_file(&index_file(folder), MOST_INDEX_BYTES).ok()?;
     let index: Index = serde_json::from_slice(&bytes).ok()?;
     let vocabulary = Vocabulary::of(index.words)?;
     let part = |part| {
-        let mapped = map(&tokens_file(folder, part)).ok()?;
+        let mapped = mmap::map(&tokens_file(folder, part)).ok()?;
         let tokens: &[u32] = bytemuck::try_cast_slice(&mapped).ok()?;
         let known = |&token: &u32| (token as usize) < vocabulary.len();
         let intact = crc32fast::hash(&mapped) == index.crc32[part as usize];
         (intact && tokens.iter().all(known)).then_some(mapped)
     };
     let [train, validation, test] = TextPart::ALL.map(part);
-    let parts = [train?, validation?, test?];
+    let parts = [train?, validation?, test?].map(Tokens::Mapped);
     Some((vocabulary, parts))
 }
 
-fn write(
-    texts: &[String],
-    level: Level,
-    most: Option<usize>,
-    folder: &Path,
-) -> Result<(), CorpusError> {
+fn write(texts: &[String], level: Level, most: Option<usize>, folder: &Path) -> io::Result<()> {
     let vocabulary = Vocabulary::new(words_of(texts, TextPart::Train, level), most);
-    let failed = |path: &Path, error: io::Error| CorpusError::Cache {
-        path: path.to_path_buf(),
-        reason: error.to_string(),
-    };
-    fs::create_dir_all(folder).map_err(|e| failed(folder, e))?;
+    fs::create_dir_all(folder)?;
     let mut crc32 = [0; 3];
     for part in TextPart::ALL {
-        let path = tokens_file(folder, part);
         let mut hash = crc32fast::Hasher::new();
         let mut tokens = words_of(texts, part, level).map(|word| vocabulary.number(word));
-        let written = whole::write(&Real, &path, |file| {
+        whole::write(&Real, &tokens_file(folder, part), |file| {
             tokens.try_for_each(|token| {
                 hash.update(&token.to_le_bytes());
                 file.write_all(&token.to_le_bytes())
             })
-        });
-        written.map_err(|e| failed(&path, e))?;
+        })?;
         crc32[part as usize] = hash.finalize();
     }
     // Last: where it is, all that it needs is whole.
-    let path = index_file(folder);
     let words = vocabulary.words().to_vec();
     let json = serde_json::to_vec(&Index { words, crc32 }).expect("words are text");
-    whole::write(&Real, &path, |file| file.write_all(&json)).map_err(|e| failed(&path, e))
+    whole::write(&Real, &index_file(folder), |file| file.write_all(&json))
 }
 
 /// The words of a part: those of its file, or 90, 5 and 5 of a hundred of the one file.

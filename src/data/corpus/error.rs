@@ -3,8 +3,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::super::CACHE_DIR_VARIABLE;
-
 /// Why a corpus could not be opened. The message names the place and the next step.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -75,7 +73,7 @@ pub enum CorpusError {
     /// A part has too few tokens for a window.
     #[error(
         "{}: the {part} part has {tokens} tokens, and {rows} rows of {steps} steps need {}; use a \
-         smaller --batch (train.batch), a smaller train.steps, or a longer text",
+         smaller train.batch (`train --batch`) or train.steps of --config, or a longer text",
         path.display(),
         (*rows as u128) * (*steps as u128 + 1)
     )]
@@ -138,22 +136,5 @@ pub enum CorpusError {
     Vocabulary {
         /// As asked for.
         most: usize,
-    },
-    /// The user has no cache folder.
-    #[error(
-        "no cache folder to keep the encoded text in; set {CACHE_DIR_VARIABLE} to a folder that \
-         can be written"
-    )]
-    NoCacheFolder,
-    /// What was encoded cannot be kept or read again.
-    #[error(
-        "cannot use {}: {reason}; remove it, or set {CACHE_DIR_VARIABLE} to another folder",
-        path.display()
-    )]
-    Cache {
-        /// The file.
-        path: PathBuf,
-        /// The system's words, or what is wrong with it.
-        reason: String,
     },
 }

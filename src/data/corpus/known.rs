@@ -4,7 +4,6 @@ use md5::{Digest, Md5};
 use serde::Serialize;
 use sha2::Sha256;
 
-use super::layout::read_bytes;
 use super::{Corpus, CorpusError, Layout, TextPart};
 use crate::text;
 
@@ -110,7 +109,7 @@ impl Corpus {
     pub fn file_facts(&self) -> Result<Vec<TextFileFacts>, CorpusError> {
         let facts = |(index, path): (usize, &std::path::PathBuf)| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let bytes = read_bytes(path)?;
+            let bytes = self.source.bytes(index)?;
             Ok(TextFileFacts::new(
                 name.into_owned(),
                 &bytes,

@@ -1,9 +1,16 @@
 //! Where the parts of a text lie: in three files of a folder, or in one file.
 
-use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use super::CorpusError;
+use crate::disk::input;
+use crate::text;
+
+/// Bytes of a file: as many characters as tokens can be numbered, of four bytes.
+const MOST_BYTES: u64 = 16 << 30;
 
 /// How the parts of a text lie in files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -59,6 +66,16 @@ pub struct TextFiles {
     pub layout: Layout,
     /// One for each part, or one for all of them.
     pub files: Vec<PathBuf>,
+    /// What they hold, where they are in memory alone.
+    pub(super) held: Option<Vec<Vec<u8>>>,
+}
+
+/// The texts of files.
+pub(super) struct Texts {
+    /// In the order of the files, without byte order marks.
+    pub texts: Vec<String>,
+    /// SHA-256, in hexadecimal, of all bytes of the files.
+    pub sha256: String,
 }
 
 impl TextFiles {
@@ -70,6 +87,7 @@ impl TextFiles {
                 name,
                 layout: Layout::File,
                 files: vec![path.to_path_buf()],
+                held: None,
             });
         }
         let all = |layout: Layout| Some((layout, layout.files()?.map(|file| path.join(file))));
@@ -88,37 +106,52 @@ impl TextFiles {
                 name,
                 layout,
                 files: files.into(),
+                held: None,
             }),
         }
     }
 
     /// The texts of the files.
-    pub fn read(&self) -> Result<Vec<String>, CorpusError> {
-        self.files.iter().map(|path| read(path)).collect()
+    pub(super) fn read(&self) -> Result<Texts, CorpusError> {
+        let mut hash = Sha256::new();
+        let mut texts = vec![];
+        for (index, path) in self.files.iter().enumerate() {
+            let bytes = self.bytes(index)?;
+            hash.update(&bytes);
+            texts.push(text_of(path, bytes)?);
+        }
+        Ok(Texts {
+            texts,
+            sha256: text::hex(&hash.finalize()),
+        })
+    }
+
+    /// The bytes of a file.
+    pub(super) fn bytes(&self, index: usize) -> Result<Vec<u8>, CorpusError> {
+        match &self.held {
+            Some(held) => Ok(held[index].clone()),
+            None => read_bytes(&self.files[index]),
+        }
     }
 }
 
 /// The bytes of a regular file.
 pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, CorpusError> {
-    let failed = |reason: String| CorpusError::Read {
+    input::read_file(path, MOST_BYTES).map_err(|error: io::Error| CorpusError::Read {
         path: path.to_path_buf(),
-        reason,
-    };
-    // Asked by path first: opening a pipe would wait for a writer.
-    let metadata = fs::metadata(path).map_err(|e| failed(e.to_string()))?;
-    if !metadata.is_file() {
-        return Err(failed("it is not a regular file".to_string()));
-    }
-    fs::read(path).map_err(|e| failed(e.to_string()))
+        reason: error.to_string(),
+    })
 }
 
-fn read(path: &Path) -> Result<String, CorpusError> {
-    let bytes = read_bytes(path)?;
-    String::from_utf8(bytes).map_err(|error| {
+fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, CorpusError> {
+    let mut text = String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         CorpusError::NotUtf8 {
             path: path.to_path_buf(),
             line: 1 + before.iter().filter(|&&byte| byte == b'\n').count(),
         }
-    })
+    })?;
+    let mark = text.len() - text::strip_bom(&text).len();
+    text.drain(..mark);
+    Ok(text)
 }

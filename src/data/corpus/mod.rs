@@ -1,7 +1,7 @@
 //! Text for language models: a corpus of tokens in three parts, and the vocabulary they are of.
 //!
 //! A corpus is read from a folder in a known layout or from one file, encoded once into the user's
-//! cache folder, and mapped from there.
+//! cache folder, and mapped from there; where that cannot be written, it is encoded in memory.
 
 mod encode;
 mod error;
@@ -21,8 +21,9 @@ pub use layout::Layout;
 pub(super) use layout::holds_text;
 pub use vocabulary::{END_OF_LINE, UNKNOWN, Vocabulary, words};
 
-use super::mmap::{self, FileBytes};
+use super::cache;
 use crate::text;
+use encode::Tokens;
 use layout::TextFiles;
 
 /// What a token is.
@@ -89,8 +90,8 @@ pub struct Corpus {
     level: Level,
     limit: Option<usize>,
     vocabulary: Vocabulary,
-    /// Little-endian `u32`, checked to be of the vocabulary.
-    parts: [FileBytes; 3],
+    /// Checked to be of the vocabulary.
+    parts: [Tokens; 3],
     n_lines: [usize; 3],
     sha256: String,
 }
@@ -110,45 +111,47 @@ impl Corpus {
         most: Option<usize>,
         cache: &Path,
     ) -> Result<Corpus, CorpusError> {
-        let source = TextFiles::find(path)?;
-        encode::open(&source, level, most, cache)
+        encode::open(TextFiles::find(path)?, level, most, Some(cache))
     }
 
-    /// As [`Corpus::open`], kept in the user's cache folder.
+    /// As [`Corpus::open`], kept in the user's cache folder, if there is one.
     ///
     /// # Errors
-    /// As there, and where the user has no cache folder.
+    /// As there.
     pub fn open_cached(
         path: &Path,
         level: Level,
         most: Option<usize>,
     ) -> Result<Corpus, CorpusError> {
-        Corpus::open(path, level, most, &cache_dir()?)
+        encode::open(TextFiles::find(path)?, level, most, cache::dir().as_deref())
     }
 
     /// Opens the text that the program carries: the four Gospels of the King James Bible, 80,000
-    /// words in lower case to train on. The first use unpacks it into the user's cache folder.
+    /// words in lower case to train on. The first use unpacks it into the user's cache folder, if there
+    /// is one.
     ///
     /// # Errors
-    /// If there is no cache folder, or it cannot be written.
+    /// As of any text.
     pub fn bundled(level: Level, most: Option<usize>) -> Result<Corpus, CorpusError> {
-        Corpus::bundled_in(&cache_dir()?, level, most)
+        let cache = cache::dir();
+        encode::open(
+            sample::open(cache.as_deref()),
+            level,
+            most,
+            cache.as_deref(),
+        )
     }
 
     /// As [`Corpus::bundled`], unpacked and encoded below `cache`.
     ///
     /// # Errors
-    /// If `cache` cannot be made or written.
+    /// As there.
     pub fn bundled_in(
         cache: &Path,
         level: Level,
         most: Option<usize>,
     ) -> Result<Corpus, CorpusError> {
-        let source = TextFiles {
-            name: sample::NAME.to_string(),
-            ..TextFiles::find(&sample::unpack(cache)?)?
-        };
-        encode::open(&source, level, most, cache)
+        encode::open(sample::open(Some(cache)), level, most, Some(cache))
     }
 
     /// How its parts lie in files.
@@ -189,7 +192,7 @@ impl Corpus {
 
     /// The tokens of a part.
     pub fn tokens(&self, part: TextPart) -> &[u32] {
-        bytemuck::cast_slice(&self.parts[part as usize])
+        self.parts[part as usize].as_slice()
     }
 
     /// Lines of a part; 0 where a single file was split, whose parts do not end with a line.
@@ -220,17 +223,4 @@ impl Corpus {
             text::count(self.vocabulary.len() as u64)
         )
     }
-}
-
-/// The user's cache folder.
-fn cache_dir() -> Result<PathBuf, CorpusError> {
-    super::sample::cache_dir().map_err(|_| CorpusError::NoCacheFolder)
-}
-
-/// Maps a file of tokens.
-fn map(path: &Path) -> Result<FileBytes, CorpusError> {
-    mmap::map(path).map_err(|source| CorpusError::Cache {
-        path: path.to_path_buf(),
-        reason: source.to_string(),
-    })
 }

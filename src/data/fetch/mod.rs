@@ -13,17 +13,17 @@ pub use download::{Event, Patience};
 pub use error::FetchError;
 pub use published::{Alternative, DATA_SETS, Kind, Published, RemoteFile};
 
+use super::cache;
 use super::import::{
     Cifar, IdxOptions, ImportError, Imported, Labels, NewFolder, import_cifar, import_idx,
 };
-use super::sample;
 
 /// The folder that downloads are kept in until they are imported: `downloads` below the cache folder.
 ///
 /// # Errors
 /// If the user has no cache folder.
 pub fn downloads_dir() -> Result<PathBuf, FetchError> {
-    let cache = sample::cache_dir().map_err(|_| FetchError::NoCacheFolder)?;
+    let cache = cache::dir().ok_or(FetchError::NoCacheFolder)?;
     Ok(cache.join("downloads"))
 }
 

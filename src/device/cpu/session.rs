@@ -55,7 +55,13 @@ impl<'a> CpuSession<'a> {
             convs: plan
                 .convs
                 .iter()
-                .map(|conv| cpu.conv(conv, plan.batch))
+                .map(|conv| {
+                    let planned = cpu.conv(conv, plan.batch);
+                    if conv.gradients {
+                        planned.make_tables();
+                    }
+                    planned
+                })
                 .collect(),
             guards: plan
                 .guard_bands()

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{PassOf, PassPlace, Roofline};
+use crate::config::BATCH;
 use crate::space::ConvArchitecture;
 
 /// What was measured of one child on one device. Other keys are passed over, so that a larger
@@ -57,7 +58,13 @@ pub enum MeasuredError {
         pass: String,
     },
     /// The times are of other batches.
-    #[error("measured with batches of {measured}, not {asked}; give --batch {measured}")]
+    #[error(
+        "measured with batches of {measured}, not {asked}; {}",
+        match BATCH.contains(measured) {
+            true => format!("give --batch {measured}"),
+            false => format!("measure batches of {} to {}", BATCH.start(), BATCH.end()),
+        }
+    )]
     Batch {
         /// Of the file.
         measured: usize,

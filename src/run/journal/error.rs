@@ -66,6 +66,17 @@ pub enum JournalError {
         /// Where the journal should be.
         path: PathBuf,
     },
+    /// A file that cannot be a journal, and is not read.
+    #[error(
+        "{} is no journal: {reason}; restore it from a copy, or start a new run with --out",
+        path.display()
+    )]
+    NoJournal {
+        /// Where the journal should be.
+        path: PathBuf,
+        /// Why it cannot be one.
+        reason: String,
+    },
     /// It holds lines, where a new one was to begin.
     #[error(
         "{} holds a run already; go on with it with --resume, or choose another --out",

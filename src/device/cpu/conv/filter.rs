@@ -1,6 +1,7 @@
 //! The gradient to the filter: one sum per fixed chunk of images, added in the order of the chunks.
 
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use super::outputs::Outputs;
 use super::pack::{MAX_LANES, MAX_TAPS, unpack};
@@ -20,13 +21,13 @@ const MIN_TILES: usize = 64;
 
 /// The plan of the gradient to the filter.
 pub(super) struct FilterPass {
-    pass: Pass,
+    pass: Arc<Pass>,
     /// dY, in the order of the pass.
-    outputs: Outputs,
+    outputs: Arc<Outputs>,
     /// Whether dM is dY itself: plain sums, vectors of one plane, strips of one image.
     dy_in_place: bool,
     /// Of each block of planes, the offset of each of its entries.
-    entries: Vec<Vec<u32>>,
+    entries: OnceLock<Vec<Vec<u32>>>,
     images: usize,
     /// Images of a chunk.
     chunk: usize,
@@ -35,10 +36,12 @@ pub(super) struct FilterPass {
 }
 
 impl FilterPass {
-    pub fn new(pass: Pass, outputs: Outputs, images: usize, shape: [usize; 3]) -> FilterPass {
-        let entries = (0..pass.blocks.len())
-            .map(|block| entries(&pass, block))
-            .collect();
+    pub fn new(
+        pass: Arc<Pass>,
+        outputs: Arc<Outputs>,
+        images: usize,
+        shape: [usize; 3],
+    ) -> FilterPass {
         let tiles = pass.classes[0].tiles[0] * pass.classes[0].tiles[1];
         let least = MIN_TILES.div_ceil(tiles).max(MIN_IMAGES);
         let chunks = (images / least).clamp(1, MAX_CHUNKS);
@@ -46,11 +49,19 @@ impl FilterPass {
             dy_in_place: pass.transform.is_none() && outputs.lanes == PLANE && pass.strip[0] == 1,
             pass,
             outputs,
-            entries,
+            entries: OnceLock::new(),
             images,
             chunk: images.div_ceil(chunks),
             shape,
         }
+    }
+
+    /// The tables of entries, made when they are first asked for.
+    pub fn entries(&self) -> &[Vec<u32>] {
+        self.entries.get_or_init(|| {
+            let blocks = 0..self.pass.blocks.len();
+            blocks.map(|block| entries(&self.pass, block)).collect()
+        })
     }
 
     /// Floats of scratch for a chunk: V, dM and the packed sums.
@@ -153,7 +164,7 @@ impl FilterPass {
             w,
             m_pitch,
             ..
-        } = self.outputs;
+        } = *self.outputs;
         let [y, x] = self.pass.axes;
         for image in 0..strip.images {
             let dy =
@@ -194,7 +205,7 @@ impl FilterPass {
         let (pass, outputs) = (&self.pass, &self.outputs);
         let class = &pass.classes[0];
         let tiles = &class.tile_at[..pass.tiles(class, strip)];
-        let entries = &self.entries[block];
+        let entries = &self.entries()[block];
         let pieces = entry_pieces(isa, entries.len());
         let input = if pass.in_place {
             let number = pass.planes[pass.blocks[block].start].source;

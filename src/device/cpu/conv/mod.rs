@@ -45,17 +45,20 @@ use run::Target;
 pub struct PlannedConv {
     shape: ConvShape,
     isa: Isa,
-    forward: Pass,
-    y: Outputs,
+    forward: Arc<Pass>,
+    y: Arc<Outputs>,
     filter: FilterPass,
     /// Of each source.
     data: Vec<DataPass>,
 }
 
-/// The gradient to one source. Sources of one size share a pass.
+/// The gradient to one source. Sources of one size share a pass, those of one shape also what it
+/// writes.
 struct DataPass {
     pass: Arc<Pass>,
-    dx: Outputs,
+    dx: Arc<Outputs>,
+    /// Its first channel in the concatenation.
+    channel: usize,
     /// Where its weights lie in the packed weights.
     packed: Range<usize>,
 }
@@ -89,10 +92,17 @@ impl PlannedConv {
             images: shape.n,
             allow_transform,
         };
-        let forward = Pass::new(layer(PassKind::Forward));
-        let y = Outputs::new(isa, &forward, &output, 0);
-        let pass = Pass::new(layer(PassKind::Filter));
-        let dy = Outputs::new(isa, &pass, &output, 0);
+        let forward = Arc::new(Pass::new(layer(PassKind::Forward)));
+        let y = Arc::new(Outputs::new(isa, &forward, &output));
+        // Where V is filled, both passes fill it alike.
+        let (pass, dy) = match forward.in_place {
+            true => {
+                let pass = Pass::new(layer(PassKind::Filter));
+                let dy = Outputs::new(isa, &pass, &output);
+                (pass.into(), dy.into())
+            }
+            false => (Arc::clone(&forward), Arc::clone(&y)),
+        };
         let sizes = [
             shape.filters,
             shape.channels(),
@@ -143,6 +153,12 @@ impl PlannedConv {
         self.filter.partials_len()
     }
 
+    /// Makes the tables that only [`PlannedConv::bwd_filter`] reads, which would else make them: they
+    /// are as long as the filter of a block of channels, and sizes do not need them.
+    pub fn make_tables(&self) {
+        self.filter.entries();
+    }
+
     /// Packs `weights`, `[filters][channels][kh][kw]`, into as much as `packed` is for: forward, or
     /// gradients as well.
     pub fn pack(&self, weights: &[f32], packed: &mut [f32]) {
@@ -164,20 +180,21 @@ impl PlannedConv {
             ..order
         };
         let data = self.data.iter().filter(|_| gradients);
-        let passes = std::iter::once((&self.forward, &self.y, order))
-            .chain(data.map(|data| (&*data.pass, &data.dx, turned)));
+        let passes = std::iter::once((&self.forward, &self.y, order, 0))
+            .chain(data.map(|data| (&data.pass, &data.dx, turned, data.channel)));
         let mut rest = packed;
-        let tasks = passes.flat_map(|(pass, outputs, order)| {
+        let tasks = passes.flat_map(|(pass, outputs, order, channel)| {
             let blocks = outputs.vectors.iter().enumerate();
-            blocks.map(move |(i, vectors)| (pass, outputs, order, i, vectors.len()))
+            let weights = &weights[channel * order.out..];
+            blocks.map(move |(i, vectors)| (pass, outputs, order, weights, i, vectors.len()))
         });
-        let tasks = tasks.map(|(pass, outputs, order, block, vectors)| {
+        let tasks = tasks.map(|(pass, outputs, order, weights, block, vectors)| {
             let (packed, after) =
                 std::mem::take(&mut rest).split_at_mut(pass.entries * vectors * outputs.lanes);
             rest = after;
-            (pass, outputs, order, block, packed)
+            (pass, outputs, order, weights, block, packed)
         });
-        each(tasks, |(pass, outputs, order, block, packed)| {
+        each(tasks, |(pass, outputs, order, weights, block, packed)| {
             pack::pack(self.isa, pass, outputs, block, order, weights, packed);
         });
     }
@@ -315,11 +332,17 @@ fn plan_data(shape: &ConvShape, isa: Isa, allow_transform: bool, packed: usize) 
             })
             .into()
         });
-        let dx = Outputs::new(isa, &pass, source, channel);
+        let (mut same, groups) = (shape.sources[..data.len()].iter(), &source.groups);
+        let same = same.position(|s| [s.h, s.w] == size && s.groups == *groups);
+        let dx = match same {
+            Some(same) => Arc::clone(&data[same].dx),
+            None => Outputs::new(isa, &pass, source).into(),
+        };
         let end = packed + dx.packed_len(&pass);
         data.push(DataPass {
             pass,
             dx,
+            channel,
             packed: packed..end,
         });
         (packed, channel) = (end, channel + source.c());

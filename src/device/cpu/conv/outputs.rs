@@ -15,7 +15,7 @@ pub(super) struct Outputs {
     pub planes: usize,
     pub h: usize,
     pub w: usize,
-    /// Of each lane, its channel; none where the last plane of a group is not full.
+    /// Of each lane, its channel, from the first of the tensor; none where the last plane of a group is not full.
     pub channels: Vec<Option<usize>>,
     /// Blocks of vectors that register tiles span.
     pub vectors: Vec<Range<usize>>,
@@ -28,12 +28,12 @@ pub(super) struct Outputs {
 }
 
 impl Outputs {
-    /// The tensor of `shape` that `pass` writes; channels count from `first`.
-    pub fn new(isa: Isa, pass: &Pass, shape: &Shape, first: usize) -> Outputs {
+    /// The tensor of `shape` that `pass` writes.
+    pub fn new(isa: Isa, pass: &Pass, shape: &Shape) -> Outputs {
         let (planes, lanes) = (shape.planes(), isa.lanes());
         let mut channels = vec![None; (PLANE * planes).next_multiple_of(lanes)];
         for (c, lane) in shape.lanes().enumerate() {
-            channels[lane] = Some(first + c);
+            channels[lane] = Some(c);
         }
         let n_vectors = channels.len() / lanes;
         let blocks = n_vectors.div_ceil(isa.register_tile().1);
