@@ -22,7 +22,11 @@ impl DataKind {
     /// If there is nothing, a folder that cannot be read, one of neither kind, or one of both.
     pub fn of(path: &Path) -> Result<DataKind, DataError> {
         let owned = || path.to_path_buf();
-        if !path.exists() {
+        let exists = path.try_exists().map_err(|source| DataError::Read {
+            path: owned(),
+            source,
+        })?;
+        if !exists {
             let next = "it does not exist: give the folder of the data, or a text file".to_string();
             let path = owned();
             return Err(DataError::NotAFolder { path, next });

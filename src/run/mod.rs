@@ -269,11 +269,13 @@ pub fn record(disk: &dyn Disk, path: &Path, settings: &[Setting]) -> Result<Reco
 
 /// That a journal without a line is of a run that has found nothing.
 fn check_not_emptied(disk: &dyn Disk, path: &Path) -> Result<(), RunError> {
-    match disk.found(&path.join(BEST_FILE_NAME)) {
+    let best = path.join(BEST_FILE_NAME);
+    match disk.found(&best) {
+        Ok(None) => Ok(()),
         Ok(Some(_)) => Err(RunError::Emptied {
             path: path.join(journal::FILE_NAME),
         }),
-        _ => Ok(()),
+        Err(source) => Err(RunError::Read { path: best, source }),
     }
 }
 

@@ -102,7 +102,7 @@ impl Goal {
             architecture,
             config,
             learning_rate: flags.learning_rate,
-            save: flags.save.as_deref().map(full),
+            save: flags.save.as_deref().map(full_save).transpose()?,
             test: flags.test,
             log_steps: flags.log_steps,
             checkpoints,
@@ -128,6 +128,7 @@ impl Goal {
         if let Some(path) = &flags.save {
             flags::check_writable("--save", path)?;
         }
+        let save = flags.save.as_deref().map(full_save).transpose()?;
         let mut slots = Slots::new(Arc::new(Real), file.clone());
         let origin = Keeper::origin(&mut slots)?.ok_or_else(|| {
             let message = format!(
@@ -160,7 +161,7 @@ impl Goal {
             architecture,
             config,
             learning_rate: to_go_on.learning_rate,
-            save: flags.save.as_deref().map(full).or(to_go_on.save),
+            save: save.or(to_go_on.save),
             test: flags.test || to_go_on.test,
             log_steps: flags.log_steps || to_go_on.log_steps,
             checkpoints: CheckpointFile::Resumed(file.clone()),
@@ -318,6 +319,18 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+/// Where the weights go, as a checkpoint can say it.
+fn full_save(path: &Path) -> Result<PathBuf, Failure> {
+    let full = full(path);
+    match full.to_str() {
+        Some(_) => Ok(full),
+        None => {
+            let message = format!("--save {}: give a name in UTF-8", full.display());
+            Err(Failure::new(Kind::Usage, message))
+        }
+    }
 }
 
 /// A path that is found again from another folder.

@@ -230,3 +230,40 @@ fn all_is_usable_without_a_cache_folder() {
     assert_eq!(cache["usable"], false, "{cache}");
     assert_eq!(cache["bytes"], 0, "{cache}");
 }
+
+/// A checkpoint, which has the name of the weights, is text.
+#[test]
+fn names_that_are_not_utf_8_are_refused_where_they_are_kept() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let name = folder.path().join(std::ffi::OsStr::from_bytes(b"\xff"));
+    for flag in ["--save", "--data"] {
+        let arguments = ["train", "--arch", &example("small.json"), flag];
+        let ended = run(program().args(arguments).arg(&name));
+        assert_eq!(ended.code, 2, "{ended:?}");
+        assert!(
+            ended.stderr.contains(flag) && ended.stderr.contains("UTF-8"),
+            "{ended:?}"
+        );
+    }
+}
+
+/// The widest networks: sizes follow from geometry, and no table is made for them.
+#[test]
+fn the_widest_networks_are_inspected_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let layer = |number: u64| {
+        let inputs: Vec<u64> = (0..number).collect();
+        serde_json::json!({"filter": [15, 15], "filters": 4096, "inputs": inputs}).to_string()
+    };
+    let all: Vec<String> = (1..=128).map(layer).collect();
+    let arch = file(folder.path(), "a.json", layers(&all.join(",")));
+    let ended = run(program().args(["inspect", "--json", "--arch", &arch]));
+    // A second, where nothing else runs; minutes where tables are made.
+    assert!(ended.took < Duration::from_secs(10), "{:?}", ended.took);
+    let channels = |number: u64| 3 + 4096 * (number - 1);
+    let of_layer = |number| 15 * 15 * channels(number) * 4096 + 2 * 4096;
+    let classifier = 10 * (4096 + 1);
+    let parameters: u64 = (1..=128).map(of_layer).sum::<u64>() + classifier;
+    assert_eq!(object(&ended)["parameters"], parameters);
+}

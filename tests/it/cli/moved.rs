@@ -20,12 +20,12 @@ fn data_path(run: &Path) -> String {
 #[test]
 fn a_search_goes_on_with_data_that_were_moved() {
     let place = Place::new();
-    place.search("whole", &["--samples", "4"]);
-    place.search("run", &["--samples", "2"]);
+    place.search("whole", &["--samples", "6"]);
+    place.search("run", &["--samples", "3"]);
     let (run, moved) = (text(&place.path("run")), place.path("moved"));
     fs::rename(place.data.path(), &moved).unwrap();
     fs::create_dir(place.data.path()).unwrap(); // for the folder to remove itself
-    let resume = ["search", "--resume", &run, "--samples", "4"];
+    let resume = ["search", "--resume", &run, "--samples", "6"];
     refused(&resume, 3, "data", &["--data"]);
     // Others are refused by their digest, and the run stays what it was.
     let others = place.path("others");
@@ -41,7 +41,7 @@ fn a_search_goes_on_with_data_that_were_moved() {
     assert_eq!(place.facts("run"), place.facts("whole"));
     // Where they lie is kept, and is none of what decides results.
     assert_eq!(data_path(&place.path("run")), text(&moved));
-    assert_eq!(nas(&["search", "--resume", &run, "--samples", "5"]).code, 0);
+    assert_eq!(nas(&["search", "--resume", &run, "--samples", "7"]).code, 0);
     assert_eq!(
         json(&["audit", &run, "--data", &text(&moved)])["same"],
         true
