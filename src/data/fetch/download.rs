@@ -108,7 +108,13 @@ impl Client {
         let mut partial = Partial::open(url, candidates, folder)?;
         let mut began_anew = false;
         loop {
-            self.fill(&mut partial, tell)?;
+            if let Err(error) = self.fill(&mut partial, tell) {
+                // Nothing of it is no help to the next try.
+                if partial.bytes == 0 {
+                    let _ = fs::remove_file(&partial.path);
+                }
+                return Err(error);
+            }
             let digest = digest(&partial.path).map_err(|source| partial.failed(source))?;
             if let Some(file) = candidates.iter().find(|file| file.sha256 == digest) {
                 return partial.finish(&folder.join(file.name));
