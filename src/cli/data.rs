@@ -3,9 +3,11 @@
 mod fetch;
 mod import;
 
-use std::path::PathBuf;
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
+use image::ImageFormat;
 use serde_json::{Map, Value, json};
 
 use super::failure::{Failure, Kind};
@@ -13,15 +15,18 @@ use super::flags::{self, ConfigFlags, DataFlags, Settings};
 use super::output::Output;
 use crate::config::{DEFAULT_PRESET, DataConfig};
 use crate::data::corpus::{self, Corpus, KnownBy, TextFileFacts, TextPart};
-use crate::data::{self, Dataset};
+use crate::data::{self, Augment, Dataset};
+use crate::disk::{Real, whole};
+use crate::report::sheet::{self, Training};
 use crate::report::table::{Align, aligned};
 use crate::text;
+use crate::train::TrainConfig;
 
 /// The commands.
 #[derive(Subcommand)]
 pub enum Command {
     /// Show what images or a text are: classes, or lines, words and vocabulary
-    Show(Flags),
+    Show(ShowFlags),
     /// Check every file, and whether it is that of a known data set
     Verify(Flags),
     /// Bring data that you have into a folder that searches are run on
@@ -45,6 +50,25 @@ pub struct Flags {
     config: ConfigFlags,
 }
 
+/// Flags of `show`.
+#[derive(Args)]
+pub struct ShowFlags {
+    #[command(flatten)]
+    flags: Flags,
+    /// Write a contact sheet: images of every class, a PNG
+    #[arg(long, value_name = "FILE.png")]
+    sheet: Option<PathBuf>,
+    /// On the sheet, images as the first epoch of a training sees them
+    #[arg(long, requires = "sheet")]
+    augmented: bool,
+}
+
+/// A contact sheet that is asked for.
+struct Sheet<'a> {
+    path: &'a Path,
+    training: Option<Training>,
+}
+
 /// Kinds of architectures, by which their data are known.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Space {
@@ -62,14 +86,19 @@ pub fn run(command: &Command, typed: &[String], output: &Output) -> Result<(), F
         return Err(Failure::new(Kind::Usage, message));
     }
     match command {
-        Command::Show(flags) => show(flags, false, output),
-        Command::Verify(flags) => show(flags, true, output),
+        Command::Show(flags) => show(&flags.flags, false, Some(flags), output),
+        Command::Verify(flags) => show(flags, true, None, output),
         Command::Import(command) => import::run(command, output),
         Command::Fetch(flags) => fetch::run(flags, output),
     }
 }
 
-fn show(flags: &Flags, verify: bool, output: &Output) -> Result<(), Failure> {
+fn show(
+    flags: &Flags,
+    verify: bool,
+    sheet: Option<&ShowFlags>,
+    output: &Output,
+) -> Result<(), Failure> {
     let mut settings = Settings::default();
     let path = flags.path.clone().or(flags.data.data.clone());
     settings.data(&DataFlags {
@@ -77,19 +106,44 @@ fn show(flags: &Flags, verify: bool, output: &Output) -> Result<(), Failure> {
         level: flags.data.level.clone(),
         ..flags.data
     })?;
-    let config = settings.resolve(&flags.config, DEFAULT_PRESET)?.data;
+    let config = settings.resolve(&flags.config, DEFAULT_PRESET)?;
+    let training = Training {
+        augment: match &config.train {
+            TrainConfig::Network(train) => train.augment,
+            TrainConfig::Language(_) => Augment::default(),
+        },
+        seed: config.search.seed,
+    };
+    let sheet = sheet.and_then(|flags| {
+        Some(Sheet {
+            path: flags.sheet.as_deref()?,
+            training: flags.augmented.then_some(training),
+        })
+    });
+    let config = config.data;
     let kind = match (&config.path, flags.space) {
         (Some(path), _) => data::DataKind::of(path)?,
         (None, Space::Conv) => data::DataKind::Images,
         (None, Space::Cell) => data::DataKind::Text,
     };
     match kind {
-        data::DataKind::Images => images(&config, verify, output),
-        data::DataKind::Text => a_text(&config, verify, output),
+        data::DataKind::Images => images(&config, verify, sheet, output),
+        data::DataKind::Text => {
+            flags::refuse(&[("--sheet", sheet.is_some())], "images", "a text")?;
+            a_text(&config, verify, output)
+        }
     }
 }
 
-fn images(config: &DataConfig, verify: bool, output: &Output) -> Result<(), Failure> {
+fn images(
+    config: &DataConfig,
+    verify: bool,
+    sheet: Option<Sheet>,
+    output: &Output,
+) -> Result<(), Failure> {
+    if let Some(sheet) = &sheet {
+        flags::check_writable("--sheet", sheet.path)?;
+    }
     let dataset: &Dataset = &*flags::open_data(config, output)?;
     let counts = dataset.class_counts();
     let classes = dataset.classes().iter().zip(&counts);
@@ -125,7 +179,31 @@ fn images(config: &DataConfig, verify: bool, output: &Output) -> Result<(), Fail
         .collect();
     let header = [("class", Align::Left), ("images", Align::Right)];
     words += &format!("\n{}", aligned(&header, &rows));
+    if let Some(sheet) = sheet {
+        sheet.write(dataset)?;
+        json["sheet"] = json!(sheet.path.display().to_string());
+        words += &format!("\nsheet   {}\n", sheet.path.display());
+    }
     output.result(&json, &words)
+}
+
+impl Sheet<'_> {
+    fn write(&self, dataset: &Dataset) -> Result<(), Failure> {
+        let sheet = sheet::sheet(dataset, self.training);
+        let cannot = |reason: String| {
+            let message = format!(
+                "cannot write --sheet {}: {reason}; choose another place, or make room",
+                self.path.display()
+            );
+            Failure::new(Kind::Usage, message)
+        };
+        let mut png = Cursor::new(Vec::new());
+        sheet
+            .write_to(&mut png, ImageFormat::Png)
+            .map_err(|error| cannot(error.to_string()))?;
+        whole::write(&Real, self.path, |file| file.write_all(png.get_ref()))
+            .map_err(|error| cannot(error.to_string()))
+    }
 }
 
 /// Images of each class, also where two have one name.

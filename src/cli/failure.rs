@@ -139,7 +139,10 @@ impl From<DataError> for Failure {
 impl From<ImportError> for Failure {
     fn from(error: ImportError) -> Failure {
         let kind = match error {
-            ImportError::Exists { .. } | ImportError::Write { .. } => Kind::Usage,
+            ImportError::Exists { .. }
+            | ImportError::Write { .. }
+            | ImportError::TestPart { .. } => Kind::Usage,
+            ImportError::Stopped { .. } => Kind::Stopped,
             _ => Kind::Data,
         };
         Failure::from_error(kind, &error)

@@ -4,6 +4,7 @@
 pub mod cell;
 pub mod notation;
 pub mod roofline;
+pub mod sheet;
 pub mod table;
 
 use std::borrow::Cow;

@@ -7,6 +7,7 @@ mod cell;
 mod cut;
 mod data;
 mod file_systems;
+mod folder;
 mod import;
 mod inputs;
 mod language;

@@ -4,6 +4,7 @@ mod classes;
 mod corpus;
 mod fetch;
 mod folder;
+mod pictures;
 mod sample;
 mod split;
 mod synthetic;

@@ -1,6 +1,8 @@
 //! `nas-engine data import`: pictures and published data sets into a data folder, a text to where it
 //! stays.
 
+mod folder;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -27,7 +29,7 @@ pub enum Command {
         out: PathBuf,
         #[command(flatten)]
         split: SplitFlags,
-        /// How images become 32x32; `pad` by default where neither side is above 32
+        /// How images become 32x32; pad where neither side is above 32, else resize by default
         #[arg(long)]
         fit: Option<FitName>,
     },
@@ -50,6 +52,8 @@ pub enum Command {
         #[arg(long, default_value = "fine")]
         labels: LabelsName,
     },
+    /// Pictures (JPEG, PNG, GIF, BMP, WebP, TIFF, PNM) in a folder for each class
+    Folder(folder::Flags),
     /// The Penn Treebank in Mikolov's preparation, checked
     Ptb {
         /// The folder that holds ptb.{train,valid,test}.txt, or simple-examples/data with them
@@ -71,15 +75,25 @@ pub struct SplitFlags {
     split_seed: u64,
 }
 
-/// How images become 32x32.
+/// [`Fit`] by name.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum FitName {
-    /// Zeros around.
+    /// Zeros around it, where neither side is above 32
     Pad,
-    /// The shorter side becomes 32, then the centre is cut.
+    /// The shorter side becomes 32, then the centre is cut
     Resize,
-    /// The centre.
+    /// The centre, padded where it is smaller
     Crop,
+}
+
+impl From<FitName> for Fit {
+    fn from(name: FitName) -> Fit {
+        match name {
+            FitName::Pad => Fit::Pad,
+            FitName::Resize => Fit::Resize,
+            FitName::Crop => Fit::Crop,
+        }
+    }
 }
 
 /// Which classes of CIFAR-100.
@@ -111,11 +125,7 @@ pub fn run(command: &Command, output: &Output) -> Result<(), Failure> {
             fit,
         } => {
             let options = IdxOptions {
-                fit: fit.map(|fit| match fit {
-                    FitName::Pad => Fit::Pad,
-                    FitName::Resize => Fit::Resize,
-                    FitName::Crop => Fit::Crop,
-                }),
+                fit: fit.map(Fit::from),
                 test_share: split.test_share,
                 split_seed: split.split_seed,
                 name: None,
@@ -131,6 +141,7 @@ pub fn run(command: &Command, output: &Output) -> Result<(), Failure> {
             };
             images(&import_cifar(Cifar::Hundred(labels), path, out)?, output)
         }
+        Command::Folder(flags) => images(&folder::run(flags)?, output),
         Command::Ptb { dir, out } => ptb(dir, out.clone(), output),
     }
 }

@@ -49,6 +49,21 @@ pub enum ImportError {
         /// The files.
         files: Vec<Skipped>,
     },
+    /// A share for the test was asked for where there is a test part: a usage error.
+    #[error("{} has a test part of its own; leave --test-share out", path.display())]
+    TestPart {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// It was told to stop.
+    #[error(
+        "the import was stopped, and nothing of it is left at {}; the same command begins it anew",
+        out.display()
+    )]
+    Stopped {
+        /// Where the data folder would stand.
+        out: PathBuf,
+    },
     /// What was written is not a data folder: a fault of this program.
     #[error(transparent)]
     Data(#[from] DataError),

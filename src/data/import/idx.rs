@@ -3,8 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::fit::Fit;
 use super::idx_files::{self, Pair};
-use super::idx_fit::{Fit, Shape};
+use super::idx_fit::Shape;
 use super::order::{self, Part};
 use super::pipeline::pipeline;
 use super::{ImportError, Imported, NewFolder, Place, gz};
@@ -88,7 +89,7 @@ pub fn import_idx(
         name: options.name.clone().unwrap_or(found.name),
         classes,
         source: format!("IDX files, {}", first.display()),
-        fit: Shape::name_of_fit(&shapes, fit).into(),
+        fit: Shape::name_of_fit(&shapes, fit),
         ..Description::default()
     };
     folder.finish(description, Vec::new(), notes)

@@ -1,5 +1,7 @@
 //! The images of IDX files, grey or colour, into planes of 32x32.
 
+use super::fit::Fit;
+use super::picture::Rgb;
 use crate::data::IMAGE_BYTES;
 
 /// Height and width of a record.
@@ -7,17 +9,6 @@ const SIDE: usize = 32;
 
 /// The longest side of an image.
 const LONGEST_SIDE: u32 = 4096;
-
-/// How images are brought to 32x32.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fit {
-    /// Zeros around, floor of half at the top and left.
-    Pad,
-    /// The shorter side becomes 32, then the centre is cut.
-    Resize,
-    /// The centre, padded where it is smaller.
-    Crop,
-}
 
 /// The shape of the images of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,22 +57,20 @@ impl Shape {
     pub(super) fn fit_of_all(shapes: &[Shape], asked: Option<Fit>) -> Result<Fit, String> {
         let all_small = shapes.iter().all(|shape| shape.is_small());
         match (asked, all_small) {
-            (None | Some(Fit::Pad | Fit::Crop), true) => Ok(asked.unwrap_or(Fit::Pad)),
+            (asked, true) => Ok(asked.unwrap_or(Fit::Pad)),
             (Some(Fit::Pad), false) => Err(
                 "holds images with a side above 32, which cannot be padded; give --fit resize or crop".into(),
             ),
-            (asked, _) => larger(asked.unwrap_or(Fit::Resize)),
+            (asked, false) => Ok(asked.unwrap_or(Fit::Resize)),
         }
     }
 
     /// What `dataset.toml` calls it.
-    pub(super) fn name_of_fit(shapes: &[Shape], fit: Fit) -> &'static str {
+    pub(super) fn name_of_fit(shapes: &[Shape], fit: Fit) -> String {
         let is_exact = |shape: &Shape| shape.height == SIDE && shape.width == SIDE;
-        match fit {
-            _ if shapes.iter().all(is_exact) => "none",
-            Fit::Pad => "pad",
-            Fit::Resize => "resize",
-            Fit::Crop => "crop",
+        match shapes.iter().all(is_exact) {
+            true => "none".into(),
+            false => fit.to_string(),
         }
     }
 
@@ -89,7 +78,24 @@ impl Shape {
     pub(super) fn to_record(self, image: &[u8], fit: Fit, record: &mut [u8; IMAGE_BYTES]) {
         match fit {
             Fit::Pad | Fit::Crop if self.is_small() => self.pad(image, record),
-            _ => unreachable!("`fit_of_all` hands on what can be done"),
+            _ => {
+                *record = self
+                    .rgb(image)
+                    .fitted(fit)
+                    .expect("`fit_of_all` pads small images alone")
+            }
+        }
+    }
+
+    /// An image as a picture, grey repeated.
+    fn rgb(self, image: &[u8]) -> Rgb {
+        Rgb {
+            width: self.width,
+            height: self.height,
+            bytes: match self.channels {
+                1 => image.iter().flat_map(|&grey| [grey; 3]).collect(),
+                _ => image.to_vec(),
+            },
         }
     }
 
@@ -118,20 +124,6 @@ impl Shape {
             }
         }
     }
-}
-
-/// The place where the fit of larger images, `resize` and `crop`, is joined: [`Shape::to_record`] then calls
-/// it with the image.
-fn larger(fit: Fit) -> Result<Fit, String> {
-    let name = match fit {
-        Fit::Pad => "pad",
-        Fit::Resize => "resize",
-        Fit::Crop => "crop",
-    };
-    Err(format!(
-        "holds images that are not 32x32 or smaller, or are to be resized; --fit {name} of IDX files is not \
-         built, bring them to 32x32 first"
-    ))
 }
 
 #[cfg(test)]
@@ -169,6 +161,26 @@ mod tests {
         assert_eq!(colour, [plane(1, 4), plane(2, 5), plane(3, 6)]);
         let full: Vec<u8> = (0..1024).map(|i| (i % 255) as u8 + 1).collect();
         assert_eq!(padded(&[32, 32], &full)[2].len(), 1024);
+    }
+
+    #[test]
+    fn larger_images_are_resized_or_cut() {
+        // Four quarters of 32x32, each of one value.
+        let image: Vec<u8> = (0..64 * 64)
+            .map(|i| [10, 20, 30, 40][2 * (i / 64 / 32) + i % 64 / 32])
+            .collect();
+        let shape = Shape::of(&[64, 64]).unwrap();
+        assert_eq!(Shape::fit_of_all(&[shape], None), Ok(Fit::Resize));
+        assert!(Shape::fit_of_all(&[shape], Some(Fit::Pad)).is_err());
+        for fit in [Fit::Resize, Fit::Crop] {
+            let mut record = [0; IMAGE_BYTES];
+            shape.to_record(&image, fit, &mut record);
+            for (corner, value) in [(0, 10), (31, 20), (31 * 32, 30), (32 * 32 - 1, 40)] {
+                for plane in record.chunks_exact(SIDE * SIDE) {
+                    assert_eq!(plane[corner], value, "{fit}");
+                }
+            }
+        }
     }
 
     #[test]

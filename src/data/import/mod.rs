@@ -5,12 +5,15 @@ mod archive;
 mod cifar;
 mod cifar_files;
 mod error;
+mod fit;
+mod folder;
 mod gz;
 mod idx;
 mod idx_files;
 mod idx_fit;
 mod order;
 pub mod pickle;
+pub mod picture;
 mod pipeline;
 mod writer;
 
@@ -20,8 +23,9 @@ use serde::Serialize;
 
 pub use cifar::{Cifar, Labels, import_cifar};
 pub use error::ImportError;
+pub use fit::Fit;
+pub use folder::{DEFAULT_TEST_SHARE, FolderOptions, folder};
 pub use idx::{IdxOptions, import_idx};
-pub use idx_fit::Fit;
 pub use order::{Part, order, split_off_test};
 pub use writer::{NewFolder, Place};
 

@@ -1,0 +1,519 @@
+//! `data import folder` and `data show --sheet`: pictures of the user's own, and all that may be wrong
+//! with a folder of them.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{Ended, data_folder, file, json, nas, object, program, run, text};
+
+/// A PPM of one colour.
+fn picture(width: usize, height: usize, colour: [u8; 3]) -> Vec<u8> {
+    let mut bytes = format!("P6 {width} {height} 255\n").into_bytes();
+    bytes.extend(colour.repeat(width * height));
+    bytes
+}
+
+/// Writes `n` pictures into a new folder; each has a colour of its own, by `first` and its number.
+fn class(folder: &Path, n: u8, first: u8) {
+    fs::create_dir_all(folder).unwrap();
+    for number in 0..n {
+        let name = format!("picture {number}.ppm");
+        fs::write(folder.join(name), picture(32, 32, [first, number, 9])).unwrap();
+    }
+}
+
+/// Three classes of 30 pictures.
+fn three_classes() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, first) in [("apple", 1), ("pear", 2), ("quince", 3)] {
+        class(&folder.path().join("fruit").join(name), 30, first);
+    }
+    folder
+}
+
+fn import(folder: &Path, out: &str, more: &[&str]) -> Ended {
+    let (dir, out) = (text(&folder.join("fruit")), text(&folder.join(out)));
+    let arguments = ["data", "import", "folder", &dir, "--out", &out, "--json"];
+    nas(&[&arguments[..], more].concat())
+}
+
+fn imported(folder: &Path, out: &str, more: &[&str]) -> Value {
+    let ended = import(folder, out, more);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    object(&ended)
+}
+
+/// The labels and colours of the training and the test records.
+fn records(folder: &Path, out: &str) -> [Vec<(u8, [u8; 3])>; 2] {
+    ["data_batch_1.bin", "test_batch.bin"].map(|name| {
+        let bytes = fs::read(folder.join(out).join(name)).unwrap();
+        let (records, rest) = bytes.as_chunks::<3073>();
+        assert!(rest.is_empty());
+        let record = |r: &[u8; 3073]| (r[0], [r[1 + 512], r[1025 + 512], r[2049 + 512]]);
+        records.iter().map(record).collect()
+    })
+}
+
+fn entries(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_folder_of_pictures_becomes_a_data_folder() {
+    let folder = three_classes();
+    let result = imported(folder.path(), "out", &[]);
+    assert_eq!(
+        result["classes"],
+        json!({"apple": 30, "pear": 30, "quince": 30})
+    );
+    assert_eq!(
+        result["class_counts"][1],
+        json!({"label": 1, "name": "pear", "count": 30})
+    );
+    assert_eq!(
+        (&result["training"], &result["test"]),
+        (&json!(81), &json!(9))
+    );
+    assert_eq!(result["skipped"], json!([]));
+    let out = folder.path().join("out");
+    assert_eq!(result["folder"], text(&out));
+    assert_eq!(
+        entries(&out),
+        [
+            "batches.meta.txt",
+            "data_batch_1.bin",
+            "dataset.toml",
+            "test_batch.bin"
+        ]
+    );
+    let [training, test] = records(folder.path(), "out");
+    for label in 0..3 {
+        let of_class = test.iter().filter(|(found, _)| *found == label);
+        assert_eq!(of_class.count(), 3, "a tenth of each class");
+    }
+    // Every picture once, under its own label, and mixed.
+    let mut all = [&training[..], &test].concat();
+    assert!(training[..40].iter().any(|(label, _)| *label == 2));
+    all.sort();
+    let expected = (0..3).flat_map(|c| (0..30).map(move |n| (c, [c + 1, n, 9])));
+    assert!(all.into_iter().eq(expected));
+
+    let description = fs::read_to_string(out.join("dataset.toml")).unwrap();
+    let description: toml::Table = description.parse().unwrap();
+    assert_eq!(description["name"].as_str(), Some("fruit"));
+    assert_eq!(description["fit"].as_str(), Some("none"));
+    let verified = json(&["data", "verify", &text(&out)]);
+    assert_eq!(verified["classes"], result["classes"]);
+}
+
+/// Bytes depend on the pictures and their names alone.
+#[test]
+fn the_same_pictures_give_the_same_bytes() {
+    let folder = three_classes();
+    let other = three_classes();
+    imported(folder.path(), "one", &["--threads", "1"]);
+    imported(folder.path(), "five", &["--threads", "5"]);
+    imported(other.path(), "elsewhere", &[]);
+    let one = records(folder.path(), "one");
+    assert!(one == records(folder.path(), "five"));
+    assert!(one == records(other.path(), "elsewhere"));
+    imported(folder.path(), "seed", &["--split-seed", "1"]);
+    imported(folder.path(), "half", &["--test-share", "0.5"]);
+    assert!(one[1] != records(folder.path(), "seed")[1]);
+    assert_eq!(records(folder.path(), "half")[1].len(), 45);
+}
+
+/// What is left out is so as if it had never been there.
+#[test]
+fn bad_files_are_all_named_or_left_out() {
+    let folder = three_classes();
+    imported(folder.path(), "clean", &[]);
+    let apple = folder.path().join("fruit/apple");
+    let bad = [
+        file(&apple, "0 notes.txt", "these are apples"),
+        file(&apple, "picture 3b.jpg", ""),
+        file(&apple, "picture 5b.png", &picture(2, 2, [1; 3])[..17]),
+    ];
+    let dangling = apple.join("dangling.png");
+    symlink("/absent", &dangling).unwrap();
+    symlink("..", apple.join("up")).unwrap();
+    symlink("self", apple.join("self")).unwrap();
+    for passed_over in [".hidden.txt", "Thumbs.db", "desktop.ini", ".DS_Store"] {
+        file(&apple, passed_over, "no picture");
+    }
+    let ended = import(folder.path(), "out", &[]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    for words in [
+        "6 files",
+        "--skip-bad",
+        "is empty",
+        "is cut short",
+        "is no picture",
+    ] {
+        assert!(ended.stderr.contains(words), "{words} {ended:?}");
+    }
+    for path in bad.iter().chain([&text(&dangling)]) {
+        assert!(ended.stderr.contains(path.as_str()), "{path} {ended:?}");
+    }
+    for words in [
+        "leads nowhere",
+        "apple/up/apple: is a link to a folder that it lies in",
+        "leads to itself",
+    ] {
+        assert!(ended.stderr.contains(words), "{words} {ended:?}");
+    }
+    assert_eq!(entries(folder.path()), ["clean", "fruit"]);
+}
+
+#[test]
+fn files_that_are_left_out_change_no_other() {
+    let folder = three_classes();
+    imported(folder.path(), "clean", &[]);
+    let apple = folder.path().join("fruit/apple");
+    file(&apple, "0 notes.txt", "these are apples");
+    file(&apple, "picture 5b.png", &picture(2, 2, [1; 3])[..17]);
+    let result = imported(folder.path(), "out", &["--skip-bad"]);
+    let skipped = result["skipped"].as_array().unwrap();
+    assert_eq!(skipped.len(), 2, "{skipped:?}");
+    assert_eq!(skipped[0]["file"], text(&apple.join("0 notes.txt")));
+    assert!(records(folder.path(), "clean") == records(folder.path(), "out"));
+    assert_eq!(entries(folder.path()), ["clean", "fruit", "out"]);
+}
+
+#[test]
+fn parts_are_used_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let fruit = folder.path().join("fruit");
+    class(&fruit.join("train/apple"), 8, 1);
+    class(&fruit.join("train/pear"), 7, 2);
+    class(&fruit.join("val/apple"), 3, 1);
+    class(&fruit.join("val/quince/deep/er"), 2, 3);
+    let ended = import(folder.path(), "val", &[]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(
+        ended.stderr.contains("no training picture of: quince"),
+        "{ended:?}"
+    );
+    assert!(
+        ended.stderr.contains("no test picture of: pear"),
+        "{ended:?}"
+    );
+    let result = object(&ended);
+    assert_eq!(
+        (&result["training"], &result["test"]),
+        (&json!(15), &json!(5))
+    );
+    assert_eq!(
+        result["classes"],
+        json!({"apple": 11, "pear": 7, "quince": 2})
+    );
+    let [_, mut test] = records(folder.path(), "val");
+    test.sort();
+    assert_eq!(test.last(), Some(&(2, [3, 1, 9])));
+
+    // With a test part the validation part trains.
+    class(&fruit.join("test/pear"), 4, 2);
+    let ended = import(folder.path(), "test", &[]);
+    assert!(
+        ended
+            .stderr
+            .contains("train and val make up the training part"),
+        "{ended:?}"
+    );
+    let result = object(&ended);
+    assert_eq!(
+        (&result["training"], &result["test"]),
+        (&json!(20), &json!(4))
+    );
+    let ended = import(folder.path(), "share", &["--test-share", "0.2"]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(
+        ended.stderr.contains("has a test part of its own"),
+        "{ended:?}"
+    );
+
+    class(&fruit.join("training/pear"), 1, 2);
+    let ended = import(folder.path(), "twice", &[]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.stderr.contains("join them"), "{ended:?}");
+}
+
+#[test]
+fn only_a_training_part_is_split() {
+    let folder = tempfile::tempdir().unwrap();
+    class(&folder.path().join("fruit/train/apple"), 10, 1);
+    class(&folder.path().join("fruit/train/pear"), 20, 2);
+    let result = imported(folder.path(), "out", &[]);
+    assert_eq!(
+        (&result["training"], &result["test"]),
+        (&json!(27), &json!(3))
+    );
+}
+
+#[test]
+fn folders_that_hold_no_classes_end_in_words() {
+    let folder = three_classes();
+    let out = text(&folder.path().join("out"));
+    let fruit = folder.path().join("fruit");
+    let make = |name: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(&path).unwrap();
+        path
+    };
+    let empty = make("empty");
+    let one = make("one");
+    class(&one.join("apple"), 3, 1);
+    let lone = make("lone");
+    class(&lone.join("apple"), 1, 1);
+    class(&lone.join("pear"), 1, 1);
+    let hollow = make("hollow");
+    class(&hollow.join("apple"), 3, 1);
+    fs::create_dir_all(hollow.join("pear/deep")).unwrap();
+    let spoiled = make("spoiled");
+    class(&spoiled.join("apple"), 3, 1);
+    fs::create_dir(spoiled.join("pear")).unwrap();
+    file(&spoiled.join("pear"), "a.png", "no picture");
+    let many = make("many");
+    for number in 0..257 {
+        fs::create_dir(many.join(format!("class {number}"))).unwrap();
+    }
+    let flat = make("flat");
+    class(&flat.join("train"), 3, 1);
+    class(&flat.join("test/apple"), 3, 1);
+    let cifar = data_folder(20, 10);
+    for (dir, code, words) in [
+        (&empty, 3, "holds no class folders; put the pictures"),
+        (&one, 3, "one class only, `apple`"),
+        (&lone, 3, "no picture is left for the test part"),
+        (&hollow, 3, "no picture in the folder of the class `pear`"),
+        (&spoiled, 3, "1 file that cannot be used"),
+        (&many, 3, "holds 257 class folders"),
+        (&flat, 3, "flat/train: holds no class folders"),
+        (&folder.path().join("absent"), 3, "cannot read"),
+        (&fruit.join("apple/picture 0.ppm"), 3, "cannot read"),
+        (&cifar.path().to_path_buf(), 3, "holds no class folders"),
+    ] {
+        let ended = nas(&["data", "import", "folder", &text(dir), "--out", &out]);
+        assert_eq!(ended.code, code, "{ended:?}");
+        assert!(ended.stderr.contains(words), "{words} {ended:?}");
+        assert!(!Path::new(&out).exists());
+    }
+    let ended = nas(&[
+        "data",
+        "import",
+        "folder",
+        &text(&spoiled),
+        "--out",
+        &out,
+        "--skip-bad",
+    ]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .contains("no picture left in the folder of the class `pear`"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn flags_that_make_no_sense_are_usage() {
+    let folder = three_classes();
+    class(&folder.path().join("there"), 1, 1);
+    for (out, more, words) in [
+        ("there", &[][..], "is there already"),
+        ("fruit/apple/picture 0.ppm/out", &[], "choose another --out"),
+        ("out", &["--test-share", "0"], "above 0 and below 1"),
+        ("out", &["--test-share", "1"], "above 0 and below 1"),
+        ("out", &["--test-share", "NaN"], "above 0 and below 1"),
+        ("out", &["--test-share", "-0.5"], "above 0 and below 1"),
+        ("out", &["--split-seed", "-1"], "0 or more"),
+        (
+            "out",
+            &["--fit", "stretch"],
+            "[possible values: pad, resize, crop]",
+        ),
+        ("out", &["--threads", "0"], "from 1 to"),
+    ] {
+        let ended = import(folder.path(), out, more);
+        assert_eq!(ended.code, 2, "{ended:?}");
+        assert!(ended.stderr.contains(words), "{words} {ended:?}");
+    }
+    assert_eq!(entries(folder.path()), ["fruit", "there"]);
+}
+
+#[test]
+fn names_that_are_not_utf_8_are_spelled_out() {
+    let folder = three_classes();
+    let fruit = folder.path().join("fruit");
+    class(&fruit.join(OsStr::from_bytes(b"m\xfcsli")), 10, 4);
+    let result = imported(folder.path(), "out", &[]);
+    assert_eq!(result["class_counts"][1]["name"], r"m\xfcsli");
+    let bad = fruit.join("apple").join(OsStr::from_bytes(b"\xff.png"));
+    fs::write(bad, "no picture").unwrap();
+    let ended = import(folder.path(), "bad", &[]);
+    assert_eq!(ended.code, 3);
+    assert!(
+        ended.stderr.contains(r"apple/\xff.png: is no picture"),
+        "{ended:?}"
+    );
+}
+
+/// Sizes decide how a picture is fitted, unless it is said.
+#[test]
+fn pictures_are_fitted() {
+    let folder = three_classes();
+    let fruit = folder.path().join("fruit");
+    let fit = |out: &str| {
+        let text = fs::read_to_string(folder.path().join(out).join("dataset.toml")).unwrap();
+        text.parse::<toml::Table>().unwrap()["fit"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    file(
+        &fruit.join("apple"),
+        "small.ppm",
+        picture(20, 31, [200, 0, 0]),
+    );
+    imported(folder.path(), "small", &[]);
+    assert_eq!(fit("small"), "pad");
+    file(
+        &fruit.join("apple"),
+        "large.ppm",
+        picture(33, 31, [201, 0, 0]),
+    );
+    imported(folder.path(), "both", &[]);
+    assert_eq!(fit("both"), "pad, resize");
+    imported(folder.path(), "crop", &["--fit", "crop"]);
+    assert_eq!(fit("crop"), "crop");
+    let ended = import(folder.path(), "pad", &["--fit", "pad"]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .contains("large.ppm: is 33 x 31, and --fit pad takes"),
+        "{ended:?}"
+    );
+}
+
+/// What Pillow does with a tag and with 16 bits is said once, with the number of pictures.
+#[test]
+fn surprises_are_told() {
+    let folder = three_classes();
+    let pear = folder.path().join("fruit/pear");
+    // Deep grey, and a TIFF of one pixel that is turned by its tag.
+    file(&pear, "deep.pgm", b"P5 1 1 65535\n\x80\x01");
+    let entry = |tag: u16, kind: u16, value: u32| {
+        let [tag, kind] = [tag, kind].map(u16::to_le_bytes);
+        [&tag[..], &kind, &1u32.to_le_bytes(), &value.to_le_bytes()].concat()
+    };
+    let entries = [
+        entry(256, 3, 1),
+        entry(257, 3, 1),
+        entry(258, 3, 8),
+        entry(259, 3, 1),
+        entry(262, 3, 1),
+        entry(273, 4, 8),
+        entry(274, 3, 6),
+        entry(277, 3, 1),
+        entry(279, 4, 1),
+    ];
+    let mut tiff = b"II*\0\x0c\0\0\0\xff\0\0\0\x09\0".to_vec();
+    tiff.extend(entries.concat());
+    tiff.extend([0; 4]);
+    file(&pear, "turned.tif", tiff);
+    let ended = import(folder.path(), "out", &[]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    for words in [
+        "1 picture grey with 16 bits",
+        "1 picture turned by the orientation tag (TIFF",
+    ] {
+        assert!(ended.stderr.contains(words), "{words} {ended:?}");
+    }
+}
+
+/// A signal in the middle: exit 75, and nothing is left.
+#[test]
+fn a_stopped_import_leaves_nothing() {
+    let folder = three_classes();
+    let slow = folder.path().join("slow.ppm");
+    let mut text = String::from("P3 1000 1000 255\n");
+    text.extend(std::iter::repeat_n("1 22 133\n", 1_000_000));
+    fs::write(&slow, text).unwrap();
+    for number in 0..400 {
+        let name = format!("fruit/apple/slow {number}.ppm");
+        fs::hard_link(&slow, folder.path().join(name)).unwrap();
+    }
+    let (dir, out) = (folder.path().join("fruit"), folder.path().join("out"));
+    let mut command = program();
+    command.args(["data", "import", "folder"]).arg(dir);
+    command.arg("--out").arg(out).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    sleep(Duration::from_millis(700));
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &id]).status();
+    assert!(sent.unwrap().success());
+    let ended = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(75), "{stderr}");
+    assert!(stderr.contains("stopped"), "{stderr}");
+    assert_eq!(entries(folder.path()), ["fruit", "slow.ppm"]);
+}
+
+/// A PNG with a row of every class; `--augmented` shows other pixels.
+#[test]
+fn a_contact_sheet_is_drawn() {
+    let folder = data_folder(200, 20);
+    let path = text(folder.path());
+    let sheets =
+        [("plain.png", &[][..]), ("augmented.png", &["--augmented"])].map(|(name, more)| {
+            let sheet = text(&folder.path().join(name));
+            let shown = json(&[&["data", "show", &path, "--sheet", &sheet][..], more].concat());
+            assert_eq!(shown["sheet"], sheet);
+            let bytes = fs::read(sheet).unwrap();
+            // Width and height of a PNG.
+            let [width, height] =
+                [16, 20].map(|at| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()));
+            assert!(
+                width > 1000 && height > 10 * 64 && height < 10 * 100,
+                "{width} x {height}"
+            );
+            bytes
+        });
+    assert!(sheets[0].starts_with(b"\x89PNG") && sheets[0] != sheets[1]);
+    let cannot = text(&folder.path().join("absent/sheet.png"));
+    for (arguments, words) in [
+        (&["data", "show", &*path, "--augmented"][..], "--sheet"),
+        (
+            &["data", "show", &path, "--sheet", &cannot],
+            "cannot write --sheet",
+        ),
+        (&["data", "show", &path, "--sheet", &path], "is a folder"),
+        (&["data", "verify", &path, "--sheet", "a.png"], "--sheet"),
+        (
+            &["data", "show", "--space", "cell", "--sheet", "a.png"],
+            "goes with images",
+        ),
+    ] {
+        let mut command = program();
+        command.env("NAS_ENGINE_CACHE_DIR", folder.path().join("cache"));
+        let ended = run(command.args(arguments).current_dir(folder.path()));
+        assert_eq!(ended.code, 2, "{ended:?}");
+        assert!(ended.stderr.contains(words), "{words} {ended:?}");
+    }
+}

@@ -1,0 +1,215 @@
+//! Files of pictures against Pillow, which made what is expected: tests/oracle/pictures.py.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use flate2::read::GzDecoder;
+use nas_engine::data::import::Fit;
+use nas_engine::data::import::picture::Reader;
+use safetensors::SafeTensors;
+
+/// How far a JPEG may be from libjpeg-turbo's.
+const JPEG_BOUND: u8 = 4;
+
+fn fixture() -> Vec<u8> {
+    let packed = include_bytes!("../../oracle/pictures.safetensors.gz");
+    let mut bytes = Vec::new();
+    GzDecoder::new(&packed[..]).read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Names of the pictures, in the order of the alphabet.
+fn names<'a>(tensors: &'a SafeTensors) -> Vec<&'a str> {
+    let mut names = tensors.names();
+    names.retain(|name| !name.contains(' '));
+    names.sort_unstable();
+    names
+}
+
+/// How a picture's pixels differ from what is expected: nothing where they are within the bound.
+fn compare(
+    tensors: &SafeTensors,
+    name: &str,
+    upright: bool,
+    equal: &mut BTreeMap<String, (usize, usize)>,
+) -> Option<String> {
+    let what = if upright { "upright" } else { "rgb" };
+    let expected = tensors.tensor(&format!("{name} {what}")).ok()?;
+    let file = tensors.tensor(name).unwrap();
+    let picture = match Reader::new(upright).read(file.data()) {
+        Ok(picture) => picture,
+        Err(reason) => return Some(format!("{name} {reason}")),
+    };
+    let shape = [picture.rgb.height, picture.rgb.width, 3];
+    if shape != expected.shape() {
+        return Some(format!("{name}: {shape:?}, not {:?}", expected.shape()));
+    }
+    let both = picture.rgb.bytes.iter().zip(expected.data());
+    let difference = both.map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+    let format = name.rsplit('.').next().unwrap();
+    let (n_equal, n) = equal.entry(format.to_owned()).or_default();
+    *n_equal += usize::from(difference == 0);
+    *n += 1;
+    let bound = if format == "jpg" { JPEG_BOUND } else { 0 };
+    (difference > bound).then(|| format!("{name} ({what}): {difference} levels"))
+}
+
+/// All but JPEG to the bit. How many there are of each format is counted, so that none goes missing.
+#[test]
+fn pictures_are_what_pillow_makes_of_them() {
+    let bytes = fixture();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let mut equal = BTreeMap::new();
+    let names = names(&tensors);
+    let wrong: Vec<_> = names
+        .iter()
+        .filter_map(|name| compare(&tensors, name, false, &mut equal))
+        .collect();
+    println!("equal to the bit, of all: {equal:?}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(names.len(), equal.values().map(|(_, n)| n).sum());
+    assert!(names.len() > 150 && equal.len() == 10, "{}", names.len());
+}
+
+/// Of those whose tag turns them, what Pillow's `exif_transpose` makes of them.
+#[test]
+fn tagged_pictures_stand_upright() {
+    let bytes = fixture();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let mut equal = BTreeMap::new();
+    let names = names(&tensors);
+    let wrong: Vec<_> = names
+        .iter()
+        .filter_map(|name| compare(&tensors, name, true, &mut equal))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let n: usize = equal.values().map(|(_, n)| n).sum();
+    assert_eq!(n, 9, "7 JPEG, a PNG and a WebP: {equal:?}");
+    for name in names {
+        let picture = Reader::new(false)
+            .read(tensors.tensor(name).unwrap().data())
+            .unwrap();
+        let is_tagged = name.starts_with("turned") && name != "turned-1.jpg";
+        assert_eq!(picture.is_tagged, is_tagged, "{name}");
+        assert_eq!(
+            picture.is_turned,
+            is_tagged && name.ends_with(".tif"),
+            "{name}"
+        );
+    }
+}
+
+/// Resized to the bit of Pillow's; the JPEGs among them may differ by what decoding does.
+#[test]
+fn pictures_are_fitted_as_pillow_fits_them() {
+    let bytes = fixture();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let mut n = 0;
+    for name in names(&tensors) {
+        for fit in [Fit::Resize, Fit::Crop, Fit::Pad] {
+            let Ok(expected) = tensors.tensor(&format!("{name} {fit}")) else {
+                continue;
+            };
+            let picture = Reader::new(false)
+                .read(tensors.tensor(name).unwrap().data())
+                .unwrap();
+            let image = picture.rgb.fitted(fit).unwrap();
+            let both = image.iter().zip(expected.data());
+            let difference = both.map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+            let bound = if name.ends_with(".jpg") {
+                JPEG_BOUND
+            } else {
+                0
+            };
+            assert!(difference <= bound, "{name} {fit}: {difference} levels");
+            n += 1;
+        }
+    }
+    assert_eq!(n, 30);
+}
+
+#[test]
+fn grey_of_16_bits_keeps_the_upper_8() {
+    let bytes = fixture();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+    let grey: Vec<String> =
+        serde_json::from_str(&metadata.metadata().as_ref().unwrap()["grey16"]).unwrap();
+    assert_eq!(grey.len(), 8);
+    for name in names(&tensors) {
+        let picture = Reader::new(false)
+            .read(tensors.tensor(name).unwrap().data())
+            .unwrap();
+        assert_eq!(
+            picture.is_grey_16,
+            grey.iter().any(|grey| grey == name),
+            "{name}"
+        );
+    }
+}
+
+/// Every picture cut anywhere is refused in words or read, never more than that.
+#[test]
+fn pictures_that_are_cut_short_are_bad() {
+    let bytes = fixture();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let reader = Reader::new(false);
+    for name in names(&tensors) {
+        let file = tensors.tensor(name).unwrap();
+        let file = file.data();
+        for cut in (0..file.len()).step_by(1 + file.len() / 40) {
+            let read = reader.read(&file[..cut]);
+            // The last bytes hold no pixels in some formats.
+            let half = cut < file.len() / 2;
+            if let (Ok(_), true) = (&read, half) {
+                panic!("{name} is read from {cut} of {} bytes", file.len());
+            }
+            if let Err(reason) = read {
+                assert!(!reason.is_empty() && reason.len() < 200, "{name}: {reason}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bombs_and_other_files_are_named() {
+    let reader = Reader::new(false);
+    let read = |bytes: &[u8]| match reader.read(bytes) {
+        Ok(_) => panic!("it was read"),
+        Err(reason) => reason,
+    };
+    // 60,000 x 60,000 pixels of each format, and not a byte of them.
+    let png =
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\xea\x60\0\0\xea\x60\x08\x02\0\0\0\x5e\x56\x5f\xdf";
+    let bmp = b"BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x60\xea\0\0\x60\xea\0\0\x01\0\x18\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let gif = b"GIF89a\x60\xea\x60\xea\0\0\0\x2c\0\0\0\0\x60\xea\x60\xea\0\x08";
+    let jpeg =
+        b"\xff\xd8\xff\xc0\0\x11\x08\xea\x60\xea\x60\x03\x01\x11\0\x02\x11\0\x03\x11\0\xff\xda";
+    let ppm = b"P6 60000 60000 255\n";
+    for (name, bytes) in [
+        ("BMP", &bmp[..]),
+        ("GIF", gif),
+        ("JPEG", jpeg),
+        ("PPM", ppm),
+    ] {
+        let reason = read(bytes);
+        assert!(reason.contains("60000 x 60000"), "{name}: {reason}");
+    }
+    let reason = read(png);
+    assert!(
+        reason.contains("60000 x 60000") || reason.contains("damaged"),
+        "{reason}"
+    );
+    for (bytes, words) in [
+        (&b""[..], "is empty"),
+        (b"\0\0\0\x20ftypavif", "an AVIF picture"),
+        (b"%PDF-1.7", "a PDF document"),
+        (b"words", "is no picture"),
+        (b"PK\x03\x04", "is a zip archive"),
+        (b"P6 3 3 70000\n", "largest value is 70000"),
+        (b"P6 0 3 255\n", "has no pixels"),
+    ] {
+        let reason = read(bytes);
+        assert!(reason.contains(words), "{reason}");
+    }
+}
