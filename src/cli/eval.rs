@@ -1,6 +1,7 @@
 //! `nas-engine eval`: saved weights on the validation or the test data.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -14,7 +15,7 @@ use crate::text;
 use crate::train::metadata::{Facts, Metadata};
 use crate::train::weights_file::WeightsFile;
 use crate::train::{
-    Course, Evaluation, Held, LanguageConfig, NetworkConfig, TextScore, TrainConfig,
+    Course, Evaluation, Held, LanguageConfig, NetworkConfig, TextScore, TrainConfig, held_out,
 };
 
 /// Images of a batch; any number gives the same result.
@@ -46,20 +47,27 @@ enum SplitName {
     Test,
 }
 
+impl SplitName {
+    /// Its word, and what it is of.
+    fn held(self) -> (&'static str, Held) {
+        match self {
+            SplitName::Validation => ("validation", Held::Validation),
+            SplitName::Test => ("test", Held::Test),
+        }
+    }
+}
+
 /// Runs the command.
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let file = WeightsFile::read(&flags.weights)?;
     let metadata = file.metadata()?;
     let config = resolve(flags, &file, &metadata)?;
-    let course = flags::open_course(&config, output)?;
-    check_data(&flags.weights, &metadata, &course)?;
+    let course = open_course(&config, &metadata, output)?;
+    check_data(flags, &metadata, &course)?;
     let child = course.child(&metadata.architecture)?;
     let weights = file.weights(child.params())?;
     let device = flags::open_device(&config, output)?;
-    let (name, held) = match flags.split {
-        SplitName::Validation => ("validation", Held::Validation),
-        SplitName::Test => ("test", Held::Test),
-    };
+    let (name, held) = flags.split.held();
     let evaluation = child.evaluate(held, &weights, &flags::runner(&*device))?;
     if !(evaluation.loss().is_finite() && evaluation.value().is_finite()) {
         return Err(Failure::not_finite(&flags.weights));
@@ -136,6 +144,27 @@ fn resolve(flags: &Flags, file: &WeightsFile, metadata: &Metadata) -> Result<Con
     Ok(config)
 }
 
+/// Opens the data; of those that the weights were trained on, the records that they were trained
+/// under, where no setting says how many.
+fn open_course(config: &Config, metadata: &Metadata, output: &Output) -> Result<Course, Failure> {
+    let (TrainConfig::Network(train), Facts::Images { limit, .. }) =
+        (&config.train, &metadata.facts)
+    else {
+        return flags::open_course(config, output);
+    };
+    let mut dataset = flags::dataset(&config.data)?;
+    let mut hint = String::new();
+    if let (None, Some(limit)) = (config.data.limit, *limit)
+        && dataset.sha256() == metadata.data_sha256
+    {
+        dataset = dataset.limited(Some(limit))?;
+        hint = format!(", as trained: --limit {limit}");
+    }
+    let words = format!("{}{hint}", dataset.describe());
+    flags::note_data(&config.data, &words, output);
+    Ok(Course::Images(Arc::new(dataset), train.clone()))
+}
+
 fn other_text(weights: &Path, flag: &str, theirs: &str) -> Failure {
     let message = format!(
         "{flag}: {} was trained with {theirs}; leave it out",
@@ -145,8 +174,8 @@ fn other_text(weights: &Path, flag: &str, theirs: &str) -> Failure {
 }
 
 /// Warns of data that the weights were not trained on; refuses a text of other words.
-fn check_data(weights: &Path, metadata: &Metadata, course: &Course) -> Result<(), Failure> {
-    let found = course.data_sha256();
+fn check_data(flags: &Flags, metadata: &Metadata, course: &Course) -> Result<(), Failure> {
+    let weights = &flags.weights;
     if let (
         Course::Text(corpus, _),
         Facts::Text {
@@ -168,12 +197,9 @@ fn check_data(weights: &Path, metadata: &Metadata, course: &Course) -> Result<()
         );
         return Err(Failure::new(Kind::Data, message));
     }
-    if metadata.data_sha256 != found {
-        tracing::warn!(
-            "{} was trained on other data (sha256 {}) than this (sha256 {found})",
-            weights.display(),
-            metadata.data_sha256,
-        );
+    let held = flags.split.held().1;
+    if let Some(doubt) = held_out::doubt(metadata, course, held) {
+        tracing::warn!("{} {doubt}", weights.display());
     }
     Ok(())
 }

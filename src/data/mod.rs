@@ -59,6 +59,7 @@ pub struct Dataset {
     test: RecordFile,
     n_train: usize,
     n_test: usize,
+    limit: Option<usize>,
     sha256: OnceLock<String>,
 }
 
@@ -136,24 +137,41 @@ impl Dataset {
             classes,
             train,
             test,
+            limit: None,
             sha256: OnceLock::new(),
         }
     }
 
-    fn limited(mut self, limit: Option<usize>) -> Result<Dataset, DataError> {
+    /// The first `limit` training and `limit / 5` test records, or as many as there are.
+    ///
+    /// # Errors
+    /// A limit too small to hold a record out.
+    pub fn limited(mut self, limit: Option<usize>) -> Result<Dataset, DataError> {
         if let Some(limit) = limit {
             if limit < MIN_LIMIT {
                 return Err(DataError::Limit { limit });
             }
             self.n_train = self.n_train.min(limit);
             self.n_test = self.n_test.min(limit / 5); // 2 at least
+            self.limit = Some(limit);
         }
         Ok(self)
+    }
+
+    /// The limit that it was opened with.
+    pub fn limit(&self) -> Option<usize> {
+        self.limit
     }
 
     /// Training records, those held out for validation among them.
     pub fn n_train(&self) -> usize {
         self.n_train
+    }
+
+    /// Training and test records without a limit.
+    pub fn n_whole(&self) -> [usize; 2] {
+        let train = self.train.iter().map(|file| file.records().len()).sum();
+        [train, self.test.records().len()]
     }
 
     /// Test records.

@@ -203,6 +203,7 @@ impl Child for Language {
             level: self.corpus.level(),
             limit: self.corpus.limit(),
             words: vocabulary.words().to_vec(),
+            part_tokens: Some(self.corpus.part_tokens()),
             vocabulary_sha256: vocabulary.sha256(),
             validation_perplexity: last.map_or(0.0, |epoch| epoch.score.value()),
         }

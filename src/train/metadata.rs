@@ -7,8 +7,8 @@ use std::str::FromStr;
 use serde_json::{Map, Value, json};
 
 use super::weights_error::WeightsError;
-use crate::data::Augment;
 use crate::data::corpus::Level;
+use crate::data::{Augment, MIN_LIMIT};
 use crate::space::Architecture;
 
 /// Entry of what wrote a file.
@@ -44,6 +44,10 @@ pub enum Facts {
         split_seed: u64,
         /// Whether the split was drawn; else validation is the last records. `true` where not said.
         shuffle: bool,
+        /// The limit that the split was made under, where there was one.
+        limit: Option<usize>,
+        /// Training records that the split was made of; nothing where not said.
+        training_records: Option<usize>,
         /// Views it was trained on.
         augment: Augment,
         /// Names of the classes.
@@ -59,6 +63,8 @@ pub enum Facts {
         limit: Option<usize>,
         /// The words, by token.
         words: Vec<String>,
+        /// Tokens of the training, validation and test part; nothing where not said.
+        part_tokens: Option<[usize; 3]>,
         /// Digest of the words joined by newlines.
         vocabulary_sha256: String,
         /// After the last epoch.
@@ -79,12 +85,20 @@ impl Metadata {
             Facts::Images {
                 split_seed,
                 shuffle,
+                limit,
+                training_records,
                 augment,
                 classes,
                 validation_accuracy,
             } => {
                 add("split_seed", split_seed.to_string());
                 add("shuffle", shuffle.to_string());
+                if let Some(limit) = limit {
+                    add("limit", limit.to_string());
+                }
+                if let Some(n) = training_records {
+                    add("training_records", n.to_string());
+                }
                 add("augment", augment.to_string());
                 add("classes", list(classes));
                 add("data_sha256", self.data_sha256.clone());
@@ -95,6 +109,7 @@ impl Metadata {
                 level,
                 limit,
                 words,
+                part_tokens,
                 vocabulary_sha256,
                 validation_perplexity,
             } => {
@@ -105,6 +120,9 @@ impl Metadata {
                 add("level", level.to_string());
                 if let Some(limit) = limit {
                     add("vocabulary_limit", limit.to_string());
+                }
+                if let Some(tokens) = part_tokens {
+                    add("part_tokens", json!(tokens).to_string());
                 }
                 add("vocabulary_sha256", vocabulary_sha256.clone());
                 add("data_sha256", self.data_sha256.clone());
@@ -123,6 +141,13 @@ impl Metadata {
             Architecture::Conv(_) => Facts::Images {
                 split_seed: entries.parse("split_seed")?,
                 shuffle: entries.find("shuffle") != Some("false"),
+                limit: match entries.optional("limit")? {
+                    Some(limit) if limit < MIN_LIMIT => {
+                        return Err(entries.bad("limit", format!("cannot be `{limit}`")));
+                    }
+                    limit => limit,
+                },
+                training_records: entries.optional("training_records")?,
                 augment: entries.parse("augment")?,
                 classes: entries.list("classes")?,
                 validation_accuracy: entries.parse("validation_accuracy")?,
@@ -147,6 +172,11 @@ impl Metadata {
                 words: match entries.find("classes") {
                     None => vec![],
                     Some(_) => entries.list("classes")?,
+                },
+                part_tokens: match entries.find("part_tokens") {
+                    None => None,
+                    Some(text) => serde_json::from_str(text)
+                        .map_err(|error| entries.bad("part_tokens", error.to_string()))?,
                 },
                 vocabulary_sha256: entries.get("vocabulary_sha256")?.to_owned(),
                 validation_perplexity: entries.parse("validation_perplexity")?,
@@ -184,6 +214,11 @@ impl Entries<'_> {
         let text = self.get(key)?;
         text.parse()
             .map_err(|_| self.bad(key, format!("cannot be `{text}`")))
+    }
+
+    /// As `parse`, of an entry that need not be there.
+    fn optional<T: FromStr>(&self, key: &'static str) -> Result<Option<T>, WeightsError> {
+        self.find(key).map(|_| self.parse(key)).transpose()
     }
 
     fn list(&self, key: &'static str) -> Result<Vec<String>, WeightsError> {

@@ -16,6 +16,7 @@ use crate::space::{Architecture, SpaceKind};
 
 mod error;
 pub mod generate;
+pub mod held_out;
 mod keeper;
 pub mod language;
 pub mod metadata;

@@ -162,6 +162,8 @@ impl Child for Network {
         Facts::Images {
             split_seed: config.split_seed,
             shuffle: config.shuffle,
+            limit: self.dataset.limit(),
+            training_records: Some(self.dataset.n_train()),
             augment: config.augment,
             classes: self.dataset.classes().to_vec(),
             validation_accuracy: last.map_or(0.0, |epoch| epoch.score.value()),

@@ -179,6 +179,8 @@ fn weights_survive_a_file() {
         facts: Facts::Images {
             split_seed: 0,
             shuffle: true,
+            limit: None,
+            training_records: None,
             augment: Augment::None,
             classes: dataset.classes().to_vec(),
             validation_accuracy: outcome.epochs[1].score.value(),

@@ -195,6 +195,11 @@ impl Corpus {
         self.parts[part as usize].as_slice()
     }
 
+    /// Tokens of the training, validation and test part.
+    pub fn part_tokens(&self) -> [usize; 3] {
+        [TextPart::Train, TextPart::Validation, TextPart::Test].map(|part| self.tokens(part).len())
+    }
+
     /// Lines of a part; 0 where a single file was split, whose parts do not end with a line.
     pub fn n_lines(&self, part: TextPart) -> usize {
         self.n_lines[part as usize]
