@@ -13,7 +13,7 @@ use crate::disk::{Disk, whole};
 use crate::graph::Params;
 use crate::graph::params::Weights;
 use crate::train::metadata::Metadata;
-use crate::train::weights_file::{self, WeightsError};
+use crate::train::weights_file::{self, WeightsError, WeightsFile};
 
 /// Children whose weights are kept.
 const KEPT: usize = 3;
@@ -46,7 +46,7 @@ impl BestWeights {
         folder: PathBuf,
         history: &History,
     ) -> Result<BestWeights, RunError> {
-        let wrong = |error| RunError::write(&folder, error);
+        let wrong = |error| RunError::keep(&folder, error);
         whole::create_folders(&*disk, &folder).map_err(wrong)?;
         whole::remove_unfinished(&*disk, &folder, |name| sample(Path::new(name)).is_some())
             .map_err(wrong)?;
@@ -71,6 +71,28 @@ impl BestWeights {
         Ok(weights)
     }
 
+    /// The best children on record whose files are missing or damaged, by sample. There should be none:
+    /// somebody removed them, or the disk lost them.
+    pub fn missing(&self, history: &History) -> Vec<u64> {
+        let trained = history.children.values();
+        let trained = trained.filter(|c| c.status == Status::Ok && c.duplicate_of.is_none());
+        let mut best: Vec<_> = trained
+            .map(|child| (child.reward.unwrap_or(0.0), child.sample))
+            .collect();
+        best.sort_by(|a, b| order(*a, *b));
+        best.truncate(KEPT);
+        let mut missing: Vec<u64> = best.into_iter().map(|(_, sample)| sample).collect();
+        missing.retain(|&sample| !self.is_whole(sample));
+        missing.sort_unstable();
+        missing
+    }
+
+    fn is_whole(&self, sample: u64) -> bool {
+        let path = self.path(sample);
+        let bytes = self.disk.read(&path);
+        bytes.is_ok_and(|bytes| WeightsFile::of(&path, bytes).is_ok())
+    }
+
     /// Keeps the weights of a child that ended, laid out by `params`, if it is among the best so far.
     ///
     /// # Errors
@@ -85,6 +107,8 @@ impl BestWeights {
     ) -> Result<(), WeightsError> {
         {
             let mut files = self.files();
+            // Of a child that is trained again for its weights a damaged file may be there.
+            files.best.retain(|&(_, other)| other != sample);
             let better = |other: &&(f64, u64)| order(**other, (reward, sample)).is_lt();
             if files.best.iter().filter(better).count() >= KEPT {
                 return Ok(());

@@ -33,12 +33,27 @@ impl Checkpoints {
         folder: PathBuf,
         history: &History,
     ) -> Result<Checkpoints, RunError> {
-        let wrong = |error| RunError::write(&folder, error);
+        Checkpoints::open_for(disk, folder, history, &[])
+    }
+
+    /// As [`Checkpoints::open`], but leaves those of `again`, whose children are on record and are
+    /// trained again for their weights.
+    ///
+    /// # Errors
+    /// As [`Checkpoints::open`].
+    pub fn open_for(
+        disk: Arc<dyn Disk>,
+        folder: PathBuf,
+        history: &History,
+        again: &[u64],
+    ) -> Result<Checkpoints, RunError> {
+        let wrong = |error| RunError::keep(&folder, error);
         whole::create_folders(&*disk, &folder).map_err(wrong)?;
         let is_ours = |name: &str| name.starts_with(CONTROLLER) || sample(name).is_some();
         whole::remove_unfinished(&*disk, &folder, is_ours).map_err(wrong)?;
         for name in disk.names(&folder).map_err(wrong)? {
             let of = name.to_str().and_then(sample);
+            let of = of.filter(|sample| !again.contains(sample));
             let child = of.and_then(|sample| history.children.get(&sample));
             if child.is_some_and(|child| !child.status.is_tried_again()) {
                 disk.remove(&folder.join(name)).map_err(wrong)?;

@@ -83,8 +83,11 @@ impl Run {
             torn: 0,
         };
         run.remove_unfinished()?; // of one that was killed before it had begun
-        run.write(config::FILE_NAME, &config.to_toml())?;
-        Ok(run)
+        match run.write(config::FILE_NAME, &config.to_toml()) {
+            // Without settings there is no run to go on with.
+            Err(RunError::Keep { path, source }) => Err(RunError::Write { path, source }),
+            other => other.map(|()| run),
+        }
     }
 
     /// As [`Run::create`], in `runs/<date>-<time>-<preset>`, in universal time, with a number where
@@ -138,7 +141,7 @@ impl Run {
     fn remove_unfinished(&self) -> Result<(), RunError> {
         let is_ours = |name: &str| [config::FILE_NAME, BEST_FILE_NAME].contains(&name);
         whole::remove_unfinished(&*self.disk, &self.path, is_ours)
-            .map_err(|error| RunError::write(&self.path, error))
+            .map_err(|error| RunError::keep(&self.path, error))
     }
 
     /// Checks that settings and data are those that the run began with.
@@ -181,17 +184,29 @@ impl Run {
     }
 
     /// Mends what a kill or a power cut left of a run that has ended: `best.json`, checkpoints and
-    /// weights of no more use.
+    /// weights of no more use. The samples whose weights should be there and are not.
     ///
     /// # Errors
     /// Where a file cannot be written or removed.
-    pub fn tidy(&self) -> Result<(), RunError> {
+    pub fn tidy(&self) -> Result<Vec<u64>, RunError> {
+        let (_, best_weights) = self.folders()?;
+        self.write_best()?;
+        Ok(best_weights.missing(&self.history))
+    }
+
+    /// Opens the folders of checkpoints and of the best children's weights.
+    ///
+    /// # Errors
+    /// Where one cannot be made, read or written.
+    pub fn folders(&self) -> Result<(Checkpoints, BestWeights), RunError> {
         let open = |folder| (Arc::clone(&self.disk), self.path.join(folder));
-        let (disk, folder) = open(checkpoints::FOLDER);
-        Checkpoints::open(disk, folder, &self.history)?;
         let (disk, folder) = open(WEIGHTS_FOLDER);
-        BestWeights::open(disk, folder, &self.history)?;
-        self.write_best()
+        let best_weights = BestWeights::open(disk, folder, &self.history)?;
+        // What is trained again goes on from its checkpoint, too.
+        let missing = best_weights.missing(&self.history);
+        let (disk, folder) = open(checkpoints::FOLDER);
+        let checkpoints = Checkpoints::open_for(disk, folder, &self.history, &missing)?;
+        Ok((checkpoints, best_weights))
     }
 
     /// Writes the best architecture, where there is one and the file does not say it already.
@@ -213,7 +228,7 @@ impl Run {
     fn write(&self, name: &str, text: &str) -> Result<(), RunError> {
         let path = self.path.join(name);
         whole::write(&*self.disk, &path, |file| file.write_all(text.as_bytes()))
-            .map_err(|error| RunError::write(&path, error))
+            .map_err(|error| RunError::keep(&path, error))
     }
 }
 

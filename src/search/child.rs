@@ -197,7 +197,13 @@ impl Trainer {
         let Some(kept) = self.kept.as_ref().filter(|_| !trained.diverged) else {
             return Ok(());
         };
-        let reward = self.scores(trained).reward();
+        let scores = self.scores(trained);
+        if let Some(before) = &planned.job.before
+            && *before != scores
+        {
+            return Ok(());
+        }
+        let reward = scores.reward();
         let (params, weights) = (planned.child.params(), &trained.weights);
         let metadata = trained.metadata(job);
         let sample = planned.job.sample;

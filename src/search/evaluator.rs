@@ -20,6 +20,8 @@ pub struct Job {
     pub lost: (usize, String),
     /// Bytes of the run's journal when it was asked for.
     pub journal_bytes: u64,
+    /// What it achieved before, where it is trained again for its weights: others are not kept.
+    pub before: Option<Scores>,
 }
 
 impl Job {
@@ -30,6 +32,7 @@ impl Job {
             architecture,
             lost: (0, String::new()),
             journal_bytes: 0,
+            before: None,
         }
     }
 }

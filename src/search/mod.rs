@@ -10,6 +10,7 @@ mod controller_checkpoints;
 pub mod evaluator;
 pub mod explain;
 pub mod local;
+mod mend;
 mod pool;
 mod proposal;
 pub mod retrain;

@@ -1,21 +1,22 @@
 //! A session of a run: all that a search needs, put together from its settings, its data and its
 //! devices, and run until it ends or is told to stop.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::child::{Kept, Trainer};
 use super::controller_checkpoints::ControllerCheckpoints;
+use super::evaluator::Evaluator;
 use super::local::{Local, Settings};
+use super::mend;
 use super::{End, Event, Search, SearchError, Strategy};
+use crate::checkpoint::Slots;
 use crate::config::Config;
 use crate::device::{Device, DeviceError, Devices};
-use crate::run::best_weights::BestWeights;
-use crate::run::checkpoints::{self, Checkpoints};
 use crate::run::entry::{Entry, RunTiming, Started};
+use crate::run::history::History;
 use crate::run::journal::JournalError;
-use crate::run::{Run, RunError, WEIGHTS_FOLDER, now};
+use crate::run::{Run, RunError, now};
 use crate::space::{Space, SpaceError};
 use crate::train::Course;
 
@@ -66,37 +67,21 @@ impl Session<'_> {
         stop: &AtomicBool,
         watch: &mut dyn FnMut(Event),
     ) -> Result<End, SessionError> {
-        let Session {
-            config,
-            course,
-            devices,
-            threads,
-        } = self;
+        let (config, threads) = (self.config, self.threads);
         let space = Space::new(&config.space)?;
-        let device = devices.first(Some(1))?;
-        let data_sha256 = course.data_sha256();
-        let every = Duration::from_secs(config.train.checkpoint_seconds());
-        let history = &run.history;
-        let folder = run.path.join(checkpoints::FOLDER);
-        let checkpoints = Checkpoints::open(Arc::clone(&run.disk), folder, history)?;
-        let folder = run.path.join(WEIGHTS_FOLDER);
-        let best_weights = BestWeights::open(Arc::clone(&run.disk), folder, history)?;
-        let controller = checkpoints.controller();
-        let mut evaluator = Local::new(Settings {
-            trainer: Trainer {
-                course,
-                seed: config.search.seed,
-                kept: Some(Kept {
-                    config_sha256: config.sha256(),
-                    best_weights,
-                    checkpoints,
-                    every,
-                }),
-            },
-            devices,
-            threads,
-            memory: config.device.memory_bytes.unwrap_or(u64::MAX),
-        })?;
+        let device = self.devices.first(Some(1))?;
+        let data_sha256 = self.course.data_sha256();
+        let every = self.checkpoint_time();
+        let mut tools = self.tools(run)?;
+        let mended = tools.mend(&run.history, stop)?;
+        if mended != End::Finished {
+            return Ok(mended); // nothing was begun
+        }
+        let Tools {
+            mut evaluator,
+            controller,
+            ..
+        } = tools;
         let started = Started {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             config_sha256: config.sha256(),
@@ -137,6 +122,83 @@ impl Session<'_> {
         let end = end?; // says more, where both failed
         written?;
         Ok(end)
+    }
+}
+
+impl Session<'_> {
+    /// Trains those of the best children again whose weights a finished run has lost, and changes
+    /// nothing else.
+    ///
+    /// # Errors
+    /// As [`Session::go_on`].
+    pub fn mend(self, run: &Run, stop: &AtomicBool) -> Result<End, SessionError> {
+        self.tools(run)?.mend(&run.history, stop)
+    }
+
+    fn checkpoint_time(&self) -> Duration {
+        Duration::from_secs(self.config.train.checkpoint_seconds())
+    }
+
+    /// Opens what trains the children of a run and keeps what is kept of them.
+    fn tools(self, run: &Run) -> Result<Tools, SessionError> {
+        let every = self.checkpoint_time();
+        let Session {
+            config,
+            course,
+            devices,
+            threads,
+        } = self;
+        let (checkpoints, best_weights) = run.folders()?;
+        let controller = checkpoints.controller();
+        let missing = best_weights.missing(&run.history);
+        let evaluator = Local::new(Settings {
+            trainer: Trainer {
+                course,
+                seed: config.search.seed,
+                kept: Some(Kept {
+                    config_sha256: config.sha256(),
+                    best_weights,
+                    checkpoints,
+                    every,
+                }),
+            },
+            devices,
+            threads,
+            memory: config.device.memory_bytes.unwrap_or(u64::MAX),
+        })?;
+        Ok(Tools {
+            evaluator,
+            controller,
+            missing,
+        })
+    }
+}
+
+/// What trains the children of a run.
+struct Tools {
+    evaluator: Local,
+    /// The controller's checkpoints.
+    controller: Slots,
+    /// Samples whose weights should be there and are not.
+    missing: Vec<u64>,
+}
+
+impl Tools {
+    /// Trains children again whose weights are missing; says which, and which stay missing and why.
+    fn mend(&mut self, history: &History, stop: &AtomicBool) -> Result<End, SessionError> {
+        if self.missing.is_empty() {
+            return Ok(End::Finished);
+        }
+        for sample in &self.missing {
+            tracing::warn!("the weights of sample {sample} are missing or damaged");
+        }
+        let device = self.evaluator.describe();
+        let tools = (&mut self.evaluator as &mut dyn Evaluator, &*device);
+        let mended = mend::mend(&self.missing, history, tools, stop)?;
+        for (sample, why) in mended.lost {
+            tracing::warn!("the weights of sample {sample} stay missing: {why}");
+        }
+        Ok(mended.end)
     }
 }
 

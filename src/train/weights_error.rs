@@ -14,7 +14,9 @@ pub enum WeightsError {
         source: std::io::Error,
     },
     /// The file cannot be written.
-    #[error("cannot write {path}: {source}; choose another place")]
+    #[error(
+        "cannot write {path}: {source}; make room on its disk, or choose another place with --save"
+    )]
     Write {
         /// The file.
         path: PathBuf,
