@@ -1,5 +1,16 @@
 //! Numbers, durations, sizes, digests and names as people read them.
+use std::ops::RangeInclusive;
 use std::path::Path;
+
+/// A range of whole numbers, as what is to be given; one that ends with the largest number of TOML has
+/// no end.
+pub fn whole_number(range: &RangeInclusive<u64>) -> String {
+    let (low, high) = (range.start(), range.end());
+    match *high >= i64::MAX as u64 {
+        true => format!("a whole number of {low} or more"),
+        false => format!("a whole number from {low} to {high}"),
+    }
+}
 
 /// A whole number with commas.
 pub fn count(n: u64) -> String {

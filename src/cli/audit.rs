@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::explain::child;
 use super::failure::{Failure, Kind};
-use super::flags::{self, DataFlags, Settings};
+use super::flags::{self, DataFlags, Settings, whole};
 use super::output::Output;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::device::{self, Convolution};
 use crate::disk::Real;
 use crate::run::entry::{Entry, Started};
@@ -27,7 +27,7 @@ pub struct Flags {
     /// Directory of the run
     run: PathBuf,
     /// Train this sample's child again, and compare
-    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(config::SAMPLE), value_name = "N")]
     retrain: Option<i64>,
     /// Data to compare with those of the run, and to train on; in place of where they lay
     #[arg(long, value_name = "DIR")]
@@ -36,7 +36,7 @@ pub struct Flags {
     #[arg(long, value_name = "DEVICE", help = device::names())]
     device: Option<String>,
     /// Threads; every core by default
-    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(config::THREADS), value_name = "N")]
     threads: Option<i64>,
 }
 

@@ -6,7 +6,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::failure::{Failure, Kind};
+use super::flags::whole;
 use super::output::Output;
+use crate::config;
 use crate::disk::Real;
 use crate::report::table::{Align, aligned};
 use crate::run::entry::Child;
@@ -21,7 +23,7 @@ pub struct Flags {
     /// Directory of the run
     run: PathBuf,
     /// Number of the sample, from 0
-    #[arg(allow_negative_numbers = true, value_name = "N")]
+    #[arg(allow_negative_numbers = true, value_parser = whole(config::SAMPLE), value_name = "N")]
     sample: i64,
 }
 

@@ -1,5 +1,7 @@
 //! Flags that several commands share, and how they become settings.
 
+use std::num::IntErrorKind;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,12 +12,13 @@ use toml::Value;
 use super::failure::{Failure, Kind};
 use super::machine;
 use super::output::Output;
-use crate::config::{Config, DataConfig, Setting};
+use crate::config::{self, Config, DataConfig, Setting};
 use crate::data::corpus::{Corpus, Level};
 use crate::data::{self, Dataset, Split};
 use crate::device::{self, Device};
 use crate::disk::{Real, input, whole};
 use crate::space::{Architecture, ConvArchitecture};
+use crate::text;
 use crate::train::{Course, Runner, TrainConfig};
 
 /// What runs the work. Whole numbers are read signed, so that a negative one is refused by name.
@@ -28,7 +31,7 @@ pub struct DeviceFlags {
     #[arg(long, value_name = "HOW", value_parser = ["auto", "direct"])]
     pub convolution: Option<String>,
     /// Threads; every core by default
-    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(config::THREADS), value_name = "N")]
     pub threads: Option<i64>,
 }
 
@@ -39,13 +42,13 @@ pub struct DataFlags {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Use the first N training and N/5 test images only
-    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(config::LIMIT), value_name = "N")]
     pub limit: Option<i64>,
     /// What a token of a text is; word by default
     #[arg(long, value_name = "LEVEL", value_parser = PossibleValuesParser::new(Level::NAMES))]
     pub level: Option<String>,
     /// Tell the N most frequent words of a text apart, <unk> counted; all by default
-    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(config::VOCABULARY), value_name = "N")]
     pub vocabulary: Option<i64>,
 }
 
@@ -61,7 +64,7 @@ pub struct ConfigFlags {
 #[derive(Args)]
 pub struct SeedFlags {
     /// Seed of all that is drawn
-    #[arg(long, allow_negative_numbers = true, value_name = "S")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(config::SEED), value_name = "S")]
     pub seed: Option<i64>,
 }
 
@@ -172,6 +175,13 @@ pub fn warn_of_split(course: &Course, path: Option<&Path>) {
 
 /// Opens the images and says on standard error which they are.
 pub fn open_data(config: &DataConfig, output: &Output) -> Result<Arc<Dataset>, Failure> {
+    let dataset = dataset(config)?;
+    note_data(config, &dataset.describe(), output);
+    Ok(Arc::new(dataset))
+}
+
+/// Opens the images.
+pub fn dataset(config: &DataConfig) -> Result<Dataset, Failure> {
     let for_text = [
         ("--level (data.level)", config.level.is_some()),
         (
@@ -180,7 +190,7 @@ pub fn open_data(config: &DataConfig, output: &Output) -> Result<Arc<Dataset>, F
         ),
     ];
     refuse(&for_text, "a text", "images")?;
-    let dataset = match &config.path {
+    Ok(match &config.path {
         Some(path) if matches!(data::DataKind::of(path), Ok(data::DataKind::Text)) => {
             let message = format!(
                 "--data {} is a text, and convolutional networks are trained on images; give a \
@@ -191,9 +201,7 @@ pub fn open_data(config: &DataConfig, output: &Output) -> Result<Arc<Dataset>, F
         }
         Some(path) => Dataset::open(path, config.limit)?,
         None => Dataset::bundled(config.limit)?,
-    };
-    note_data(config, &dataset.describe(), output);
-    Ok(Arc::new(dataset))
+    })
 }
 
 /// Opens the text and says on standard error which it is.
@@ -220,7 +228,11 @@ pub fn open_corpus(config: &DataConfig, output: &Output) -> Result<Arc<Corpus>, 
 /// Opens the device of one child and says on standard error which it is.
 pub fn open_device(config: &Config, output: &Output) -> Result<Box<dyn Device>, Failure> {
     let settings = &config.device;
-    let (device, why) = device::open_first(&settings.name, settings.threads, settings.convolution)?;
+    let (device, why) =
+        device::open_first(&settings.name, Some(threads(config)), settings.convolution)?;
+    if device.memory_bytes().is_none() {
+        check_threads(config);
+    }
     output.device(&device.describe(), why.as_deref());
     Ok(device)
 }
@@ -233,7 +245,8 @@ pub fn runner(device: &dyn Device) -> Runner<'_> {
     }
 }
 
-fn note_data(config: &DataConfig, words: &str, output: &Output) {
+/// Says on standard error which data are used.
+pub fn note_data(config: &DataConfig, words: &str, output: &Output) {
     let hint = match config.path {
         Some(_) => "",
         None => " (no --data given)",
@@ -254,16 +267,45 @@ pub fn refuse(flags: &[(&str, bool)], theirs: &str, this: &str) -> Result<(), Fa
 
 /// Threads to use.
 pub fn threads(config: &Config) -> usize {
-    config.device.threads.unwrap_or_else(machine::cores)
+    machine::threads(config.device.threads, machine::cores())
 }
 
-/// A whole number of a flag, from `low` to `high`.
-pub fn in_range(flag: &str, value: i64, low: usize, high: usize) -> Result<usize, Failure> {
-    usize::try_from(value)
+/// Says where fewer threads are used than were asked for.
+pub fn check_threads(config: &Config) {
+    let used = threads(config);
+    if let Some(asked) = config.device.threads.filter(|&asked| asked > used) {
+        tracing::warn!(
+            "--threads {asked} (device.threads) is far above the {used} cores that this process may \
+             use; {used} threads are used"
+        );
+    }
+}
+
+/// Reads the whole number of a flag whose range is this. Its range is checked later, where the number
+/// is used, but what no number can hold, or is none, is refused with the range.
+pub fn whole(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<i64, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        text.parse()
+            .map_err(|error: std::num::ParseIntError| match error.kind() {
+                IntErrorKind::PosOverflow => {
+                    let (low, high) = (range.start(), range.end());
+                    format!("too large; give a whole number from {low} to {high}")
+                }
+                _ => format!("give {}", text::whole_number(&range)),
+            })
+    }
+}
+
+/// A whole number of a flag, checked against its range.
+pub fn in_range(flag: &str, value: i64, range: &RangeInclusive<u64>) -> Result<usize, Failure> {
+    u64::try_from(value)
         .ok()
-        .filter(|value| (low..=high).contains(value))
+        .filter(|value| range.contains(value))
+        .and_then(|value| usize::try_from(value).ok())
         .ok_or_else(|| {
-            let message = format!("{flag} is {value}; give a whole number from {low} to {high}");
+            let message = format!("{flag} is {value}; give {}", text::whole_number(range));
             Failure::new(Kind::Usage, message)
         })
 }

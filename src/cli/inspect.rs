@@ -3,6 +3,7 @@
 
 mod cell;
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -10,9 +11,9 @@ use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
 use super::failure::Failure;
-use super::flags::{self, ConfigFlags, Settings, in_range};
+use super::flags::{self, ConfigFlags, Settings, in_range, whole};
 use super::output::Output;
-use crate::config::{BATCH, default_preset};
+use crate::config::{BATCH, HIDDEN, VOCABULARY, default_preset};
 use crate::device::{self, Convolution};
 use crate::graph::cost::LayerCost;
 use crate::graph::{Costs, Graph, GraphLayer, Options, Params, Plan};
@@ -21,6 +22,9 @@ use crate::report::table::{Align, aligned};
 use crate::space::{Architecture, PRESETS, Space, Token};
 use crate::text;
 use crate::train::TrainError;
+
+/// Classes that a network may tell apart.
+const CLASSES: RangeInclusive<u64> = 1..=1_000_000;
 
 /// Flags of `inspect`.
 #[derive(Args)]
@@ -32,16 +36,16 @@ pub struct Flags {
     #[arg(long, value_name = "PRESET", value_parser = PossibleValuesParser::new(PRESETS))]
     preset: Option<String>,
     /// Images of a batch, for the memory of training; 128 by default
-    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(BATCH), value_name = "N")]
     batch: Option<i64>,
     /// Classes to tell apart; 10 by default
-    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(CLASSES), value_name = "N")]
     classes: Option<i64>,
     /// Units of a layer, for the parameters of a recurrent cell's language model
-    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(HIDDEN), value_name = "N")]
     hidden: Option<i64>,
     /// Words of that model; those of --config, else 10000
-    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(VOCABULARY), value_name = "N")]
     vocabulary: Option<i64>,
     #[command(flatten)]
     config: ConfigFlags,
@@ -50,8 +54,8 @@ pub struct Flags {
 /// Runs the command.
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let batch = flags.batch.unwrap_or(128);
-    let batch = in_range("--batch", batch, *BATCH.start(), *BATCH.end())?;
-    let classes = in_range("--classes", flags.classes.unwrap_or(10), 1, 1_000_000)?;
+    let batch = in_range("--batch", batch, &BATCH)?;
+    let classes = in_range("--classes", flags.classes.unwrap_or(10), &CLASSES)?;
     let mut settings = Settings::default();
     settings.set("search.preset", "--preset", flags.preset.clone());
     let architecture = flags::read_architecture(&flags.arch)?;

@@ -13,6 +13,18 @@ pub fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// Threads that are taken whatever the cores: so few do no harm.
+const FEW_THREADS: usize = 16;
+
+/// Threads to use where so many were asked for: every core where none were, and no more than that where
+/// far more were, for they would take memory and time and give nothing.
+pub fn threads(asked: Option<usize>, cores: usize) -> usize {
+    match asked {
+        Some(asked) if asked <= FEW_THREADS.max(cores.saturating_mul(4)) => asked,
+        _ => cores,
+    }
+}
+
 /// Bytes of memory that this process may use: the machine's, or less in a container, in a job or by
 /// `ulimit`.
 pub fn memory_bytes() -> Option<u64> {

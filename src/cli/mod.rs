@@ -6,6 +6,7 @@
 mod audit;
 mod data;
 mod doctor;
+mod environment;
 mod eval;
 mod explain;
 mod failure;
@@ -19,14 +20,14 @@ mod sample;
 mod search;
 mod status;
 mod stop;
+mod terminal;
 mod train;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::builder::FalseyValueParser;
-use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 use failure::{Failure, Kind};
@@ -36,7 +37,7 @@ use output::Output;
 ///
 /// A controller designs convolutional networks or recurrent cells, each is trained on real images
 /// or text, and the controller learns from what they achieve. Every flag can also be set as
-/// NAS_ENGINE_<FLAG>.
+/// NAS_ENGINE_<FLAG>, switches as 1 or 0.
 #[derive(Parser)]
 #[command(
     name = "nas-engine",
@@ -61,7 +62,7 @@ struct Global {
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
     /// Say nothing on standard error but errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true)]
     quiet: bool,
 }
 
@@ -103,7 +104,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Vec<OsString>) -> ExitCode {
-    let command = with_environment(Cli::command());
+    let command = environment::with_environment(Cli::command()).color(terminal::colours());
     let matches = match command.try_get_matches_from(&arguments) {
         Ok(matches) => matches,
         Err(error) => return usage(&error, &arguments),
@@ -112,10 +113,36 @@ fn run(arguments: Vec<OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error, &arguments),
     };
-    let output = Output::new(cli.global.json, cli.global.quiet, cli.global.verbose);
-    match execute(cli.command, &matches, &output) {
+    let (quiet, verbose) = cli.global.loudness(&matches);
+    let output = Output::new(cli.global.json, quiet && verbose == 0, verbose);
+    let result = match quiet && verbose > 0 {
+        true => {
+            let message = "--quiet and --verbose say the opposite; leave one out";
+            Err(Failure::new(Kind::Usage, message))
+        }
+        false => execute(cli.command, &matches, &output),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => output.fail(&failure),
+        Err(failure) if failure.kind == Kind::Stopped => output.fail(&failure),
+        Err(failure) => output.fail(&Failure {
+            message: environment::with_variables(&failure.message, &Cli::command(), &arguments),
+            ..failure
+        }),
+    }
+}
+
+impl Global {
+    /// Whether to be quiet, and how much to say; both where both are asked for in the same place. What
+    /// was typed goes before the environment.
+    fn loudness(&self, matches: &ArgMatches) -> (bool, u8) {
+        let program = Cli::command();
+        let typed = |name| environment::is_typed(&program, matches, name);
+        match (typed("quiet"), typed("verbose")) {
+            (true, false) => (self.quiet, 0),
+            (false, true) => (false, self.verbose),
+            _ => (self.quiet, self.verbose),
+        }
     }
 }
 
@@ -140,39 +167,9 @@ fn execute(command: Command, matches: &ArgMatches, output: &Output) -> Result<()
     }
 }
 
-/// Lets every flag of a command also be set as `NAS_ENGINE_<FLAG>`.
-fn with_environment(command: clap::Command) -> clap::Command {
-    let flag = |argument: Arg| {
-        let Some(name) = argument.get_long() else {
-            return argument;
-        };
-        let variable = format!("NAS_ENGINE_{}", name.replace('-', "_").to_uppercase());
-        let argument = argument.env(variable).hide_env(true);
-        match argument.get_action() {
-            ArgAction::SetTrue => argument.value_parser(FalseyValueParser::new()),
-            _ => argument,
-        }
-    };
-    // A flag that is given twice has its last value.
-    let command = command.args_override_self(true);
-    command.mut_args(flag).mut_subcommands(with_environment)
-}
-
 /// Names of the command's own flags that were typed, as opposed to set in the environment.
 fn typed(matches: &ArgMatches) -> Vec<String> {
-    let program = Cli::command();
-    let (mut command, mut matches) = (&program, matches);
-    while let Some((name, below)) = matches.subcommand()
-        && let Some(found) = command.find_subcommand(name)
-    {
-        (command, matches) = (found, below);
-    }
-    // Flags of every command are defined above it, and so are not among these.
-    let names = command.get_arguments().map(|flag| flag.get_id().as_str());
-    names
-        .filter(|name| matches.value_source(name) == Some(ValueSource::CommandLine))
-        .map(str::to_owned)
-        .collect()
+    environment::typed(&Cli::command(), matches)
 }
 
 /// Ends after arguments that make no command; also after `--help` and `--version`.
@@ -182,13 +179,28 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    let json = arguments.iter().any(|argument| argument == "--json")
-        || std::env::var_os("NAS_ENGINE_JSON").is_some_and(|value| !value.is_empty());
-    if !json {
+    let json =
+        arguments.iter().any(|argument| argument == "--json") || environment::is_true("json");
+    // The reason; how the command is used, and where to read on, come after an empty line.
+    let text = error.render().to_string();
+    let message = text.trim().trim_start_matches("error: ");
+    let reason = message.split("\n\n").next().unwrap_or_default();
+    let program = Cli::command();
+    let variables = match error.kind() {
+        ErrorKind::InvalidUtf8 => environment::not_text(&program, arguments),
+        _ => vec![],
+    };
+    let full = match variables.is_empty() {
+        true => environment::with_variables(reason, &program, arguments),
+        false => format!("{} is not UTF-8; give it as UTF-8", variables.join(", ")),
+    };
+    if !json && full == reason {
         let _ = error.print();
         return ExitCode::from(Kind::Usage.exit_code());
     }
-    let text = error.render().to_string();
-    let message = text.trim().trim_start_matches("error: ").to_owned();
-    Output::new(true, false, 0).fail(&Failure::new(Kind::Usage, message))
+    let message = match full == reason {
+        true => message.to_owned(),
+        false => message.replacen(reason, &full, 1),
+    };
+    Output::new(json, false, 0).fail(&Failure::new(Kind::Usage, message))
 }

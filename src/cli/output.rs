@@ -1,6 +1,6 @@
 //! Where a command's words go: results to standard output, notes and errors to standard error.
 
-use std::io::{self, BufWriter, ErrorKind, IsTerminal, StdoutLock, Write};
+use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
 use std::process::{ExitCode, exit};
 
 use serde::Serialize;
@@ -8,14 +8,17 @@ use serde_json::{Value, json};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::failure::{Failure, Kind};
+use super::terminal::Stderr;
 
 /// The two streams of a command.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Output {
     /// Whether the result is a JSON object.
     pub json: bool,
     /// Whether standard error has errors only.
     pub quiet: bool,
+    /// Where all goes that is no result.
+    pub stderr: Stderr,
 }
 
 impl Output {
@@ -27,11 +30,12 @@ impl Output {
             (_, 1) => LevelFilter::INFO,
             _ => LevelFilter::DEBUG,
         };
+        let stderr = Stderr::default();
         // A second set-up, in one process, leaves the first as it is.
         let _ = tracing_subscriber::fmt()
             .with_max_level(level)
-            .with_writer(io::stderr)
-            .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+            .with_writer(stderr.clone())
+            .with_ansi(false) // the crate's feature is left out
             .with_target(false)
             .without_time()
             .try_init();
@@ -39,7 +43,11 @@ impl Output {
         if json {
             crate::data::also_in_json();
         }
-        Output { json, quiet }
+        Output {
+            json,
+            quiet,
+            stderr,
+        }
     }
 
     /// The result, in the form that was asked for.
@@ -76,8 +84,7 @@ impl Output {
     /// A line on standard error, unless quiet.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            // Nobody to tell where standard error is closed.
-            let _ = writeln!(io::stderr(), "{text}");
+            self.stderr.line(text);
         }
     }
 
@@ -99,7 +106,7 @@ impl Output {
         } else {
             "error"
         };
-        let _ = writeln!(io::stderr(), "{label}: {message}");
+        self.stderr.line(&format!("{label}: {message}"));
         if self.json {
             let mut object = partial.clone().unwrap_or_else(|| json!({}));
             object["error"] = json!({"kind": kind.word(), "message": message});

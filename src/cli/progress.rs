@@ -1,14 +1,15 @@
 //! How far a search is, on standard error: a bar on a terminal, else a line a batch.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::Output;
+use super::terminal;
 use crate::config::Config;
 use crate::report;
+use crate::run::Status;
 use crate::run::entry::Child;
 use crate::run::history::History;
 use crate::search::Event;
@@ -31,6 +32,14 @@ pub struct Progress {
     best: Option<Best>,
     /// Epochs done by each child under way.
     under_way: BTreeMap<u64, usize>,
+    failures: BTreeMap<&'static str, u64>,
+}
+
+impl Drop for Progress {
+    /// Also where the search panics, so that words stand on a line of their own.
+    fn drop(&mut self) {
+        self.clear();
+    }
 }
 
 /// The best child so far.
@@ -45,16 +54,16 @@ impl Progress {
     /// Begins to watch a search with these facts on record.
     pub fn new(config: &Config, history: &History, no_bar: bool, output: &Output) -> Progress {
         let total = config.search.samples;
-        let terminal = io::stderr().is_terminal();
-        let bar = (terminal && !no_bar && !output.quiet).then(|| {
+        let bar = (terminal::takes_bar() && !no_bar && !output.quiet).then(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template(TEMPLATE);
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.enable_steady_tick(Duration::from_millis(500));
+            output.stderr.set_bar(Some(bar.clone()));
             bar
         });
         let mut progress = Progress {
-            output: *output,
+            output: output.clone(),
             bar,
             total,
             epochs: config.train.epochs(),
@@ -64,6 +73,7 @@ impl Progress {
             rewards: (0, 0.0),
             best: None,
             under_way: BTreeMap::new(),
+            failures: BTreeMap::new(),
         };
         history
             .children
@@ -94,6 +104,7 @@ impl Progress {
     /// Takes the bar away.
     pub fn clear(&self) {
         if let Some(bar) = &self.bar {
+            self.output.stderr.set_bar(None);
             bar.finish_and_clear();
         }
     }
@@ -114,6 +125,9 @@ impl Progress {
 
     fn count(&mut self, child: &Child) {
         self.n_ended += 1;
+        if child.status != Status::Ok {
+            *self.failures.entry(child.status.word()).or_default() += 1;
+        }
         if let Some(reward) = child.reward {
             self.rewards = (self.rewards.0 + 1, self.rewards.1 + reward);
         }
@@ -155,9 +169,10 @@ impl Progress {
             .as_ref()
             .map(|best| format!("{} (sample {})", best.score, best.sample));
         format!(
-            "mean reward {}, best {}",
+            "mean reward {}, best {}{}",
             text::share(mean),
-            best.unwrap_or("-".into())
+            best.unwrap_or("-".into()),
+            report::failed(&self.failures).map_or(String::new(), |failed| format!(", {failed}")),
         )
     }
 

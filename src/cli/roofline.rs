@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 
 use super::failure::{Failure, Kind};
-use super::flags::{self, in_range};
+use super::flags::{self, in_range, whole};
 use super::output::Output;
 use crate::config::BATCH;
 use crate::disk::input;
@@ -37,7 +37,7 @@ pub struct Flags {
     #[arg(value_parser = PossibleValuesParser::new(GPUS.map(|gpu| gpu.name)))]
     gpu: String,
     /// Images of a batch
-    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(BATCH), value_name = "N")]
     #[arg(default_value = "128")]
     batch: i64,
     /// Measured times of this child, a JSON file with `device` and `step_seconds`
@@ -47,7 +47,7 @@ pub struct Flags {
 
 /// Runs the command.
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
-    let batch = in_range("--batch", flags.batch, *BATCH.start(), *BATCH.end())?;
+    let batch = in_range("--batch", flags.batch, &BATCH)?;
     let architecture = flags::read_network(&flags.arch)?;
     let graph = Graph::new(&architecture, CLASSES).map_err(TrainError::from)?;
     let measured = flags.measured.as_deref();

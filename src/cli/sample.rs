@@ -1,13 +1,15 @@
 //! `nas-engine sample`: text that a trained cell writes.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
 use super::failure::{Failure, Kind};
-use super::flags::{self, SeedFlags};
+use super::flags::{self, SeedFlags, whole};
 use super::output::Output;
+use crate::config;
 use crate::data::corpus::{self, END_OF_LINE, Level, UNKNOWN, Vocabulary};
 use crate::graph::language::{INITIAL, LanguageModel, LanguageSettings};
 use crate::graph::params::Weights;
@@ -18,8 +20,8 @@ use crate::train::generate::{Reader, draw};
 use crate::train::metadata::Facts;
 use crate::train::weights_file::WeightsFile;
 
-/// Words or characters at most.
-const MOST_TOKENS: usize = 1_000_000;
+/// Words or characters that are written.
+const TOKENS: RangeInclusive<u64> = 1..=1_000_000;
 
 /// Flags of `sample`.
 #[derive(Args)]
@@ -32,6 +34,7 @@ pub struct Flags {
         long,
         allow_negative_numbers = true,
         default_value = "100",
+        value_parser = whole(TOKENS),
         value_name = "N"
     )]
     tokens: i64,
@@ -52,9 +55,8 @@ pub struct Flags {
 
 /// Runs the command.
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
-    let n_tokens = flags::in_range("--tokens", flags.tokens, 1, MOST_TOKENS)?;
-    let seed =
-        flags::in_range("--seed", flags.seed.seed.unwrap_or(0), 0, i64::MAX as usize)? as u64;
+    let n_tokens = flags::in_range("--tokens", flags.tokens, &TOKENS)?;
+    let seed = flags::in_range("--seed", flags.seed.seed.unwrap_or(0), &config::SEED)? as u64;
     if !(flags.temperature.is_finite() && flags.temperature >= 0.0) {
         let message = format!(
             "--temperature is {}; give a number of 0 or more",

@@ -3,7 +3,7 @@
 mod dry_run;
 mod finish;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,7 +11,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use super::failure::{Failure, Kind};
-use super::flags::{self, ConfigFlags, DataFlags, DeviceFlags, SeedFlags, Settings};
+use super::flags::{self, ConfigFlags, DataFlags, DeviceFlags, SeedFlags, Settings, whole};
 use super::machine;
 use super::output::Output;
 use super::progress::Progress;
@@ -19,6 +19,7 @@ use super::stop::{self, TimeFlags};
 use crate::config::{self, Config, StrategyKind};
 use crate::device::{self, Devices};
 use crate::disk::{Disk, Real};
+use crate::run::history::History;
 use crate::run::journal::JournalError;
 use crate::run::{self, Facts, Run, RunError};
 use crate::search::session::Session;
@@ -43,10 +44,10 @@ pub struct Flags {
     #[arg(long, value_name = "PRESET", value_parser = PossibleValuesParser::new(PRESETS))]
     preset: Option<String>,
     /// Architectures in all, those of a resumed run counted
-    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(config::SAMPLES), value_name = "N")]
     samples: Option<i64>,
     /// Epochs of every child
-    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(config::EPOCHS), value_name = "N")]
     epochs: Option<i64>,
     /// policy: the controller learns; random: uniform draws, nothing learns
     #[arg(long, value_name = "STRATEGY", value_parser = ["policy", "random"])]
@@ -84,6 +85,12 @@ const WITH_RESUME: [&str; 7] = [
 /// Runs the command. `typed` are the names of the flags on the command line.
 pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failure> {
     match &flags.resume {
+        // Never a run where none was asked for, were it by a variable that is not looked at otherwise.
+        Some(_) if flags.dry_run => {
+            let message = "--dry-run does not go with --resume, which is no new run to try: nothing \
+                           was run; leave one out, or see `nas-engine status RUN`";
+            Err(Failure::new(Kind::Usage, message))
+        }
         Some(directory) => resume(flags, directory.clone(), typed, output),
         None => begin(flags, output),
     }
@@ -200,7 +207,7 @@ fn resume(
     {
         // On a disk that is only read, say, where nothing needs to be mended.
         output.note("this run is finished, and cannot be written");
-        return finish::show(&config, &directory, &history, output);
+        return finish::show((&config, &directory, &history), None, output);
     }
     let (mut config, mut run) = opened.map_err(not_there)?;
     flags::name_data_fully(&mut config)?; // an older version kept names as they stood
@@ -215,9 +222,9 @@ fn resume(
     let learns = learns(&config);
     if run.history.is_finished(config.search.samples, learns) {
         output.note("this run is finished; give --samples a larger number to go on");
-        // It may have been killed after its last line and before this.
-        run.tidy()?;
-        return finish::show(&config, &run.path, &run.history, output);
+        let mended = mend(&config, &run, &stop, output);
+        let finished = (&config, &*run.path, &run.history);
+        return finish::show(finished, mended.err(), output);
     }
     if run.history.reach() > config.search.samples {
         let message = format!(
@@ -240,6 +247,43 @@ fn resume(
     go_on(&config, (course, devices), &mut run, &stop, flags, output)
 }
 
+/// Mends a finished run, which may have been killed after its last line and before its last file, or have
+/// lost weights.
+fn mend(config: &Config, run: &Run, stop: &AtomicBool, output: &Output) -> Result<(), Failure> {
+    if run.tidy()?.is_empty() {
+        return Ok(());
+    }
+    let opened = open_course(config, output).and_then(|course| {
+        run.check_same(config, &course)?;
+        Ok((course, open_devices(config, output)?))
+    });
+    let (course, devices) = match opened {
+        Ok(opened) => opened,
+        Err(failure) => {
+            tracing::warn!("weights are missing and stay so: {}", failure.message);
+            return Ok(());
+        }
+    };
+    let session = Session {
+        config,
+        course,
+        devices,
+        threads: flags::threads(config),
+    };
+    let stopped = |why: &str| {
+        let message = format!(
+            "{why}weights are missing still; go on with: nas-engine search --resume {}",
+            text::shell_path(&run.path)
+        );
+        Failure::new(Kind::Stopped, message)
+    };
+    match session.mend(run, stop)? {
+        End::Finished => Ok(()),
+        End::Stopped => Err(stopped("")),
+        End::NoDevice(words) => Err(stopped(&format!("the last GPU is lost ({words}); "))),
+    }
+}
+
 fn learns(config: &Config) -> bool {
     config.search.strategy == StrategyKind::Policy
 }
@@ -257,6 +301,9 @@ fn not_there(error: RunError) -> Failure {
 /// Opens what the children are trained on, and says what it is.
 fn open_devices(config: &Config, output: &Output) -> Result<Devices, Failure> {
     let (devices, why) = device::open_all(&config.device.name, config.device.convolution)?;
+    if let Devices::Cpu(_) = devices {
+        flags::check_threads(config);
+    }
     let words = devices.describe(flags::threads(config))?;
     output.device(&words, why.as_deref());
     let models = devices.models()?;
@@ -295,8 +342,30 @@ fn go_on(
             text::shell_path(&run.path)
         )
     };
-    match end? {
-        End::Finished => finish::show(config, &run.path, &run.history, output),
+    let finished = (config, &*run.path, &run.history);
+    match end {
+        // What comes after the last line takes nothing away from it.
+        Err(error)
+            if run
+                .history
+                .is_finished(config.search.samples, learns(config)) =>
+        {
+            finish::show(finished, Some(error.into()), output)
+        }
+        Err(error) => Err(error.into()),
+        Ok(end) => ended(end, finished, on_record, output),
+    }
+}
+
+/// Shows how a search ended.
+fn ended(
+    end: End,
+    run: (&Config, &Path, &History),
+    on_record: impl Fn() -> String,
+    output: &Output,
+) -> Result<(), Failure> {
+    match end {
+        End::Finished => finish::show(run, None, output),
         End::Stopped => Err(Failure::new(Kind::Stopped, on_record())),
         End::NoDevice(words) => {
             let message = format!("the last GPU is lost ({words}); {}", on_record());

@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::output::Output;
 use crate::config::StrategyKind;
 use crate::disk::Real;
-use crate::report::{Best, Summary};
+use crate::report::{self, Best, Summary};
 use crate::run::entry::ChildFacts;
 use crate::run::history::History;
 use crate::run::skim::RunBytes;
@@ -110,12 +110,13 @@ impl<'a> Status<'a> {
             _ => "",
         };
         format!(
-            "{}: {} of {} samples in {}{}{}{}\n{elsewhere}\
+            "{}: {} of {} samples in {}{}{}{}{}\n{elsewhere}\
              mean reward {}, first quarter {}, last quarter {}\n\n{}",
             self.state,
             self.samples,
             self.total,
             text::duration(self.seconds),
+            comma(report::failed(self.failures)),
             comma(pace.map(|pace| format!("{pace:.0} an hour"))),
             comma(left.map(|left| format!("{} left", text::duration(left)))),
             comma(age.map(|age| format!("last line {} ago", text::duration(age)))),

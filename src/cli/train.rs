@@ -11,18 +11,18 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use super::failure::{Failure, Kind};
-use super::flags::{self, ConfigFlags, DataFlags, DeviceFlags, SeedFlags, Settings};
+use super::flags::{self, ConfigFlags, DataFlags, DeviceFlags, SeedFlags, Settings, whole};
 use super::machine::MemoryWatch;
 use super::output::Output;
 use super::stop::{self, TimeFlags};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::data::Augment;
 use crate::disk::Real;
 use crate::graph::Params;
 use crate::graph::params::Weights;
 use crate::space::SpaceKind;
 use crate::train::weights_file::{self, WeightsFile};
-use crate::train::{self, Job, Outcome, TrainError};
+use crate::train::{self, Course, Held, Job, Outcome, TrainError, held_out};
 use resume::{Goal, Kept};
 use show::Come;
 
@@ -35,10 +35,10 @@ pub struct Flags {
     #[command(flatten)]
     data: DataFlags,
     /// Passes over the training data
-    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(config::EPOCHS), value_name = "N")]
     epochs: Option<i64>,
     /// Images of a batch, or rows of text
-    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(config::BATCH), value_name = "N")]
     batch: Option<i64>,
     /// Initial learning rate, also in place of the architecture's own
     #[arg(long, allow_negative_numbers = true, value_name = "X")]
@@ -50,7 +50,7 @@ pub struct Flags {
     #[arg(long)]
     no_shuffle: bool,
     /// Hidden units of a layer, of a cell; by default as many as 20 million parameters allow
-    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(config::HIDDEN), value_name = "N")]
     hidden: Option<i64>,
     /// Probability that a value is dropped while a cell is trained; 0 turns it off
     #[arg(long, allow_negative_numbers = true, value_name = "X")]
@@ -97,7 +97,7 @@ pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failu
     let init = flags
         .init
         .as_deref()
-        .map(|path| read_weights(path, child.params()))
+        .map(|path| read_weights(path, child.params(), &course))
         .transpose()?;
     let device = flags::open_device(&goal.config, output)?;
     let watch = MemoryWatch::start();
@@ -121,7 +121,7 @@ pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failu
     let peak = watch.peak();
     let outcome = match trained {
         Ok(outcome) => outcome,
-        Err(TrainError::Stopped) => {
+        Err(error) => {
             let come = Come {
                 child: &*child,
                 epochs: &epochs,
@@ -130,28 +130,56 @@ pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failu
                 memory: (child.plan(&*device).arena_bytes as u64, peak),
                 saved: None,
             };
-            return Err(resume::stopped(&come, &path, output)?);
+            return Err(match error {
+                TrainError::Stopped => resume::stopped(&come, &path, output)?,
+                error => come.show_before(resume::to_go_on(error.into(), &path), output)?,
+            });
         }
-        Err(error) => return Err(error.into()),
     };
-    if outcome.diverged {
-        keeper.remove()?;
-        return Err(diverged(&outcome));
-    }
-    if let Some(path) = &goal.save {
-        let metadata = outcome.metadata(&job);
-        weights_file::save(&Real, path, child.params(), &outcome.weights, &metadata)?;
-    }
-    keeper.remove()?;
-    Come {
+    let mut come = Come {
         child: &*child,
         epochs: &outcome.epochs,
-        test: outcome.test.map(|test| test.value()),
+        test: outcome.test.as_ref().map(|test| test.value()),
         step_losses: goal.log_steps.then_some(&outcome.step_losses),
         memory: (outcome.planned_memory_bytes, peak),
-        saved: goal.save.as_ref().map(|path| path.display().to_string()),
+        saved: None,
+    };
+    if outcome.diverged {
+        if let Err(error) = keeper.remove() {
+            tracing::warn!("{error}");
+        }
+        return Err(come.show_before(diverged(&outcome), output)?);
     }
-    .show(output)
+    if let Some(path_of_weights) = &goal.save {
+        let metadata = outcome.metadata(&job);
+        let (params, weights) = (child.params(), &outcome.weights);
+        let saved = weights_file::save(&Real, path_of_weights, params, weights, &metadata);
+        if let Err(error) = saved {
+            let mut failure = Failure::from(error);
+            let elsewhere = elsewhere(path_of_weights);
+            match weights_file::save(&Real, &elsewhere, params, weights, &metadata) {
+                Ok(()) => {
+                    let elsewhere = elsewhere.display().to_string();
+                    failure.message +=
+                        &format!("; the weights were written to {elsewhere} instead");
+                    come.saved = Some(elsewhere);
+                }
+                Err(_) => failure = resume::to_go_on(failure, &path),
+            }
+            return Err(come.show_before(failure, output)?);
+        }
+        come.saved = Some(path_of_weights.display().to_string());
+    }
+    match keeper.remove() {
+        Ok(()) => come.show(output),
+        Err(error) => Err(come.show_before(error.into(), output)?),
+    }
+}
+
+/// Where weights go that cannot be written where asked: the training is not to be lost.
+fn elsewhere(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    std::env::temp_dir().join(format!("nas-engine-{}-{name}", std::process::id()))
 }
 
 fn diverged(outcome: &Outcome) -> Failure {
@@ -216,6 +244,15 @@ fn resolve(flags: &Flags, arch: &Path, kind: SpaceKind) -> Result<Config, Failur
     Ok(config)
 }
 
-fn read_weights(path: &Path, params: &Params) -> Result<Weights, Failure> {
-    Ok(WeightsFile::read(path)?.weights(params)?)
+/// Weights to start from; says where the validation records are not those that they were trained without.
+fn read_weights(path: &Path, params: &Params, course: &Course) -> Result<Weights, Failure> {
+    let file = WeightsFile::read(path)?;
+    let weights = file.weights(params)?;
+    // Of another program there may be no metadata.
+    if let Ok(metadata) = file.metadata()
+        && let Some(doubt) = held_out::doubt(&metadata, course, Held::Validation)
+    {
+        tracing::warn!("--init {} {doubt}", path.display());
+    }
+    Ok(weights)
 }

@@ -1,7 +1,8 @@
 //! The ranges that settings must lie in.
 
-use std::fmt::Display;
 use std::ops::RangeInclusive;
+
+use toml::{Table, Value};
 
 use super::Config;
 use crate::controller::ControllerError;
@@ -9,62 +10,80 @@ use crate::data::MIN_LIMIT;
 use crate::device::{DeviceError, DeviceRequest, names};
 use crate::graph::language::{MAX_HIDDEN, MAX_LAYERS};
 use crate::space::{Space, SpaceError};
+use crate::text;
 use crate::train::{LanguageConfig, NetworkConfig, TrainConfig};
 
 /// A setting and the rule that it breaks.
 type Broken = (String, String);
 
-/// Steps of a window of text.
-pub const STEPS: RangeInclusive<usize> = 1..=1024;
-/// Parameters of a language model at most: what TOML can hold.
-pub const PARAMETERS: RangeInclusive<u64> = 1..=i64::MAX as u64;
 /// Images of a batch, or rows of text: more would pass the numbers that index a tensor.
-pub const BATCH: RangeInclusive<usize> = 1..=16_384;
+pub const BATCH: RangeInclusive<u64> = 1..=16_384;
 /// Epochs of a child.
-pub const EPOCHS: RangeInclusive<usize> = 1..=1_000_000;
+pub const EPOCHS: RangeInclusive<u64> = 1..=1_000_000;
 /// Training records that are enough to hold one out.
-pub const LIMIT: RangeInclusive<usize> = MIN_LIMIT..=u32::MAX as usize;
+pub const LIMIT: RangeInclusive<u64> = MIN_LIMIT as u64..=u32::MAX as u64;
 /// Words of a text that are told apart: one beside `<unk>` at least.
-pub const VOCABULARY: RangeInclusive<usize> = 2..=u32::MAX as usize;
+pub const VOCABULARY: RangeInclusive<u64> = 2..=u32::MAX as u64;
 /// Threads.
-pub const THREADS: RangeInclusive<usize> = 1..=1024;
+pub const THREADS: RangeInclusive<u64> = 1..=1024;
 /// Architectures of a search.
 pub const SAMPLES: RangeInclusive<u64> = 1..=1_000_000_000;
-/// Architectures between two updates.
-pub const CHILDREN: RangeInclusive<u64> = 1..=100_000;
+/// Number of a sample of a search.
+pub const SAMPLE: RangeInclusive<u64> = 0..=*SAMPLES.end() - 1;
+/// Hidden units of a layer of a language model.
+pub const HIDDEN: RangeInclusive<u64> = 1..=MAX_HIDDEN as u64;
 /// Seeds: what TOML can hold.
-pub const SEED: RangeInclusive<u64> = 0..=i64::MAX as u64;
+pub const SEED: RangeInclusive<u64> = 0..=MOST;
+
+/// The largest number of TOML.
+const MOST: u64 = i64::MAX as u64;
+
+/// Every setting that is a whole number, but those of the space and of the controller, which know
+/// their own rules; with its range.
+const WHOLE: [(&str, &str, RangeInclusive<u64>); 16] = [
+    ("search", "samples", SAMPLES),
+    ("search", "children_per_update", 1..=100_000),
+    ("search", "seed", SEED),
+    ("data", "limit", LIMIT),
+    ("data", "vocabulary", VOCABULARY),
+    ("device", "threads", THREADS),
+    ("device", "memory_bytes", 1..=MOST),
+    ("train", "epochs", EPOCHS),
+    ("train", "batch", BATCH),
+    ("train", "split_seed", SEED),
+    ("train", "checkpoint_seconds", 0..=MOST),
+    ("train", "constant_epochs", 0..=*EPOCHS.end()),
+    ("train", "steps", 1..=1024),
+    ("train", "layers", 1..=MAX_LAYERS as u64),
+    ("train", "hidden", HIDDEN),
+    ("train", "parameters", 1..=MOST),
+];
+
+/// Checks the whole numbers of settings, before they are read as such: a negative one has a range, too.
+pub(super) fn whole_numbers(settings: &Table) -> Result<(), Broken> {
+    for (section, name, range) in WHOLE {
+        let value = settings.get(section).and_then(|section| section.get(name));
+        let Some(&Value::Integer(value)) = value else {
+            continue; // absent, or no whole number, which is refused when it is read
+        };
+        if !u64::try_from(value).is_ok_and(|value| range.contains(&value)) {
+            let rule = format!("is {value}; give {}", text::whole_number(&range));
+            return broken(&format!("{section}.{name}"), rule);
+        }
+    }
+    Ok(())
+}
 
 impl Config {
-    /// Checks every setting; the first that breaks a rule.
+    /// Checks every setting but whole numbers; the first that breaks a rule.
     pub(super) fn check(&self) -> Result<(), Broken> {
         let Config {
-            search,
-            data,
             device,
             train,
             controller,
             space,
+            ..
         } = self;
-        within("search.samples", search.samples, SAMPLES)?;
-        within(
-            "search.children_per_update",
-            search.children_per_update,
-            CHILDREN,
-        )?;
-        within("search.seed", search.seed, SEED)?;
-        within("data.limit", data.limit.unwrap_or(*LIMIT.start()), LIMIT)?;
-        within(
-            "data.vocabulary",
-            data.vocabulary.unwrap_or(*VOCABULARY.start()),
-            VOCABULARY,
-        )?;
-        within("device.threads", device.threads.unwrap_or(1), THREADS)?;
-        within(
-            "device.memory_bytes",
-            device.memory_bytes.unwrap_or(1),
-            1..=u64::MAX,
-        )?;
         match DeviceRequest::parse(&device.name) {
             Ok(_) => {}
             Err(DeviceError::Twice { number, .. }) => {
@@ -98,9 +117,6 @@ impl Config {
 }
 
 fn check_network(train: &NetworkConfig) -> Result<(), Broken> {
-    within("train.epochs", train.epochs, EPOCHS)?;
-    within("train.batch", train.batch, BATCH)?;
-    within("train.split_seed", train.split_seed, SEED)?;
     above_0("train.learning_rate", train.learning_rate)?;
     number(
         "train.momentum",
@@ -118,25 +134,10 @@ fn check_network(train: &NetworkConfig) -> Result<(), Broken> {
 }
 
 fn check_language(train: &LanguageConfig) -> Result<(), Broken> {
-    within("train.epochs", train.epochs, EPOCHS)?;
-    within("train.batch", train.batch, BATCH)?;
     above_0("train.learning_rate", train.learning_rate)?;
-    within(
-        "train.constant_epochs",
-        train.constant_epochs,
-        0..=*EPOCHS.end(),
-    )?;
     above_0("train.decay", train.decay)?;
     above_0("train.max_norm", train.max_norm)?;
     above_0("train.initial", train.initial)?;
-    within("train.steps", train.steps, STEPS)?;
-    within("train.layers", train.layers, 1..=MAX_LAYERS)?;
-    within("train.hidden", train.hidden.unwrap_or(1), 1..=MAX_HIDDEN)?;
-    within(
-        "train.parameters",
-        train.parameters.unwrap_or(1),
-        PARAMETERS,
-    )?;
     match (train.hidden, train.parameters) {
         (Some(_), Some(_)) => {
             return broken(
@@ -167,24 +168,6 @@ fn above_0(key: &str, x: f64) -> Result<(), Broken> {
 
 fn broken(key: &str, rule: String) -> Result<(), Broken> {
     Err((key.to_owned(), rule))
-}
-
-fn within<T: PartialOrd + Display>(
-    key: &str,
-    value: T,
-    range: RangeInclusive<T>,
-) -> Result<(), Broken> {
-    match range.contains(&value) {
-        true => Ok(()),
-        false => broken(
-            key,
-            format!(
-                "is {value}; give a whole number from {} to {}",
-                range.start(),
-                range.end()
-            ),
-        ),
-    }
 }
 
 fn number(key: &str, x: f64, holds: impl Fn(f64) -> bool, what: &str) -> Result<(), Broken> {

@@ -20,7 +20,7 @@ use crate::space::{SpaceConfig, SpaceKind};
 use crate::text;
 use crate::train::{LanguageConfig, NetworkConfig, TrainConfig};
 
-pub use check::{BATCH, EPOCHS, VOCABULARY};
+pub use check::{BATCH, EPOCHS, HIDDEN, LIMIT, SAMPLE, SAMPLES, SEED, THREADS, VOCABULARY};
 pub use read::{ConfigError, Setting};
 
 /// Name of the resolved configuration within a run's directory.

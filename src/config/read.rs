@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
-use super::{Config, MOST_BYTES};
+use super::{Config, MOST_BYTES, check};
 use crate::disk::input;
 use crate::space::{CellSpaceConfig, ConvSpaceConfig, PRESETS, SpaceConfig, SpaceKind};
 use crate::text;
@@ -113,6 +113,8 @@ impl Config {
             let given = [(section.to_owned(), Value::Table(setting))];
             lay_over(&mut table, Table::from_iter(given));
         }
+        let broken = |(key, rule): (String, String)| wrong(&key, format!("`{key}` {rule}"));
+        check::whole_numbers(&table).map_err(broken)?;
         let read = match kind {
             SpaceKind::Conv => table
                 .try_into()
@@ -125,9 +127,7 @@ impl Config {
             let (key, what) = explain(&error);
             wrong(&key, what)
         })?;
-        config
-            .check()
-            .map_err(|(key, rule)| wrong(&key, format!("`{key}` {rule}")))?;
+        config.check().map_err(broken)?;
         Ok(config)
     }
 }
@@ -257,6 +257,13 @@ fn explain(error: &toml::de::Error) -> (String, String) {
                 path.into(),
                 format!("`{path}` cannot be `{unknown}`; give one of {known}"),
             )
+        }
+        ([number, ..], _)
+            if message.starts_with("invalid value: integer `-")
+                && message.contains("expected u") =>
+        {
+            let rule = format!("`{path}` is {number}; give a whole number of 0 or more");
+            (path.into(), rule)
         }
         _ => {
             let message = [("usize", "a whole number"), ("u64", "a whole number")]

@@ -126,6 +126,16 @@ impl<'a> Summary<'a> {
     }
 }
 
+/// How many children failed and how, where any did.
+pub fn failed(failures: &BTreeMap<&'static str, u64>) -> Option<String> {
+    let kinds: Vec<String> = failures
+        .iter()
+        .map(|(how, n)| format!("{n} {how}"))
+        .collect();
+    let n_failed: u64 = failures.values().sum();
+    (n_failed > 0).then(|| format!("{} failed ({})", text::count(n_failed), kinds.join(", ")))
+}
+
 /// Mean of the rewards that there are.
 pub fn mean(rewards: &[Option<f64>]) -> Option<f64> {
     let there = rewards.iter().flatten();

@@ -6,8 +6,8 @@ use super::Flags;
 use crate::cli::failure::Failure;
 use crate::cli::flags::in_range;
 use crate::cli::output::Output;
-use crate::config::{Config, VOCABULARY};
-use crate::graph::language::{self, MAX_HIDDEN};
+use crate::config::{Config, HIDDEN, VOCABULARY};
+use crate::graph::language;
 use crate::report::cell::{LETTERS, drawing, equations};
 use crate::space::{CellArchitecture, Token};
 use crate::text;
@@ -37,16 +37,15 @@ impl Size {
             TrainConfig::Language(train) if flags.config.config.is_some() => Some(train),
             _ => None,
         };
-        let (fewest, most) = (*VOCABULARY.start(), *VOCABULARY.end());
         let vocabulary = match flags.vocabulary {
-            Some(words) => in_range("--vocabulary", words, fewest, most)?,
+            Some(words) => in_range("--vocabulary", words, &VOCABULARY)?,
             None => train.and(config.data.vocabulary).unwrap_or(10_000),
         };
         let layers = train.map_or(2, |train| train.layers);
         let tied = train.is_some_and(|train| train.tied);
         let budget = train.and_then(|train| train.parameters);
         let hidden = match (flags.hidden, budget) {
-            (Some(units), _) => Some(in_range("--hidden", units, 1, MAX_HIDDEN)?),
+            (Some(units), _) => Some(in_range("--hidden", units, &HIDDEN)?),
             (None, Some(budget)) => {
                 let within = language::hidden_within(cell, layers, vocabulary, tied, budget);
                 Some(within.map_err(TrainError::from)?)

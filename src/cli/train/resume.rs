@@ -249,6 +249,20 @@ fn remove_unfinished(files: &[&Path]) {
     }
 }
 
+/// A failure with the words to go on from the last checkpoint, where there is one.
+pub fn to_go_on(failure: Failure, path: &Path) -> Failure {
+    let there = |path: &Path| matches!(Real.found(path), Ok(Some(Found::File(_))));
+    if !there(path) && !there(&with_suffix(path, ".2")) {
+        return failure;
+    }
+    let message = format!(
+        "{}; go on from the last checkpoint with: nas-engine train --resume {}",
+        failure.message,
+        text::shell_path(path)
+    );
+    Failure { message, ..failure }
+}
+
 /// Shows what a training that was stopped has come to; how to go on with it.
 pub fn stopped(come: &Come, path: &Path, output: &Output) -> Result<Failure, Failure> {
     let (json, words) = come.result();

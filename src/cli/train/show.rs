@@ -101,6 +101,15 @@ impl Come<'_> {
         (json, words)
     }
 
+    /// Shows it before a failure that came after it, where there is anything to show.
+    pub fn show_before(&self, failure: Failure, output: &Output) -> Result<Failure, Failure> {
+        if self.epochs.is_empty() {
+            return Ok(failure);
+        }
+        let (json, words) = self.result();
+        output.partial(&json, &words, failure)
+    }
+
     /// Shows it.
     pub fn show(&self, output: &Output) -> Result<(), Failure> {
         let (json, words) = self.result();

@@ -60,7 +60,7 @@ pub enum MeasuredError {
     /// The times are of other batches.
     #[error(
         "measured with batches of {measured}, not {asked}; {}",
-        match BATCH.contains(measured) {
+        match BATCH.contains(&(*measured as u64)) {
             true => format!("give --batch {measured}"),
             false => format!("measure batches of {} to {}", BATCH.start(), BATCH.end()),
         }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::{Ended, data_folder, file, json, nas, object, program, run, text};
 
 /// Seven small children, repeats among them.
-const CONFIG: &str = r#"
+pub const CONFIG: &str = r#"
 [search]
 samples = 7
 children_per_update = 3

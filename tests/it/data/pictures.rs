@@ -67,7 +67,7 @@ fn pictures_are_what_pillow_makes_of_them() {
         .collect();
     println!("equal to the bit, of all: {equal:?}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(names.len(), equal.values().map(|(_, n)| n).sum());
+    assert_eq!(names.len(), equal.values().map(|(_, n)| n).sum::<usize>());
     assert!(names.len() > 150 && equal.len() == 10, "{}", names.len());
 }
 

@@ -9,6 +9,7 @@ use super::FitName;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::stop::{self, TimeFlags};
 use crate::cli::{flags, machine};
+use crate::config;
 use crate::data::import::{self, Fit, FolderOptions, Imported};
 
 /// Flags of `data import folder`.
@@ -61,7 +62,7 @@ pub fn run(flags: &Flags) -> Result<Imported, Failure> {
         ))
     })?;
     let threads = match flags.threads {
-        Some(threads) => flags::in_range("--threads", threads, 1, 1024)?,
+        Some(threads) => flags::in_range("--threads", threads, &config::THREADS)?,
         None => machine::cores(),
     };
     let options = FolderOptions {

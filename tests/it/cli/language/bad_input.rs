@@ -99,7 +99,7 @@ fn settings() {
         "parameters = 40",
         &["`train.parameters` is 40, too few", "one hidden unit"],
     );
-    with("parameters = 0", &["wrong.toml, line 4", "from 1"]);
+    with("parameters = 0", &["wrong.toml, line 4", "1 or more"]);
     with(
         "parameters = 9\nhidden = 9",
         &["`train.parameters`", "one of them"],
