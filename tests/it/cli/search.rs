@@ -296,14 +296,19 @@ fn a_child_that_cannot_be_built_or_does_not_fit_ends_alone() {
          pool_windows = [33]\n"
     );
     let config = file(place.folder.path(), "invalid.toml", invalid);
-    let result = place.search("invalid", &["--config", &config]);
+    let ended = nas(&place.arguments("invalid", &["--config", &config, "--json"]));
+    let result = object(&ended);
+    let best = result["best"].as_array().unwrap();
+    assert_eq!(ended.code, i32::from(best.is_empty()), "{ended:?}");
     assert!(
         result["failures"]["invalid"].as_u64().unwrap() > 0,
         "{result}"
     );
     let small = format!("[device]\nmemory_bytes = 1000\n{CONFIG}");
     let config = file(place.folder.path(), "small.toml", small);
-    let result = place.search("too_large", &["--config", &config]);
+    let ended = nas(&place.arguments("too_large", &["--config", &config, "--json"]));
+    assert_eq!(ended.code, 1, "none was trained to the end: {ended:?}");
+    let result = object(&ended);
     assert_eq!(result["failures"], json!({"too_large": 7}));
     assert_eq!(
         (&result["best"], &result["mean_reward_last_quarter"]),

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json as value;
 
 use super::super::bad_input::refused;
-use super::super::{example, file, json, nas};
+use super::super::{example, file, json, nas, object};
 use super::{Place, number};
 
 // paper P8.7
@@ -177,7 +177,9 @@ fn an_explosion_is_worth_nothing() {
         "--out",
         &out,
     ];
-    let found = json(&search);
+    let ended = nas(&[&search[..], &["--json"]].concat());
+    assert_eq!(ended.code, 1, "none was trained to the end: {ended:?}");
+    let found = object(&ended);
     assert_eq!(found["failures"], value!({"diverged": 4}));
     assert!(found["best"].as_array().unwrap().is_empty());
     for child in place
