@@ -67,8 +67,9 @@ fn pictures_are_what_pillow_makes_of_them() {
         .collect();
     println!("equal to the bit, of all: {equal:?}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(names.len(), equal.values().map(|(_, n)| n).sum::<usize>());
-    assert!(names.len() > 150 && equal.len() == 10, "{}", names.len());
+    let n: usize = equal.values().map(|(_, n)| n).sum();
+    assert_eq!(n, names.len());
+    assert!(names.len() > 150 && equal.len() == 9, "{}", names.len());
 }
 
 /// Of those whose tag turns them, what Pillow's `exif_transpose` makes of them.
@@ -148,27 +149,34 @@ fn grey_of_16_bits_keeps_the_upper_8() {
     }
 }
 
-/// Every picture cut anywhere is refused in words or read, never more than that.
+/// A picture that is cut anywhere is refused in words, or what is gone holds no pixels of it.
 #[test]
 fn pictures_that_are_cut_short_are_bad() {
     let bytes = fixture();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let reader = Reader::new(false);
+    let (mut n_refused, mut n_read) = (0, 0);
     for name in names(&tensors) {
         let file = tensors.tensor(name).unwrap();
         let file = file.data();
-        for cut in (0..file.len()).step_by(1 + file.len() / 40) {
-            let read = reader.read(&file[..cut]);
-            // The last bytes hold no pixels in some formats.
-            let half = cut < file.len() / 2;
-            if let (Ok(_), true) = (&read, half) {
-                panic!("{name} is read from {cut} of {} bytes", file.len());
-            }
-            if let Err(reason) = read {
-                assert!(!reason.is_empty() && reason.len() < 200, "{name}: {reason}");
+        let whole = reader.read(file).unwrap().rgb;
+        let cuts = (0..file.len()).step_by(1 + file.len() / 20);
+        for cut in cuts.chain(file.len() - 8..file.len()) {
+            match reader.read(&file[..cut]) {
+                // A number at the end of a text may have lost a digit.
+                Ok(read) if name.starts_with("text") => assert_eq!(read.rgb.width, whole.width),
+                Ok(read) => {
+                    assert!(read.rgb.bytes == whole.bytes, "{name}: {cut} bytes");
+                    n_read += 1;
+                }
+                Err(reason) => {
+                    assert!(!reason.is_empty() && reason.len() < 200, "{name}: {reason}");
+                    n_refused += 1;
+                }
             }
         }
     }
+    assert!(n_read < n_refused / 10, "{n_read} and {n_refused}");
 }
 
 #[test]
@@ -182,9 +190,10 @@ fn bombs_and_other_files_are_named() {
     let png =
         b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\xea\x60\0\0\xea\x60\x08\x02\0\0\0\x5e\x56\x5f\xdf";
     let bmp = b"BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x60\xea\0\0\x60\xea\0\0\x01\0\x18\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-    let gif = b"GIF89a\x60\xea\x60\xea\0\0\0\x2c\0\0\0\0\x60\xea\x60\xea\0\x08";
+    let gif =
+        b"GIF89a\x60\xea\x60\xea\x80\0\0\0\0\0\0\0\0\x2c\0\0\0\0\x60\xea\x60\xea\0\x08\x01\0\0;";
     let jpeg =
-        b"\xff\xd8\xff\xc0\0\x11\x08\xea\x60\xea\x60\x03\x01\x11\0\x02\x11\0\x03\x11\0\xff\xda";
+        b"\xff\xd8\xff\xc0\0\x11\x08\xea\x60\xea\x60\x03\x01\x11\0\x02\x11\0\x03\x11\0\xff\xda\0\x02";
     let ppm = b"P6 60000 60000 255\n";
     for (name, bytes) in [
         ("BMP", &bmp[..]),

@@ -92,6 +92,10 @@ pub(super) fn find(dir: &Path) -> Result<Content, ImportError> {
         _ => {}
     }
     for root in &roots {
+        let mut above = root
+            .folders
+            .first()
+            .map_or(Vec::new(), |folder| all_above(&folder.path));
         for folder in &root.folders {
             let class = names.binary_search_by(|name| name.as_slice().cmp(folder.name()));
             let class = class.expect("every folder's name is among them");
@@ -102,7 +106,7 @@ pub(super) fn find(dir: &Path) -> Result<Content, ImportError> {
                     part: root.part,
                 });
             };
-            walk(&folder.path, &mut Vec::new(), &mut add, &mut content.bad);
+            walk(&folder.path, &mut above, &mut add, &mut content.bad);
         }
     }
     content.files.sort_by(|a, b| {
@@ -273,6 +277,16 @@ fn reason(path: &Path, error: &std::io::Error) -> String {
         }
         _ => format!("cannot be read: {error}"),
     }
+}
+
+/// Device and number of the folders that something lies in.
+fn all_above(path: &Path) -> Vec<(u64, u64)> {
+    let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+    let folders = folder.iter().flat_map(|folder| folder.ancestors());
+    let metadata = folders.filter_map(|folder| fs::metadata(folder).ok());
+    metadata
+        .map(|metadata| (metadata.dev(), metadata.ino()))
+        .collect()
 }
 
 /// Every file below a class's folder, links to folders followed. `above` are the folders that it lies

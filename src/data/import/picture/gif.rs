@@ -27,10 +27,8 @@ pub(super) fn read(bytes: &[u8], reader: &Reader) -> Result<Stored, String> {
     decoder
         .read_into_buffer(&mut indices)
         .map_err(|error| damaged(&error))?;
-    let colours = match decoder.palette() {
-        Ok(palette) => palette.as_chunks::<3>().0.to_vec(),
-        Err(_) => (0..=255).map(|grey| [grey; 3]).collect(), // no palette at all
-    };
+    let palette = decoder.palette().map_err(|error| damaged(&error))?;
+    let colours = palette.as_chunks::<3>().0;
     // Indices without a colour are black.
     let colour = |index: u8| colours.get(usize::from(index)).copied().unwrap_or([0; 3]);
     let mut bytes = colour(around).repeat(width * height);

@@ -301,10 +301,11 @@ fn damaged(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     let reason = innermost.to_string();
-    match reason.lines().next() {
-        Some("unexpected end of file" | "failed to fill whole buffer") => "is cut short".into(),
-        Some(line) => format!("is damaged: {}", line.trim_end_matches('.')),
-        None => "is damaged".into(),
+    let line = reason.lines().next().unwrap_or_default();
+    match &*line.to_lowercase() {
+        "unexpected end of file" | "failed to fill whole buffer" => "is cut short".into(),
+        "" => "is damaged".into(),
+        _ => format!("is damaged: {}", line.trim_end_matches('.')),
     }
 }
 
