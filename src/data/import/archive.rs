@@ -32,6 +32,12 @@ struct Member {
     bytes: Vec<u8>,
 }
 
+/// How a member is called, and, of a link, what it stands for.
+struct Names {
+    path: Vec<u8>,
+    target: Vec<u8>,
+}
+
 /// Where a pass through an archive stands.
 #[derive(Default)]
 struct Pass {
@@ -147,7 +153,7 @@ impl Pass {
         entry: &mut Entry<R>,
         wanted: Wanted,
     ) -> Result<Vec<Member>, String> {
-        let Some((path, target)) = self.names(entry)? else {
+        let Some(Names { path, target }) = self.names(entry)? else {
             return Ok(Vec::new());
         };
         let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
@@ -197,7 +203,7 @@ impl Pass {
         links: &mut Vec<(usize, Vec<u8>)>,
         wanted: Wanted,
     ) -> Result<Vec<Member>, String> {
-        let Some((path, _)) = self.names(entry)? else {
+        let Some(Names { path, .. }) = self.names(entry)? else {
             return Ok(Vec::new());
         };
         let is_file = matches!(
@@ -219,11 +225,8 @@ impl Pass {
         Ok(here.into_iter().map(member).collect())
     }
 
-    /// Path and, of a link, target of a member; nothing of a header that tells of the next one.
-    fn names<R: Read>(
-        &mut self,
-        entry: &mut Entry<R>,
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, String> {
+    /// The names of a member; nothing of a header that tells of the next one.
+    fn names<R: Read>(&mut self, entry: &mut Entry<R>) -> Result<Option<Names>, String> {
         let kind = entry.header().entry_type();
         match kind {
             EntryType::GNULongName => self.long_name = Some(name_of(entry)?),
@@ -242,7 +245,7 @@ impl Pass {
                         .map(|name| name.into_owned())
                         .unwrap_or_default()
                 });
-                return Ok(Some((path, target)));
+                return Ok(Some(Names { path, target }));
             }
         }
         Ok(None)

@@ -24,8 +24,8 @@ fn binary(batch: usize, labels: &[u8], n_labels: usize) -> Vec<u8> {
     let record = |i: usize| {
         let pixels = (0..3072).map(move |j| (31 * batch + 7 * i + j / 5) as u8);
         labels[i * n_labels..][..n_labels]
-            .to_vec()
-            .into_iter()
+            .iter()
+            .copied()
             .chain(pixels)
     };
     (0..4).flat_map(record).collect()
@@ -139,7 +139,7 @@ fn bad_batches_end_in_words() {
         let folder = unpacked(TEN, &place.0.path().join("from"));
         let (_, bytes) = batches.iter().find(|(member, _)| member == name).unwrap();
         file(Path::new(&folder), "data_batch_3", bytes);
-        place.fails(&["cifar10", &folder], 3, &format!("from/data_batch_3: "));
+        place.fails(&["cifar10", &folder], 3, "from/data_batch_3: ");
         place.fails(&["cifar10", &folder], 3, words);
     }
     let place = Place::new();

@@ -255,7 +255,6 @@ fn bad_idx_files_end_in_words() {
             "[height, width, 3]",
         ),
         ("more", grey(21, 28).0, "holds 20 labels, but"),
-        ("large", idx(&[20, 40, 40], vec![0; 20 * 1600]), "--fit"),
         (
             "huge",
             idx(&[20, 70_000, 1], vec![0; 9]),
