@@ -55,6 +55,13 @@ impl<R: Read> Idx<R> {
                 idx.sizes()
             )));
         }
+        // Billions of them would be no bytes at all.
+        if idx.item_bytes() == 0 {
+            return Err(invalid(format!(
+                "its header says items of {:?} values, which are none",
+                idx.item
+            )));
+        }
         Ok(idx)
     }
 
@@ -257,6 +264,7 @@ mod tests {
             (file(&[], 0), "has 0 dimensions (byte 3), not 1 to 4"),
             (file(&[1; 5], 1), "has 5 dimensions (byte 3), not 1 to 4"),
             (file(&[u32::MAX; 4], 9), "more than any file holds"),
+            (file(&[u32::MAX, 0, 9], 0), "which are none"),
             // Nothing is allocated for the items that are not there.
             (
                 file(&[u32::MAX, 65_535, 65_535], 9),

@@ -291,7 +291,7 @@ fn contents<R: Read>(entry: &mut Entry<R>, name: &str, most: u64) -> Result<Vec<
     let size = entry
         .header()
         .entry_size()
-        .map_err(|error| error.to_string())?;
+        .map_err(|_| format!("{name} has a size that is no number; copy or download it again"))?;
     if size > most {
         return Err(format!(
             "{name} has {} bytes, where at most {} are expected; it is none of the published archives",
@@ -347,8 +347,9 @@ fn failed(path: &Path, error: &io::Error) -> ImportError {
         },
         None => {
             let problem = gz::problem(error);
+            // The crate's own words quote the bytes that it takes for a header.
             let problem = problem.unwrap_or_else(|| {
-                format!("is no whole archive ({error}); copy or download it again")
+                "is no whole archive: where a member should begin there is none; copy or download it again".into()
             });
             unusable(path, problem)
         }

@@ -140,6 +140,11 @@ pub(super) fn find(cifar: Cifar, path: &Path) -> Result<Source, String> {
     if path.is_file() {
         return Ok(Source::Archive(path.into()));
     }
+    if !path.is_dir() {
+        return Err(
+            "is neither a folder nor a regular file; give the folder or the archive".into(),
+        );
+    }
     if let Some(source) = find_in(cifar, path) {
         return Ok(source);
     }

@@ -157,6 +157,11 @@ fn bad_batches_end_in_words() {
         "holds CIFAR-10, not CIFAR-100; import it with nas-engine data import cifar10",
     );
     place.fails(&["cifar10", "/absent"], 3, "cannot read /absent");
+    place.fails(
+        &["cifar10", "/dev/zero"],
+        3,
+        "neither a folder nor a regular file",
+    );
     place.fails(&["cifar10", &text(place.0.path())], 3, "holds no CIFAR-10");
     let binary_folder = place.0.path().join("bin");
     fs::create_dir(&binary_folder).unwrap();
