@@ -109,10 +109,7 @@ impl Client {
         let mut began_anew = false;
         loop {
             if let Err(error) = self.fill(&mut partial, tell) {
-                // Nothing of it is no help to the next try.
-                if partial.bytes == 0 {
-                    let _ = fs::remove_file(&partial.path);
-                }
+                partial.remove_if_empty();
                 return Err(error);
             }
             let digest = digest(&partial.path).map_err(|source| partial.failed(source))?;
@@ -123,6 +120,7 @@ impl Client {
             let joined = partial.joined;
             partial.restart()?;
             if !joined || began_anew {
+                partial.remove_if_empty();
                 let wanted = candidates[0].sha256;
                 return Err(partial.other(format!("has the sha256 {digest}, not {wanted}")));
             }

@@ -169,6 +169,13 @@ impl<'a> Partial<'a> {
         Ok(())
     }
 
+    /// Leaves no file where there is nothing to go on with.
+    pub(super) fn remove_if_empty(&self) {
+        if self.bytes == 0 {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+
     /// Gives a whole file its name.
     pub(super) fn finish(self, path: &Path) -> Result<PathBuf, FetchError> {
         let named = fs::rename(&self.path, path);
