@@ -288,16 +288,10 @@ fn bad_idx_files_end_in_words() {
         "/dev/zero: is no regular file",
     );
     fails(&[&text(&dir)], "holds no IDX files");
+    let large = write("large", &idx(&[20, 40, 40], vec![0; 20 * 1600]));
     fails(
-        &[
-            &good,
-            &good_labels,
-            "--test-share",
-            "0.001",
-            "--fit",
-            "resize",
-        ],
-        "--fit resize",
+        &[&large, &good_labels, "--fit", "pad"],
+        "--fit resize or crop",
     );
     for (flag, value) in [
         ("--test-share", "0"),
