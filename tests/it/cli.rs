@@ -27,6 +27,7 @@ mod train;
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -36,9 +37,17 @@ use nas_engine::device::cuda::machine::archs;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The built program, without settings from the environment.
+/// The built program, without settings from the environment, and heeding an interrupt also where the
+/// tests run in the background of a script, which ignores it.
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nas-engine"));
+    // SAFETY: one call that may be made between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            Ok(())
+        })
+    };
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("NAS_ENGINE_") {
             command.env_remove(name);

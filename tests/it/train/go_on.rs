@@ -208,10 +208,13 @@ fn a_checkpoint_of_something_else_is_not_gone_on_with() {
     for (differs, origin) in others {
         let (keeper, wrong) = Keeper::open(slots(), origin, Duration::MAX);
         assert!(keeper.state().buffers.is_empty(), "{differs}");
-        let [CheckpointError::Other { what, .. }] = &wrong[..] else {
-            panic!("{differs}: {wrong:?}");
-        };
-        assert_eq!(*what, differs);
+        match &wrong[..] {
+            [CheckpointError::Other { what, .. }] => assert_eq!(*what, differs),
+            [CheckpointError::OtherData { ours, .. }] => {
+                assert_eq!((differs, &ours[..]), ("data set", "x"));
+            }
+            _ => panic!("{differs}: {wrong:?}"),
+        }
     }
     // Another device goes on from it.
     let elsewhere = change(&|o| o.device = "another".into());
