@@ -161,6 +161,21 @@ mod tests {
         write(&Real, dir.path(), |_| Ok(())).unwrap_err();
     }
 
+    /// Each write has a file of its own until it ends, also of one name.
+    #[test]
+    fn a_file_can_be_written_while_it_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        write(&Real, &path, |outer| {
+            write(&Real, &path, |inner| inner.write_all(b"inner"))?;
+            assert_eq!(fs::read(&path)?, b"inner");
+            outer.write_all(b"outer")
+        })
+        .unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"outer");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else");
+    }
+
     #[test]
     fn what_a_killed_program_left_is_removed() {
         let dir = tempfile::tempdir().unwrap();

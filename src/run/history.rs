@@ -227,3 +227,111 @@ impl<C: ChildFacts> History<C> {
             && (!learns || nothing_to_learn || self.updates.contains_key(&last.batch()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::entry::{RunTiming, Stop, Timing};
+
+    fn at(at: f64) -> Timing {
+        Timing {
+            at,
+            ..Timing::default()
+        }
+    }
+
+    fn begins(at: f64) -> Entry {
+        Entry::Run(Started {
+            version: "0".into(),
+            config_sha256: "1".into(),
+            data_sha256: "2".into(),
+            samples: 9,
+            timing: RunTiming {
+                at,
+                device: "cpu".into(),
+                threads: 1,
+            },
+        })
+    }
+
+    fn stops(time: f64) -> Entry {
+        Entry::Stop(Stop {
+            samples: 0,
+            timing: at(time),
+        })
+    }
+
+    fn ends(sample: u64, time: f64) -> Entry {
+        let line = format!(
+            r#"{{"event":"child","sample":{sample},"batch":0,"tokens":[],"architecture":{{}},
+            "status":"ok","accuracies":[0.5],"reward":0.125,"timing":{{"at":{time},"seconds":1}}}}"#
+        );
+        serde_json::from_str(&line).unwrap()
+    }
+
+    /// After each line: the seconds of all sessions, and the pace of the last one.
+    #[test]
+    fn time_counts_within_sessions_alone() {
+        let lines = [
+            (begins(100.0), 0.0, None),
+            (ends(0, 104.0), 4.0, Some(0.25)),
+            (ends(1, 110.0), 10.0, Some(0.2)),
+            (stops(112.0), 12.0, Some(2.0 / 12.0)),
+            (begins(200.0), 12.0, None),
+            (stops(208.0), 20.0, None), // nothing ended in this session
+            (begins(300.0), 20.0, None),
+            (ends(2, 300.0), 20.0, None), // at once: no pace
+            (ends(3, 304.0), 24.0, Some(0.5)),
+            (ends(4, 302.0), 24.0, Some(0.75)), // the clock was set back
+            (begins(250.0), 24.0, None),
+        ];
+        let mut history = History::default();
+        for (number, (line, seconds, pace)) in lines.into_iter().enumerate() {
+            history.add(line).unwrap();
+            assert_eq!(history.seconds(), seconds, "line {number}");
+            assert_eq!(history.samples_per_second(), pace, "line {number}");
+        }
+    }
+    /// Children as (sample, batch, whether there is a reward), batches that had their update, samples
+    /// asked for; whether nothing is left to do where the controller learns, and where nothing does.
+    #[test]
+    fn a_search_is_finished_when_all_have_ended_and_are_learned_from() {
+        type Children<'a> = &'a [(u64, u64, bool)];
+        let two: Children = &[(0, 0, true), (1, 1, true)];
+        let cases: [(Children, &[u64], u64, [bool; 2]); 8] = [
+            (&[], &[], 0, [false, false]), // nothing has begun
+            (two, &[0], 2, [false, true]),
+            (two, &[0, 1], 2, [true, true]),
+            (two, &[0, 1], 3, [false, false]),
+            (two, &[0, 1], 1, [false, false]), // of more samples than are asked for now
+            (&[(0, 0, true)], &[], 1, [false, true]),
+            (&[(0, 0, true), (1, 1, false)], &[0], 2, [true, true]), // nothing to learn from
+            (&[(0, 0, false), (1, 1, true)], &[], 2, [false, true]),
+        ];
+        for (children, updates, samples, expected) in cases {
+            let mut history = History::default();
+            for &(sample, batch, has_reward) in children {
+                let Entry::Child(mut child) = ends(sample, 1.0) else {
+                    unreachable!()
+                };
+                child.batch = batch;
+                child.reward = child.reward.filter(|_| has_reward);
+                history.add(Entry::Child(child)).unwrap();
+            }
+            for &batch in updates {
+                let update = Update {
+                    batch,
+                    samples: vec![batch],
+                    baseline: 0.5,
+                    controller_sha256: "0".into(),
+                    counted: vec![],
+                    timing: at(1.0),
+                };
+                history.add(Entry::Update(update)).unwrap();
+            }
+            let found = [true, false].map(|learns| history.is_finished(samples, learns));
+            assert_eq!(found, expected, "{children:?}, {updates:?} of {samples}");
+            assert_eq!(history.n_facts(), children.len() + updates.len());
+        }
+    }
+}

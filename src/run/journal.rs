@@ -340,6 +340,7 @@ pub fn facts(disk: &dyn Disk, path: &Path) -> Result<Vec<String>, JournalError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::Real;
     use crate::run::entry::{RunTiming, Started, Timing, Update};
 
     #[test]
@@ -365,6 +366,46 @@ mod tests {
              \"timing\":{\"at\":1.5,\"seconds\":0.5},\"crc32\":\"f813f5e0\"}\n"
         );
         assert_eq!(parse(text.as_bytes()), Ok(entry));
+    }
+
+    /// A journal that holds nothing is taken over, one with a line is not; it knows its length, and its
+    /// facts are its children and updates without what measures time.
+    #[test]
+    fn a_journal_is_begun_once_and_knows_its_length() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE_NAME);
+        let update = |batch, at| {
+            Entry::Update(Update {
+                batch,
+                samples: vec![],
+                baseline: 0.25,
+                controller_sha256: "00".into(),
+                counted: vec![],
+                timing: Timing {
+                    at,
+                    ..Timing::default()
+                },
+            })
+        };
+        drop(Journal::create(&Real, &path).unwrap());
+        let mut journal = Journal::create(&Real, &path).unwrap();
+        assert_eq!(journal.length(), 0);
+        let on_disk = || std::fs::metadata(&path).unwrap().len();
+        for batch in 0..2 {
+            journal.append(&update(batch, 1.0)).unwrap();
+            assert_eq!(journal.length(), on_disk());
+        }
+        drop(journal);
+        let again = Journal::create(&Real, &path).unwrap_err();
+        assert!(matches!(again, JournalError::Begun { .. }), "{again}");
+        assert_eq!(Journal::resume(&Real, &path).unwrap().0.length(), on_disk());
+        let facts = facts(&Real, &path).unwrap();
+        assert_eq!(facts.len(), 2);
+        for (batch, fact) in facts.iter().enumerate() {
+            let later = line(&update(batch as u64, 2.0)).unwrap();
+            let timing = later.find(",\"timing\":").unwrap();
+            assert_eq!(*fact, later[..timing]);
+        }
     }
 
     #[test]
