@@ -119,3 +119,90 @@ impl ControllerCheckpoints {
         written.map_err(|(path, error)| RunError::keep(&path, error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::controller::{ControllerConfig, Scored};
+    use crate::disk::Real;
+    use crate::run::entry::{Timing, Update};
+    use crate::space::{Space, SpaceConfig};
+
+    fn controller(hidden: usize) -> Controller<'static> {
+        let space = Space::new(&SpaceConfig::preset("sample").unwrap()).unwrap();
+        let config = ControllerConfig {
+            hidden,
+            ..ControllerConfig::default()
+        };
+        Controller::new(space, &config, 1)
+    }
+
+    /// What a session that begins later makes of the checkpoint, which is of the settings `ours`, of batch
+    /// 3 and of sample 9: by its own settings, by what its journal says of the update before, and by the
+    /// size of its controller.
+    #[test]
+    fn only_a_checkpoint_of_what_is_on_record_is_gone_on_with() {
+        let mut learned = controller(4);
+        let tokens = learned.sample_batch(0..2);
+        let scored = |k: usize, reward| Scored {
+            tokens: &tokens[k],
+            reward,
+        };
+        learned.learn(&[scored(0, 0.2), scored(1, 0.7)]);
+        let sha256 = learned.sha256();
+        let folder = tempfile::tempdir().unwrap();
+        let open = |config: &str, every| {
+            let slots = Slots::new(Arc::new(Real), folder.path().join("controller"));
+            ControllerCheckpoints::new(slots, config.into(), every)
+        };
+        let n_files = || std::fs::read_dir(folder.path()).unwrap().count();
+
+        let mut hourly = open("ours", Duration::from_secs(3600));
+        hourly.offer(&learned, (3, 9), 100).unwrap();
+        assert_eq!(n_files(), 0, "it is not time for one");
+        hourly.keep_last().unwrap();
+        assert_eq!(n_files(), 1);
+        hourly.keep_last().unwrap();
+        assert_eq!(n_files(), 1, "it is written already");
+        let mut always = open("ours", Duration::ZERO);
+        always.restore(&mut controller(4), &History::default());
+        always.offer(&learned, (3, 9), 100).unwrap();
+        assert_eq!(n_files(), 2);
+
+        let ours = ("ours", 2, &[6, 7, 8][..], sha256.as_str(), 4);
+        let cases = [
+            (ours, Some((3, 9))),
+            (("theirs", ours.1, ours.2, ours.3, ours.4), None),
+            ((ours.0, 3, ours.2, ours.3, ours.4), None),
+            ((ours.0, ours.1, &[6, 7], ours.3, ours.4), None),
+            ((ours.0, ours.1, &[6, 7, 8, 9], ours.3, ours.4), None),
+            ((ours.0, ours.1, &[], ours.3, ours.4), None),
+            ((ours.0, ours.1, ours.2, "another", ours.4), None),
+            ((ours.0, ours.1, ours.2, ours.3, 5), None),
+        ];
+        for ((config, batch, samples, controller_sha256, hidden), expected) in cases {
+            let mut history = History::default();
+            let update = Update {
+                batch,
+                samples: samples.into(),
+                baseline: 0.45,
+                controller_sha256: controller_sha256.into(),
+                counted: samples.into(),
+                timing: Timing::default(),
+            };
+            history.updates.insert(batch, update);
+            let mut fresh = controller(hidden);
+            let before = fresh.sha256();
+            let found = open(config, Duration::ZERO).restore(&mut fresh, &history);
+            let case = format!("{config}, {batch}, {samples:?}, {controller_sha256}, {hidden}");
+            assert_eq!(found, expected, "{case}");
+            let after = match expected {
+                Some(_) => &sha256,
+                None => &before,
+            };
+            assert_eq!(fresh.sha256(), *after, "{case}");
+        }
+    }
+}

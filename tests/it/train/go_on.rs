@@ -253,9 +253,9 @@ fn a_checkpoint_with_other_counts_is_an_error() {
         newest.read::<serde_json::Value>();
         newest.write(&header, &arrays).expect("it is written");
         let (_, trained) = train_for(&child, &device, slots(), usize::MAX, Duration::MAX);
-        assert!(
-            matches!(trained, Err(TrainError::Misfit { .. })),
-            "{n}: {trained:?}"
-        );
+        let Err(TrainError::Misfit { path, .. }) = trained else {
+            panic!("{n}: {trained:?}");
+        };
+        assert_eq!(path, folder.path().join("work"), "{n}");
     }
 }
