@@ -8,8 +8,9 @@ use std::sync::Arc;
 use nas_engine::checkpoint::NUMERICS;
 use nas_engine::disk::Disk;
 use nas_engine::run::journal::{FILE_NAME, JournalError};
-use nas_engine::run::{self, Run, RunError};
+use nas_engine::run::{self, BEST_FILE_NAME, Run, RunError};
 use nas_engine::search::End;
+use nas_engine::train::TrainConfig;
 use sha2::{Digest, Sha256};
 
 use super::case::{Case, Heard, Whole, file, path};
@@ -185,4 +186,69 @@ fn a_clock_that_was_set_back_changes_nothing() {
         history.seconds()
     );
     assert!(history.samples_per_second().is_none_or(|pace| pace > 0.0));
+}
+
+/// Opening a run removes what the program left half-written, and nothing else; tidying one that has
+/// ended makes it what it was at its end.
+#[test]
+fn what_was_left_lying_is_removed_and_what_is_missing_made() {
+    let case = Case::real(5);
+    let whole = case.whole();
+    let mut files = whole.disk.files(Path::new("/"));
+    let unfinished = [".best.json.a.unfinished", ".config.toml.b.unfinished"].map(file);
+    for path in &unfinished {
+        files.insert(path.clone(), b"half".to_vec());
+    }
+    let stranger = file(".notes.c.unfinished");
+    files.insert(stranger.clone(), b"another's".to_vec());
+    let [of_child, of_none] = ["checkpoints/0", "weights/77.safetensors"].map(file);
+    files.insert(of_child.clone(), b"of a child that ended".to_vec());
+    files.insert(of_none.clone(), b"of no child".to_vec());
+    files.remove(&file(BEST_FILE_NAME)).unwrap();
+
+    let disk = TestDisk::of_files(&files);
+    let (_, run) = Run::open(Arc::new(disk.clone()), path().into(), &[]).unwrap();
+    let has = |path: &PathBuf| disk.found(path).unwrap().is_some();
+    assert_eq!(unfinished.each_ref().map(has), [false; 2]);
+    assert!(has(&stranger) && has(&of_child) && has(&of_none));
+    run.tidy().unwrap();
+    assert_eq!([&of_child, &of_none].map(has), [false; 2]);
+    assert!(has(&stranger));
+    disk.remove(&stranger).unwrap();
+    whole.check_end(&disk).unwrap();
+}
+
+/// Where the time is taken as a name, a number follows it, from 2 on.
+#[test]
+fn runs_that_begin_in_one_second_have_names_of_their_own() {
+    let config = Case::stub().config;
+    for _ in 0..10 {
+        let disk: Arc<dyn Disk> = Arc::new(TestDisk::new());
+        let run = || Run::create_by_time(&disk, &config).unwrap();
+        let names: Vec<_> = [run(), run(), run()]
+            .map(|run| run.path.to_str().unwrap().to_owned())
+            .into();
+        let first = &names[0];
+        assert!(first.ends_with("-sample") && first.starts_with("runs/2"));
+        assert_eq!(first.len(), "runs/20261130-013000-sample".len());
+        if names[2].starts_with(first) {
+            assert_eq!(names[1..], [format!("{first}-2"), format!("{first}-3")]);
+            return;
+        }
+    }
+    panic!("three runs never begin in one second");
+}
+
+#[test]
+fn children_keep_checkpoints_no_more_often_than_asked() {
+    for (seconds, some) in [(0, true), (3600, false)] {
+        let mut case = Case::real(3);
+        let TrainConfig::Network(train) = &mut case.config.train else {
+            panic!("the run is one of networks");
+        };
+        train.checkpoint_seconds = Some(seconds);
+        let syncs = case.whole().disk.syncs();
+        let is_of_child = |(_, kind): &(usize, String)| kind.contains("checkpoints/N");
+        assert_eq!(syncs.iter().any(is_of_child), some, "{seconds} s");
+    }
 }
