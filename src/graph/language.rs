@@ -275,6 +275,9 @@ mod tests {
         let of = |hidden| cell.parameters(2, hidden, 10_000, false);
         assert_eq!(within(of(100)), Ok(100));
         assert_eq!(within(of(100) - 1), Ok(99));
+        assert_eq!(within(of(1)), Ok(1));
+        assert_eq!(within(of(MAX_HIDDEN as u64)), Ok(MAX_HIDDEN));
+        assert_eq!(within(of(2 * MAX_HIDDEN as u64)), Ok(MAX_HIDDEN));
         let refused = within(of(1) - 1).unwrap_err();
         let message = refused.to_string();
         assert!(message.contains(&format!("takes {}", of(1))), "{message}");

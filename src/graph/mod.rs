@@ -284,6 +284,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_holds_no_value_is_empty() {
+        for (c, h, w) in [(3, 2, 1), (0, 2, 1), (3, 0, 1), (3, 2, 0)] {
+            let param = params::Param {
+                name: "a".into(),
+                shape: vec![c, h, w],
+                offset: 7,
+                init: params::Init::Constant(0.0),
+            };
+            let is_empty = c * h * w == 0;
+            assert_eq!(Shape::new(c, h, w).is_empty(), is_empty, "{c} {h} {w}");
+            assert_eq!(param.is_empty(), is_empty, "{c} {h} {w}");
+        }
+    }
+
     fn refusal(architecture: &ConvArchitecture) -> (String, usize, usize) {
         match Graph::new(architecture, 10).unwrap_err() {
             GraphError::Channels {

@@ -132,6 +132,39 @@ fn parameters_and_costs_agree_with_counting() {
     }
 }
 
+/// A guard band is what no buffer holds behind one, up to the next, in whole words: found byte by byte.
+#[test]
+fn guard_bands_are_what_no_buffer_holds() {
+    for (name, drawn) in drawn(12, SMALL) {
+        let graph = graph(&drawn.architecture);
+        let params = Params::new(&graph);
+        for guard in [0, 64] {
+            let options = Options {
+                guard,
+                ..Options::new(3)
+            };
+            let plan = Plan::new(&graph, &params, &Odd, options);
+            let mut is_held = vec![false; plan.arena_bytes];
+            let mut begins = vec![false; plan.arena_bytes + 1];
+            for buffer in &plan.buffers {
+                is_held[buffer.offset..buffer.offset + buffer.bytes].fill(true);
+                begins[buffer.offset] = true;
+            }
+            let mut expected = vec![];
+            for (i, buffer) in plan.buffers.iter().enumerate() {
+                let start = buffer.offset + buffer.bytes;
+                let free = (start..plan.arena_bytes).take_while(|&at| !is_held[at] && !begins[at]);
+                let until = start + free.count();
+                if until > start {
+                    expected.push((i, start.next_multiple_of(4)..until / 4 * 4));
+                }
+            }
+            assert_eq!(plan.guard_bands(), expected, "guard {guard}, {name}");
+            assert!(guard == 0 || expected.len() > 1, "{name}");
+        }
+    }
+}
+
 #[test]
 fn nothing_is_written_over_while_it_is_needed() {
     let mut shared = 0;
