@@ -1,6 +1,6 @@
 //! What an update does: baseline, gradient of a batch, Adam, and learning a rigged reward.
 
-use nas_engine::controller::rigged::{Rigged, last_quarter_mean};
+use nas_engine::controller::rigged::{NOISE, Rigged, last_quarter_mean};
 use nas_engine::controller::{Controller, ControllerConfig, Objective, Scored};
 use nas_engine::space::Token;
 
@@ -160,6 +160,80 @@ fn the_same_history_gives_the_same_state() {
     assert_ne!(states[3], other[3]);
     assert!(states.iter().all(|state| state.len() == 64));
     assert!((1..4).all(|i| states[i] != states[i - 1]), "{states:?}");
+}
+
+/// One token at a time leads to the planted architecture, whose reward is 1 but for the noise.
+#[test]
+fn a_rigged_reward_is_the_share_of_decisions_that_are_the_planted_ones() {
+    let space = space(&preset("sample"));
+    let problem = Rigged::new(&space, 3);
+    let mut tokens = space.random(4, 0);
+    let n = tokens.len();
+    let step = 1.0 / n as f64;
+    for place in 0..n {
+        let with = |token: Token| {
+            let mut other = tokens.clone();
+            other[place] = token;
+            problem.reward(0, &other)
+        };
+        let rewards: Vec<f64> = (0..8).map(with).collect();
+        let (worst, best) = (0..8).fold((0, 0), |(worst, best), token| {
+            let better = |a: usize, b: usize| rewards[a] > rewards[b];
+            (
+                if better(worst, token) { token } else { worst },
+                if better(token, best) { token } else { best },
+            )
+        });
+        for (token, reward) in rewards.iter().enumerate() {
+            let expected = rewards[worst] + if token == best { step } else { 0.0 };
+            assert!(
+                (reward - expected).abs() < 1e-12,
+                "token {token} at {place}"
+            );
+        }
+        tokens[place] = best as Token;
+    }
+    // The mean of the noise and its deviation, give or take five of theirs.
+    let samples = 4000;
+    let noise: Vec<f64> = (0..samples)
+        .map(|sample| problem.reward(sample, &tokens) - 1.0)
+        .collect();
+    let mean = noise.iter().sum::<f64>() / samples as f64;
+    let deviation = (noise.iter().map(|x| x * x).sum::<f64>() / samples as f64).sqrt();
+    assert!(mean.abs() < 5.0 * NOISE / (samples as f64).sqrt(), "{mean}");
+    let bound = 5.0 * NOISE / (2.0 * samples as f64).sqrt();
+    assert!((deviation - NOISE).abs() < bound, "{deviation}");
+}
+
+/// Both strategies on the rigged problem, whose last batch may be a small one.
+#[test]
+fn rigged_rewards_are_those_of_what_was_sampled() {
+    let space = space(&preset("sample"));
+    let config = ControllerConfig::preset("sample").unwrap();
+    let problem = Rigged::new(&space, 5);
+    let random = problem.random_rewards(10);
+    let drawn = |sample| problem.reward(sample, &space.random(5, sample));
+    assert_eq!(random, (0..10).map(drawn).collect::<Vec<_>>());
+
+    let mut controller = Controller::new(space.clone(), &config, 5);
+    let mut expected = vec![];
+    for numbers in [0..4, 4..8, 8..10] {
+        let tokens = controller.sample_batch(numbers.clone());
+        let rewards: Vec<f64> = numbers
+            .zip(&tokens)
+            .map(|(sample, tokens)| problem.reward(sample, tokens))
+            .collect();
+        controller.learn(&scored(&tokens, &rewards));
+        expected.extend(rewards);
+    }
+    assert_eq!(problem.policy_rewards(&config, 4, 10), expected);
+
+    for n in 4..20 {
+        let rewards: Vec<f64> = (0..n).map(f64::from).collect();
+        let last = &rewards[(n - n / 4) as usize..];
+        let mean = last.iter().sum::<f64>() / last.len() as f64;
+        assert_eq!(last_quarter_mean(&rewards), mean, "of {n}");
+    }
 }
 
 /// The short form of `examples/rigged.rs`, whose tables have 20 seeds.
