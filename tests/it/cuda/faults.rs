@@ -306,7 +306,10 @@ fn what_does_not_fit_is_refused_before_it_is_allocated() {
         panic!("{error:?}");
     };
     assert_eq!(free, Some(10_000));
-    says(&error, &[&bytes.to_string(), "10000 are free", "smaller batch"]);
+    says(
+        &error,
+        &[&bytes.to_string(), "10000 are free", "smaller batch"],
+    );
     assert_eq!(seen.launches.load(Ordering::Relaxed), 0);
     // With what it says that is needed, it fits.
     let exact = Memory {
