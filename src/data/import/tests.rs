@@ -1,5 +1,5 @@
 //! Random input: whatever bytes come, readers end with a value or words, and hold no more memory than the
-//! bytes justify. `NAS_ENGINE_FUZZ=1000000` sets how many.
+//! bytes justify. `FUZZ_INPUTS=1000000` sets how many.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -76,8 +76,8 @@ fn peak(work: impl FnOnce()) -> usize {
 
 /// Inputs to try: as many as the variable says.
 fn n_inputs(default: u64) -> u64 {
-    let asked = std::env::var("NAS_ENGINE_FUZZ").ok();
-    asked.map_or(default, |n| n.parse().expect("NAS_ENGINE_FUZZ is a number"))
+    let asked = std::env::var("FUZZ_INPUTS").ok();
+    asked.map_or(default, |n| n.parse().expect("FUZZ_INPUTS is a number"))
 }
 
 /// Changes bytes here and there: flips, large numbers, cuts, repeats, pieces of another input, or no more
