@@ -168,3 +168,26 @@ fn sample(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?;
     name.strip_suffix(".safetensors")?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Real;
+
+    /// A file that is gone already is no error; one that cannot be removed is.
+    #[test]
+    fn what_cannot_be_removed_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_path_buf();
+        let weights = BestWeights::open(Arc::new(Real), path, &History::default()).unwrap();
+        weights.files().best = vec![(0.9, 0), (0.8, 1), (0.7, 2)];
+        let worst = |sample| {
+            weights.files().new.push((0.1, sample));
+            weights.recorded(sample)
+        };
+        worst(3).unwrap();
+        std::fs::create_dir(weights.path(4)).unwrap();
+        let error = worst(4).unwrap_err().to_string();
+        assert!(error.contains("4.safetensors"), "{error}");
+    }
+}

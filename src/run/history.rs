@@ -334,4 +334,32 @@ mod tests {
             assert_eq!(history.n_facts(), children.len() + updates.len());
         }
     }
+    /// A child by the words of its line.
+    fn child(sample: u64, batch: u64, status: &str) -> Entry {
+        let line = format!(
+            r#"{{"event":"child","sample":{sample},"batch":{batch},"tokens":[],"architecture":{{}},
+            "status":"{status}","accuracies":[],"reward":null,"timing":{{"at":1,"seconds":1}}}}"#
+        );
+        serde_json::from_str(&line).unwrap()
+    }
+
+    #[test]
+    fn a_child_is_tried_three_times() {
+        let mut history = History::default();
+        for is_tried_again in [true, true, false] {
+            history.add(child(4, 0, "crash")).unwrap();
+            let found = history.to_try_again(true);
+            assert_eq!(found, BTreeSet::from_iter(is_tried_again.then_some(4)));
+        }
+    }
+
+    #[test]
+    fn a_batch_ends_where_the_next_begins() {
+        let mut history = History::default();
+        for (sample, batch) in [(0, 0), (1, 0), (2, 1)] {
+            assert_eq!([history.end_of(0), history.end_of(1)], [None; 2]);
+            history.add(child(sample, batch, "ok")).unwrap();
+        }
+        assert_eq!([history.end_of(0), history.end_of(1)], [Some(2), None]);
+    }
 }

@@ -289,5 +289,10 @@ mod tests {
         file.unlock().unwrap();
         file.lock_shared().unwrap();
         assert_eq!(Locks::look(&path).lock, Lock::None);
+        assert!(mount_of(&path).is_some());
+        // What the kernel makes up lies on no disk of this machine.
+        let made_up = Path::new("/proc/self/status");
+        assert_eq!(mount_of(made_up).unwrap().file_system, "proc");
+        assert!(!Locks::look(made_up).all_seen);
     }
 }

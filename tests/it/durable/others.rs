@@ -214,6 +214,9 @@ fn what_was_left_lying_is_removed_and_what_is_missing_made() {
     run.tidy().unwrap();
     assert_eq!([&of_child, &of_none].map(has), [false; 2]);
     assert!(has(&stranger));
+    let n_calls = disk.n_calls();
+    run.tidy().unwrap();
+    assert_eq!(disk.n_calls(), n_calls, "nothing is left to mend");
     disk.remove(&stranger).unwrap();
     whole.check_end(&disk).unwrap();
 }
