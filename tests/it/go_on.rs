@@ -237,15 +237,14 @@ pub fn stops_between_two_steps(device: &dyn Device, child: &Child) {
         session.run(List::Train, n);
         (n, losses(&mut *session), bits(&kept(&mut *session)))
     };
-    let mut before = 0;
+    // How many steps are run between two questions may depend on how long they take.
     for n_asks in 0..=STEPS {
         let found = until(n_asks);
-        assert!((before..=STEPS).contains(&found.0), "{what}");
+        assert!(found.0 <= STEPS, "{what}");
         assert_eq!(found.0 == 0, n_asks == 0, "{what}");
-        before = found.0;
         assert_eq!(found, after(found.0), "{what}, stopped when asked {n_asks}");
     }
-    assert_eq!(before, STEPS, "{what}");
+    assert_eq!(until(usize::MAX), after(STEPS), "{what}, never stopped");
 }
 
 #[test]
