@@ -106,6 +106,7 @@ extern "C" fn handle(
         // Pages are whole: the last one may reach beyond the file's bytes.
         let offset = address.wrapping_sub(watch.start);
         if offset < watch.length.load(Ordering::Acquire) {
+            wait_unless_first();
             say(libc::STDERR_FILENO, &watch.words);
             if JSON.load(Ordering::Relaxed) {
                 say(libc::STDOUT_FILENO, &watch.json);
@@ -119,6 +120,19 @@ extern "C" fn handle(
     // SAFETY: the action that the kernel gave; the faulting access is repeated after the return, and
     // then meets that action.
     unsafe { libc::sigaction(libc::SIGBUS, before, ptr::null_mut()) };
+}
+
+/// Returns in the first thread that comes here; the others wait for the process to end, because the
+/// words are said once, and threads that read the same file meet its end together.
+fn wait_unless_first() {
+    static FIRST: AtomicBool = AtomicBool::new(true);
+    if FIRST.swap(false, Ordering::AcqRel) {
+        return;
+    }
+    loop {
+        // SAFETY: waits for a signal; what handlers do is theirs.
+        unsafe { libc::pause() };
+    }
 }
 
 fn say(to: libc::c_int, words: &str) {
