@@ -1,13 +1,13 @@
-"""Times `data import idx` and `data import cifar10` beside numpy doing the same.
+"""Times `data import idx` and `data import cifar10` beside NumPy, and Pillow, doing the same.
 
-    python3 -m venv .venv-import && .venv-import/bin/pip install numpy
+    python3 -m venv .venv-import && .venv-import/bin/pip install numpy pillow
     cargo build --release
     .venv-import/bin/python benches/import/compare.py [--engine FILE] [--work DIR] [--repeats N]
 
 Makes up 60,000 + 10,000 images of 28x28 that compress as MNIST's do, and CIFAR-10's Python version with
-made-up pixels (5 + 1 batches of 10,000, pickled as Python 2 did). The numpy side reads, pads and repeats, puts
-the images in a shuffled order and writes records of 3,073 bytes; it neither syncs nor computes the SHA-256
-that the engine does. Wall and processor seconds are of whole processes, the least of the repeats, and so is the peak of
+made-up pixels (5 + 1 batches of 10,000, pickled as Python 2 did). The other side reads, pads and repeats (all images at once by NumPy, or
+one by one by Pillow, as data sets of torchvision do), puts the images in a shuffled order and writes records of
+3,073 bytes; it neither syncs nor computes the SHA-256 that the engine does. Wall and processor seconds are of whole processes, the least of the repeats, and so is the peak of
 anonymous memory, looked at every 3 ms; both sides alternate.
 """
 import argparse
@@ -77,7 +77,22 @@ def make(work):
     (work / "made").touch()
 
 
-def numpy_idx(folder, out):
+def by_numpy(images):
+    padded = np.pad(images, ((0, 0), (2, 2), (2, 2))).reshape(-1, 1, 1024)
+    return np.repeat(padded, 3, axis=1).reshape(-1, 3072)
+
+
+def by_pillow(images):
+    from PIL import Image, ImageOps
+    coloured = (ImageOps.expand(Image.fromarray(image), 2).convert("RGB") for image in images)
+    return np.stack([np.asarray(image).transpose(2, 0, 1).ravel() for image in coloured])
+
+
+def idx_by(padded):
+    return lambda folder, out: import_idx(folder, out, padded)
+
+
+def import_idx(folder, out, padded):
     """What a script does without the engine."""
     out.mkdir()
     for part, name in (("train", "data_batch_1.bin"), ("t10k", "test_batch.bin")):
@@ -92,13 +107,11 @@ def numpy_idx(folder, out):
             shape = struct.unpack(f">{data[3]}I", data[4 : 4 + 4 * data[3]])
             arrays.append(np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape))
         images, labels = arrays
-        padded = np.pad(images, ((0, 0), (2, 2), (2, 2))).reshape(-1, 1, 1024)
-        colours = np.repeat(padded, 3, axis=1).reshape(-1, 3072)
-        records = np.concatenate([labels[:, None], colours], axis=1)
+        records = np.concatenate([labels[:, None], padded(images)], axis=1)
         records[np.random.default_rng(0).permutation(len(records))].tofile(out / name)
 
 
-def numpy_cifar(source, out):
+def import_cifar(source, out):
     import pickle
     import tarfile
     out.mkdir()
@@ -146,26 +159,28 @@ def main():
     parser.add_argument("--engine", default="target/release/nas-engine")
     parser.add_argument("--work", type=pathlib.Path, default="target/import-bench")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--numpy", nargs=3, help="internal: kind, source, folder to write")
+    parser.add_argument("--other", nargs=3, help="internal: how, source, folder to write")
     arguments = parser.parse_args()
-    if arguments.numpy:
-        kind, source, out = arguments.numpy
-        {"idx": numpy_idx, "cifar10": numpy_cifar}[kind](pathlib.Path(source), pathlib.Path(out))
+    others = {"idx numpy": idx_by(by_numpy), "idx pillow": idx_by(by_pillow), "cifar10 numpy": import_cifar}
+    if arguments.other:
+        how, source, out = arguments.other
+        others[how](pathlib.Path(source), pathlib.Path(out))
         return
     work = arguments.work
     make(work)
-    print("| import of | engine, wall s | CPU s | MiB | numpy, wall s | CPU s | MiB | ratio, wall | CPU |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for kind, source in (("idx", "plain"), ("idx", "gz"), ("cifar10", "cifar-10-batches-py"),
-                         ("cifar10", "cifar-10-python.tar.gz")):
+    print("| import of | engine, wall s | CPU s | MiB | other | its wall s | CPU s | MiB | ratio, wall | CPU |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for how, source in (("idx numpy", "plain"), ("idx pillow", "plain"), ("idx numpy", "gz"), ("idx pillow", "gz"),
+                        ("cifar10 numpy", "cifar-10-batches-py"), ("cifar10 numpy", "cifar-10-python.tar.gz")):
         out = work / "out"
+        kind, other = how.split()
         engine = [arguments.engine, "data", "import", kind, work / source, "--out", out, "--quiet"]
-        numpy = [sys.executable, __file__, "--numpy", kind, work / source, out]
+        numpy = [sys.executable, __file__, "--other", how, work / source, out]
         runs = [[timed(command, out) for command in (engine, numpy)] for _ in range(arguments.repeats)]
         assert all(run[0][3] == run[1][3] for run in runs), "both write as many bytes"
         least = [[min(run[side][what] for run in runs) for what in range(3)] for side in range(2)]
         (ew, ec, em), (nw, nc, nm) = least
-        print(f"| {kind}, {source} | {ew:.2f} | {ec:.2f} | {em:.0f} | {nw:.2f} | {nc:.2f} | {nm:.0f} "
+        print(f"| {kind}, {source} | {ew:.2f} | {ec:.2f} | {em:.0f} | {other} | {nw:.2f} | {nc:.2f} | {nm:.0f} "
               f"| {nw / ew:.1f} | {nc / ec:.1f} |", flush=True)
     shutil.rmtree(work / "out", ignore_errors=True)
 

@@ -1,5 +1,5 @@
-//! The folder for what can be made again: unpacked samples, encoded texts. Nothing needs it: where it
-//! cannot be written, all that is made anew in memory.
+//! The folder for what can be made again: unpacked samples, encoded texts. Only downloads need it, which
+//! lie here until they are imported: where it cannot be written, all else is made anew in memory.
 
 use std::env;
 use std::ffi::OsString;

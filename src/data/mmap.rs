@@ -1,4 +1,4 @@
-//! Read-only mapping of data files: the two unsafe blocks with their contract.
+//! Read-only mapping of data files, with its contract; what is said when pages are gone is in `cut`.
 //!
 //! # The contract
 //! A mapping shows the file as it is now, not as it was when it was mapped. Rust takes for granted

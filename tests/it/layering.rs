@@ -92,6 +92,27 @@ impl Source {
     }
 }
 
+/// Comments and messages send readers to sections of the contract by number.
+#[test]
+fn the_contract_has_its_sections() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/formats.md");
+    let text = fs::read_to_string(path).unwrap();
+    let headings: Vec<&str> = text.lines().filter(|line| line.starts_with('#')).collect();
+    assert_eq!(headings[0], "# Formats and meaning: the contract");
+    for source in sources(&["src", "tests"]) {
+        for words in source.text.split("formats.md, section ").skip(1) {
+            let number = words.split(|c: char| !c.is_ascii_digit()).next().unwrap();
+            let heading = format!("## {number}. ");
+            let is_there = headings.iter().any(|line| line.starts_with(&heading));
+            assert!(
+                is_there || number.is_empty(),
+                "{}: section {number}",
+                source.path
+            );
+        }
+    }
+}
+
 #[test]
 fn a_module_uses_only_those_above_it() {
     let rank = |module: &str| ORDER.iter().position(|name| *name == module);

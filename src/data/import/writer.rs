@@ -4,12 +4,13 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::thread;
 
 use tempfile::TempDir;
 
 use super::{ImportError, Imported, Skipped};
 use crate::data::cifar::{NAMES_FILE, TEST_FILE, train_file};
-use crate::data::{Dataset, Description, IMAGE_BYTES, RECORD_BYTES, description};
+use crate::data::{Dataset, Description, RECORD_BYTES, description};
 
 /// Where a record stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,22 +72,7 @@ impl NewFolder {
         })
     }
 
-    /// Writes a record at its place, from any thread, in any order.
-    ///
-    /// # Errors
-    /// Where it cannot be written.
-    pub fn put(
-        &self,
-        place: Place,
-        label: u8,
-        image: &[u8; IMAGE_BYTES],
-    ) -> Result<(), ImportError> {
-        let mut record = [label; RECORD_BYTES];
-        record[1..].copy_from_slice(image);
-        self.put_all(place, &record)
-    }
-
-    /// Writes whole records one after another, from a place on.
+    /// Writes whole records one after another, from a place on; from any thread, in any order.
     ///
     /// # Errors
     /// Where they cannot be written.
@@ -128,8 +114,6 @@ impl NewFolder {
                 .map_err(|source| self.failed(index, source))?;
             let whole = length.len() == count * RECORD_BYTES as u64;
             assert!(whole, "every record of {} was put", file_name(index));
-            file.sync_all()
-                .map_err(|source| self.failed(index, source))?;
         }
         description.test = Some(counts[0]);
         description.training = Some(counts[1..].iter().sum());
@@ -144,7 +128,16 @@ impl NewFolder {
         };
         write(description::FILE_NAME, description.to_toml()).map_err(failed)?;
         let dataset = Dataset::open(folder, None)?;
-        description.sha256 = Some(dataset.sha256());
+        // The digest keeps a core busy, the disk keeps none.
+        let (sha256, synced) = thread::scope(|scope| {
+            let sha256 = scope.spawn(|| dataset.sha256());
+            let synced = (0..).zip(&self.files).try_for_each(|(index, file)| {
+                file.sync_all().map_err(|source| self.failed(index, source))
+            });
+            (sha256.join(), synced)
+        });
+        synced?;
+        description.sha256 = Some(sha256.expect("computing a digest does not panic"));
         write(description::FILE_NAME, description.to_toml()).map_err(failed)?;
         // Other programs know the names from here.
         let fits_a_line =
