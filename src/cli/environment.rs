@@ -54,7 +54,7 @@ fn count(text: &str) -> Result<u8, String> {
     let times = || switch(text).map(u8::from);
     text.parse()
         .or_else(|_| times())
-        .map_err(|_| "give 0, 1 or 2".to_owned())
+        .map_err(|_| "give a number from 0 to 255, or yes or no".to_owned())
 }
 
 /// Whether a flag without a value is set by its variable.
@@ -93,25 +93,33 @@ pub fn is_typed(program: &Command, matches: &ArgMatches, name: &str) -> bool {
 /// The long names of all flags of a program and of its commands that have a variable with a value, and
 /// were not typed.
 fn set(program: &Command, arguments: &[OsString]) -> Vec<String> {
-    let is_typed = |name: &str| {
+    let is_typed = |name: &str, short: Option<char>| {
         let flag = format!("--{name}");
         arguments.iter().any(|argument| {
             let argument = argument.to_string_lossy();
-            argument
+            let is_long = argument
                 .strip_prefix(&flag)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('='));
+            // One of several letters, as in `-qv`.
+            let letters = argument
+                .strip_prefix('-')
+                .filter(|rest| !rest.starts_with('-'));
+            is_long || short.is_some_and(|short| letters.is_some_and(|rest| rest.contains(short)))
         })
     };
-    let mut names = flags(program);
-    names.sort();
-    names.dedup();
-    names.retain(|name| value(name).is_some() && !is_typed(name));
-    names
+    let mut flags = flags(program);
+    flags.sort();
+    flags.dedup();
+    flags.retain(|(name, short)| value(name).is_some() && !is_typed(name, *short));
+    flags.into_iter().map(|(name, _)| name).collect()
 }
 
-fn flags(command: &Command) -> Vec<String> {
-    let own = command.get_arguments().filter_map(Arg::get_long);
-    let own = own.map(str::to_owned);
+/// Long names and letters of all flags.
+fn flags(command: &Command) -> Vec<(String, Option<char>)> {
+    let own = command.get_arguments().filter_map(|flag| {
+        let name = flag.get_long()?.to_owned();
+        Some((name, flag.get_short()))
+    });
     own.chain(command.get_subcommands().flat_map(flags))
         .collect()
 }

@@ -39,7 +39,6 @@ impl Output {
             .with_target(false)
             .without_time()
             .try_init();
-        #[cfg(unix)]
         if json {
             crate::data::also_in_json();
         }

@@ -269,7 +269,7 @@ fn advice(dir: &Path, names: &[String]) -> String {
     if let Some(inner) = names.iter().find(with_data) {
         format!(
             "it is one folder further down: give --data {}",
-            dir.join(inner).display()
+            text::shell_path(&dir.join(inner))
         )
     } else if names
         .iter()

@@ -29,10 +29,8 @@ use memmap2::Mmap;
 
 use super::DataError;
 
-#[cfg(unix)]
 mod cut;
 
-#[cfg(unix)]
 pub use cut::also_in_json;
 
 /// The bytes of a file, mapped, or read where its file system maps nothing.
@@ -43,7 +41,6 @@ pub(super) enum FileBytes {
         /// The pages.
         map: Mmap,
         /// Says which file it is where the pages are gone.
-        #[cfg(unix)]
         _watched: cut::Watched,
     },
     /// A copy.
@@ -83,7 +80,6 @@ pub(super) fn map(path: &Path) -> Result<FileBytes, DataError> {
     // files).
     match unsafe { Mmap::map(&file) } {
         Ok(map) => Ok(FileBytes::Mapped {
-            #[cfg(unix)]
             _watched: cut::Watched::new(&map, path),
             map,
         }),
@@ -100,10 +96,7 @@ pub(super) fn map(path: &Path) -> Result<FileBytes, DataError> {
 
 /// Whether a file system refuses to map any file: some of those that programs provide (FUSE).
 fn maps_nothing(error: &io::Error) -> bool {
-    #[cfg(unix)]
     let refused = [libc::ENODEV, libc::ENOSYS, libc::EOPNOTSUPP];
-    #[cfg(not(unix))]
-    let refused = [0; 0];
     error
         .raw_os_error()
         .is_some_and(|code| refused.contains(&code))
@@ -113,7 +106,6 @@ fn maps_nothing(error: &io::Error) -> bool {
 mod tests {
     use super::*;
 
-    #[cfg(unix)]
     #[test]
     fn what_cannot_be_mapped_is_told_from_what_may_not() {
         for (code, nothing) in [

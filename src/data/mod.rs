@@ -32,7 +32,6 @@ pub use description::{Description, MAX_CLASSES};
 pub use error::DataError;
 pub use facts::ImageFileFacts;
 pub use kind::DataKind;
-#[cfg(unix)]
 pub use mmap::also_in_json;
 pub use split::{Split, epoch_order};
 pub use view::{Augment, Draw, UnknownAugment, VIEW_LEN, view};

@@ -106,8 +106,9 @@ fn differs(outcome: &Outcome, history: &History) -> Option<String> {
             "trained again it ended as {}: {message}",
             outcome.status.word()
         ),
-        None => {
-            "trained again it achieves something else than on record; see: nas-engine audit".into()
-        }
+        None => format!(
+            "trained again it achieves something else than on record; `audit RUN --retrain {}` compares",
+            outcome.sample
+        ),
     })
 }

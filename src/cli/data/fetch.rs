@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::import::images;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::output::Output;
-use crate::data::fetch::{DATA_SETS, Event, Patience, downloads_dir, fetch};
+use crate::data::fetch::{DATA_SETS, Event, Patience, Published, downloads_dir, fetch};
 use crate::text;
 
 /// Flags of the command.
@@ -26,17 +26,26 @@ pub struct Flags {
 /// The data sets.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Name {
-    /// CIFAR-10, 170 MB.
+    /// CIFAR-10, 170 MB
     Cifar10,
-    /// CIFAR-100, with its 100 fine classes, 169 MB.
+    /// CIFAR-100, with its 100 fine classes, 169 MB
     Cifar100,
-    /// Fashion-MNIST, 31 MB.
+    /// Fashion-MNIST, 31 MB
     FashionMnist,
+}
+
+impl Name {
+    fn published(self) -> &'static Published {
+        let value = self.to_possible_value().expect("no name is hidden");
+        let mut sets = DATA_SETS.iter();
+        sets.find(|set| set.name == value.get_name())
+            .expect("every name is of a published data set")
+    }
 }
 
 /// Runs the command.
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
-    let published = &DATA_SETS[flags.name as usize];
+    let published = flags.name.published();
     let of_user = || Some(dirs::data_dir()?.join("nas-engine").join(published.name));
     let out = flags.out.clone().or_else(of_user).ok_or_else(|| {
         let message = "the user has no folder for data; name one with --out";
@@ -79,4 +88,17 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         &mut tell,
     )?;
     images(&imported, output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_of_a_data_set() {
+        let names = Name::value_variants()
+            .iter()
+            .map(|name| name.published().name);
+        assert!(names.eq(DATA_SETS.iter().map(|set| set.name)));
+    }
 }

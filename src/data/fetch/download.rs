@@ -121,7 +121,8 @@ impl Client {
             partial.restart()?;
             if !joined || began_anew {
                 partial.remove_if_empty();
-                let wanted = candidates[0].sha256;
+                let wanted = candidates.iter().map(|file| file.sha256);
+                let wanted = wanted.collect::<Vec<_>>().join(" or ");
                 return Err(partial.other(format!("has the sha256 {digest}, not {wanted}")));
             }
             began_anew = true;
@@ -131,18 +132,20 @@ impl Client {
     /// Tries until the file is as long as it should be.
     fn fill(&self, partial: &mut Partial, tell: &mut dyn FnMut(Event)) -> Result<(), FetchError> {
         let mut failures = 0;
+        // A server that knows no ranges begins anew each time: only what no try has reached is further.
+        let mut most = partial.bytes;
         while !partial.is_whole() {
-            let before = partial.bytes;
             let problem = match self.attempt(partial, tell) {
                 Ok(()) => continue,
                 Err(Trouble::Final(error)) => return Err(error),
                 Err(Trouble::Retry(problem)) => problem,
             };
-            failures = if partial.bytes > before {
+            failures = if partial.bytes > most {
                 1
             } else {
                 failures + 1
             };
+            most = most.max(partial.bytes);
             if failures > self.patience.retries {
                 return Err(FetchError::Network {
                     url: partial.url.into(),

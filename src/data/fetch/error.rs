@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::data::CACHE_DIR_VARIABLE;
 use crate::data::import::ImportError;
+use crate::text;
 
 /// Why a data set could not be fetched. The message names the address or the file, and the next step.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +76,6 @@ pub enum FetchError {
 fn kept(bytes: u64) -> String {
     match bytes {
         0 => String::new(),
-        _ => format!("{bytes} bytes are kept, and are gone on with: "),
+        _ => format!("{} bytes are kept; to go on, ", text::count(bytes)),
     }
 }

@@ -78,6 +78,7 @@ fn download_all(
     }
     let client = download::Client::new(patience);
     let names_a_file = |url: &str| {
+        let url = url.split(['?', '#']).next().unwrap_or(url);
         let last = url.rsplit('/').next().unwrap_or_default();
         [".gz", ".tgz", ".tar"]
             .iter()
@@ -96,6 +97,10 @@ fn download_all(
             return Err(FetchError::Url { url: url.into() });
         }
         return Ok(vec![client.download(url, &only, folder, tell)?]);
+    }
+    if let Some(url) = url.filter(|url| url.contains(['?', '#'])) {
+        // The names of files would stand behind the question.
+        return Err(FetchError::Url { url: url.into() });
     }
     let mut missing = None;
     for alternative in alternatives {

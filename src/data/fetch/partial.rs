@@ -129,11 +129,9 @@ impl<'a> Partial<'a> {
         match length {
             Some(length) if self.candidates.iter().all(|file| file.bytes != length) => {
                 self.restart().map_err(Trouble::Final)?;
-                let problem = format!(
-                    "has {} bytes, not {}",
-                    text::count(length),
-                    text::count(self.candidates[0].bytes)
-                );
+                let wanted = self.candidates.iter().map(|file| text::count(file.bytes));
+                let wanted = wanted.collect::<Vec<_>>().join(" or ");
+                let problem = format!("has {} bytes, not {wanted}", text::count(length));
                 Err(Trouble::Final(self.other(problem)))
             }
             _ => Ok(()),

@@ -11,8 +11,8 @@ use memmap2::Mmap;
 /// Exit code of data that cannot be used.
 const DATA: libc::c_int = 3;
 
-/// A mapping and the words for its end. Never freed, because a signal may read it at any time; used
-/// again for a later mapping would need a lock, and there are few.
+/// A mapping and the words for its end. Never freed, because a signal may read it at any time; to use one
+/// again would need a lock, and there are few.
 #[derive(Debug)]
 struct Watch {
     start: usize,
@@ -103,7 +103,6 @@ extern "C" fn handle(
     let mut next = WATCHES.load(Ordering::Acquire).cast_const();
     // SAFETY: a watch is never freed, and its link does not change once it is in the list.
     while let Some(watch) = unsafe { next.as_ref() } {
-        // Pages are whole: the last one may reach beyond the file's bytes.
         let offset = address.wrapping_sub(watch.start);
         if offset < watch.length.load(Ordering::Acquire) {
             wait_unless_first();

@@ -166,3 +166,17 @@ fn no_run_where_a_dry_run_was_asked_for() {
     );
     assert_eq!(off.code, 0, "{off:?}");
 }
+
+/// Nobody is told that a variable has set what was typed as a letter.
+#[test]
+fn a_letter_is_typed_too() {
+    for typed in [&["-q", "-v"][..], &["-qv"]] {
+        let ended = with(&[("NAS_ENGINE_QUIET", "0")], &[&["doctor"], typed].concat());
+        assert_eq!(ended.code, 2, "{}", ended.stderr);
+        assert!(
+            !ended.stderr.contains("NAS_ENGINE_QUIET"),
+            "{}",
+            ended.stderr
+        );
+    }
+}

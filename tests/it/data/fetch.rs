@@ -250,7 +250,7 @@ fn a_network_that_stays_down_keeps_what_there_is() {
     assert!(
         ended
             .message()
-            .contains("700 bytes are kept, and are gone on with"),
+            .contains("700 bytes are kept; to go on, give the same command again"),
         "{}",
         ended.message()
     );
@@ -263,6 +263,41 @@ fn a_network_that_stays_down_keeps_what_there_is() {
         "{:?}",
         ended.asked
     );
+}
+
+/// Each try begins anew: that one gets further than the one before is no progress.
+#[test]
+fn a_server_without_ranges_is_given_up_too() {
+    let replies = [700, 600, 650, 600, 650].map(Reply::CutAnew);
+    let ended = fetch_from(&replies);
+    assert!(
+        matches!(ended.result, Err(FetchError::Network { .. })),
+        "{}",
+        ended.message()
+    );
+    assert_eq!(ended.tries, 1 + PATIENCE.retries as usize);
+    // Ever further is.
+    let replies = [600, 650, 700, 750, 800].map(Reply::CutAnew);
+    let ended = fetch_from(&[&replies[..], &[Reply::NoRanges]].concat());
+    ended.result.as_ref().unwrap();
+}
+
+/// As shops of files and mirrors give them.
+#[test]
+fn addresses_may_have_a_question() {
+    for (path, is_good) in [
+        ("/archive.tar.gz?download=1", true),
+        ("/archive.tar.gz#top", true),
+        ("/mirror?list=1", false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let ended = fetch_into(folder, &[Reply::Good], path, PATIENCE);
+        match ended.result {
+            Ok(()) => assert!(is_good, "{path}"),
+            Err(FetchError::Url { .. }) => assert!(!is_good, "{path}"),
+            Err(error) => panic!("{path}: {error}"),
+        }
+    }
 }
 
 #[test]

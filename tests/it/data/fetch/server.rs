@@ -17,6 +17,8 @@ pub enum Reply {
     NoRanges,
     /// The beginning, and the connection is closed.
     Cut(usize),
+    /// The same, whatever is asked for.
+    CutAnew(usize),
     /// As much, then nothing more.
     Stall(usize),
     /// The whole file with another byte in it.
@@ -94,7 +96,7 @@ fn answer(stream: &mut TcpStream, request: &str, reply: Reply) {
         Reply::Good if from > 0 => send(part(from), &ARCHIVE[from..]),
         Reply::Good | Reply::NoRanges => send(whole(n, "one"), ARCHIVE),
         Reply::Cut(end) if from > 0 => send(part(from), &ARCHIVE[from..end]),
-        Reply::Cut(end) => send(whole(n, "one"), &ARCHIVE[..end]),
+        Reply::Cut(end) | Reply::CutAnew(end) => send(whole(n, "one"), &ARCHIVE[..end]),
         Reply::Stall(end) => {
             send(whole(n, "one"), &ARCHIVE[..end]);
             thread::sleep(Duration::from_secs(60));
