@@ -56,6 +56,8 @@ pub mod run;
 
 pub mod search;
 
+pub mod cluster;
+
 pub mod report;
 
 pub mod cli;

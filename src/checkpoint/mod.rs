@@ -237,15 +237,55 @@ fn read<H: DeserializeOwned>(
         }
     }
     let bytes = disk.read(path).map_err(read_error)?;
-    let damaged = |reason: &str| CheckpointError::Damaged {
-        path: path_buf(),
-        reason: reason.into(),
-    };
-    let version = |theirs: String, ours: String| CheckpointError::Version {
-        path: path_buf(),
-        theirs,
-        ours,
-    };
+    parse(&bytes).map(Some).map_err(|flaw| match flaw {
+        Flaw::Damaged(reason) => CheckpointError::Damaged {
+            path: path_buf(),
+            reason,
+        },
+        Flaw::Version { theirs, ours } => CheckpointError::Version {
+            path: path_buf(),
+            theirs,
+            ours,
+        },
+    })
+}
+
+/// A header and lists of numbers as bytes of the same form, for whoever keeps them elsewhere than in a
+/// file.
+pub fn to_bytes<H: Serialize>(header: &H, arrays: &[&[f64]]) -> Vec<u8> {
+    let mut bytes = vec![];
+    write(&mut bytes, 0, header, arrays).expect("writing to memory does not fail");
+    bytes
+}
+
+/// What [`to_bytes`] was given.
+///
+/// # Errors
+/// Bytes that are not whole, or of a version with other numerics.
+pub fn from_bytes<H: DeserializeOwned>(bytes: &[u8]) -> Result<Saved<H>, Flaw> {
+    parse(bytes).map(|(_, saved)| saved)
+}
+
+/// What is wrong with bytes that should be a header and numbers.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// They are not as they were written.
+    #[error("{0}")]
+    Damaged(String),
+    /// Another version of the program wrote them.
+    #[error("it has {theirs}, and this program {ours}; use the same version everywhere")]
+    Version {
+        /// Theirs.
+        theirs: String,
+        /// This program's.
+        ours: String,
+    },
+}
+
+/// The number and the content of a file's bytes.
+fn parse<H: DeserializeOwned>(bytes: &[u8]) -> Result<(u64, Saved<H>), Flaw> {
+    let damaged = |reason: &str| Flaw::Damaged(reason.into());
+    let version = |theirs: String, ours: String| Flaw::Version { theirs, ours };
     let rest = bytes
         .strip_prefix(MAGIC.as_bytes())
         .ok_or_else(|| damaged("it does not begin as one"))?;
@@ -281,16 +321,14 @@ fn read<H: DeserializeOwned>(
         arrays.push(numbers(values, width));
         rest = after;
     }
-    match rest.is_empty() {
-        true => Ok(Some((
-            head.number,
-            Saved {
-                header: head.header,
-                arrays,
-            },
-        ))),
-        false => Err(damaged("it has more numbers than its header says")),
+    if !rest.is_empty() {
+        return Err(damaged("it has more numbers than its header says"));
     }
+    let saved = Saved {
+        header: head.header,
+        arrays,
+    };
+    Ok((head.number, saved))
 }
 
 /// Bytes from which on a file is looked at before it is read: it may be anything.

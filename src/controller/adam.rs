@@ -4,9 +4,9 @@ const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
-/// The optimiser's state.
-#[derive(Clone, Debug)]
-pub(super) struct Adam {
+/// The optimiser's state, of all weights or of a share of them: it works on each by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adam {
     /// Steps taken.
     pub step: u64,
     /// Moving average of the gradient.
@@ -16,6 +16,7 @@ pub(super) struct Adam {
 }
 
 impl Adam {
+    /// That of weights that no step has moved.
     pub fn new(n_weights: usize) -> Self {
         Adam {
             step: 0,

@@ -14,8 +14,9 @@ mod weights;
 
 use serde::{Deserialize, Serialize};
 
+pub use adam::Adam;
 pub use policy::{Objective, Policy};
-pub use reinforce::Scored;
+pub use reinforce::{Scored, moved_baseline};
 pub use state::ControllerState;
 
 use std::ops::Range;
@@ -25,7 +26,6 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use crate::device::{Device, PolicySession};
 use crate::rng::{Purpose, Rng};
 use crate::space::{Space, Token};
-use adam::Adam;
 use reinforce::Baseline;
 
 /// Settings of the controller; the default is the paper's for CIFAR-10.

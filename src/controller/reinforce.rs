@@ -34,14 +34,18 @@ impl Baseline {
 
     /// Moves the baseline, a sample at a time, once the gradient with `used` is formed. The first
     /// batch sets it and does not move it.
-    // paper P5.2
     pub fn learn(&mut self, batch: &[Scored], used: f64) {
-        let toward = |b: f64, scored: &Scored| self.decay * b + (1.0 - self.decay) * scored.reward;
-        self.value = match self.value {
-            None => Some(used),
-            Some(value) => Some(batch.iter().fold(value, toward)),
-        };
+        let rewards: Vec<f64> = batch.iter().map(|scored| scored.reward).collect();
+        self.value = Some(moved_baseline(self.value, self.decay, used, &rewards));
     }
+}
+
+/// The baseline after a batch whose gradient used `used`: moved a sample at a time, or, before the first
+/// batch, what that one used.
+// paper P5.2
+pub fn moved_baseline(value: Option<f64>, decay: f64, used: f64, rewards: &[f64]) -> f64 {
+    let toward = |b: f64, reward: &f64| decay * b + (1.0 - decay) * reward;
+    value.map_or(used, |value| rewards.iter().fold(value, toward))
 }
 
 /// `(1/m) sum_k [(R_k - b) grad log P(tokens_k) + entropy_bonus grad H_k]`, laid out as the weights.

@@ -12,7 +12,7 @@ pub mod explain;
 pub mod local;
 mod mend;
 mod pool;
-mod proposal;
+pub(crate) mod proposal;
 pub mod retrain;
 mod rules;
 pub mod session;

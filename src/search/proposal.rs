@@ -11,7 +11,7 @@ use crate::space::{Architecture, Space, Token};
 
 /// A sample of the batch under way.
 #[derive(Clone, Debug)]
-pub(super) struct Proposal {
+pub(crate) struct Proposal {
     pub sample: u64,
     pub batch: u64,
     pub tokens: Vec<Token>,
@@ -46,7 +46,7 @@ impl Proposal {
 pub(super) type Twins = BTreeMap<String, VecDeque<Proposal>>;
 
 /// The record of a child that was trained.
-pub(super) fn ended(proposal: &Proposal, outcome: Outcome) -> Child {
+pub(crate) fn ended(proposal: &Proposal, outcome: Outcome) -> Child {
     Child {
         sample: proposal.sample,
         batch: proposal.batch,
@@ -66,7 +66,7 @@ pub(super) fn ended(proposal: &Proposal, outcome: Outcome) -> Child {
 }
 
 /// The record of a child whose architecture has a verdict already.
-pub(super) fn repeated(proposal: &Proposal, original: &Child) -> Child {
+pub(crate) fn repeated(proposal: &Proposal, original: &Child) -> Child {
     Child {
         sample: proposal.sample,
         batch: proposal.batch,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules in dependency order: each uses only itself and those before it.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "rng",
     "shape",
     "text",
@@ -20,6 +20,7 @@ const ORDER: [&str; 17] = [
     "config",
     "run",
     "search",
+    "cluster",
     "report",
     "cli",
 ];

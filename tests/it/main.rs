@@ -3,6 +3,7 @@
 mod audit; // a run recomputed; every edit of a journal found
 mod cases; // one table of test cases an operation
 mod cli; // commands as a user types them
+mod cluster; // shards, replicas and workers in virtual time, under faults
 mod controller; // learns a rigged reward; gradient against finite differences
 mod cuda;
 mod data; // split, views and bad files

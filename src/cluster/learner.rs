@@ -1,0 +1,207 @@
+//! What the roles compute: functions of bytes that are frozen in cells and facts, so that whoever computes
+//! them, and however often, gets the same bits.
+
+use std::ops::Range;
+
+use super::message::{Gradient, Lateness, Replica, Shard, ShardHead};
+use super::scheme::Scheme;
+use crate::controller::{
+    Adam, Controller, ControllerConfig, ControllerState, Scored, moved_baseline,
+};
+use crate::space::{Space, Token};
+
+/// The controller of a run, apart from what it has learned.
+#[derive(Clone, Debug)]
+pub struct Learner {
+    scheme: Scheme,
+    space: Space,
+    config: ControllerConfig,
+    seed: u64,
+    /// The weights that it begins with.
+    initial: Vec<f64>,
+    /// The parameters of each shard.
+    shards: Vec<Range<usize>>,
+}
+
+/// There are more shards than parameters.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "there are {shards} shards, but {parameters} parameters; give at most that many shards, and one at least"
+)]
+pub struct TooManyShards {
+    shards: u32,
+    parameters: usize,
+}
+
+impl Learner {
+    /// The controller of a space; `config` passed [`ControllerConfig::check`].
+    ///
+    /// # Errors
+    /// More shards than there are parameters, or none.
+    pub fn new(
+        scheme: Scheme,
+        space: Space,
+        config: ControllerConfig,
+        seed: u64,
+    ) -> Result<Learner, TooManyShards> {
+        let initial = Controller::new(space.clone(), &config, seed)
+            .state()
+            .weights;
+        if !(1..=initial.len()).contains(&(scheme.shards as usize)) {
+            return Err(TooManyShards {
+                shards: scheme.shards,
+                parameters: initial.len(),
+            });
+        }
+        let shards = scheme.parameters_of_shards(initial.len());
+        Ok(Learner {
+            scheme,
+            space,
+            config,
+            seed,
+            initial,
+            shards,
+        })
+    }
+
+    /// How its work is spread.
+    pub fn scheme(&self) -> &Scheme {
+        &self.scheme
+    }
+
+    /// What it designs.
+    pub fn space(&self) -> &Space {
+        &self.space
+    }
+
+    /// Shard s before its first gradient.
+    pub fn fresh(&self, shard: u32) -> Shard {
+        let weights = self.initial[self.shards[shard as usize].clone()].to_vec();
+        Shard {
+            head: ShardHead::default(),
+            adam: Adam::new(weights.len()),
+            sum: vec![0.0; weights.len()],
+            weights,
+        }
+    }
+
+    /// Whether shards are of this controller.
+    pub fn fits(&self, shard: u32, state: &Shard) -> bool {
+        state.weights.len() == self.shards[shard as usize].len()
+    }
+
+    /// The decisions for samples by a replica's parameters.
+    pub fn propose(&self, replica: &Replica, samples: Range<u64>) -> Vec<Vec<Token>> {
+        self.controller(replica).sample_batch(samples)
+    }
+
+    /// The baseline for a batch, and its gradient by a replica's parameters; nothing of an empty one.
+    pub fn gradient(&self, replica: &Replica, batch: &[Scored]) -> Option<(f64, Vec<f64>)> {
+        if batch.is_empty() {
+            return None;
+        }
+        let controller = self.controller(replica);
+        let baseline = controller.baseline(batch);
+        Some((baseline, controller.gradient(batch, baseline)))
+    }
+
+    /// A shard's share of a gradient.
+    pub fn share<'g>(&self, shard: u32, gradient: &'g [f64]) -> &'g [f64] {
+        &gradient[self.shards[shard as usize].clone()]
+    }
+
+    fn controller(&self, replica: &Replica) -> Controller<'static> {
+        let mut controller = Controller::new(self.space.clone(), &self.config, self.seed);
+        let n = replica.weights.len();
+        let is_restored = controller.restore(ControllerState {
+            weights: replica.weights.clone(),
+            mean: vec![0.0; n],
+            square: vec![0.0; n],
+            step: 0,
+            baseline: replica.head.baseline,
+        });
+        assert!(
+            is_restored,
+            "a replica's parameters are all shards' together"
+        );
+        controller
+    }
+
+    /// Counts a gradient that is the next of its replica; makes an update where it is the last that one
+    /// waited for.
+    pub fn count(&self, shard: &mut Shard, gradient: &Gradient) {
+        let tau = shard.head.version.saturating_sub(gradient.head.seen);
+        let weight = self.scheme.staleness.weight(tau);
+        note(&mut shard.head.lateness, tau, weight.is_none());
+        shard
+            .head
+            .marks
+            .insert(gradient.head.replica, gradient.head.n);
+        self.move_baseline(&mut shard.head, gradient);
+        if let Some(weight) = weight
+            && !gradient.values.is_empty()
+        {
+            add(&mut shard.sum, &gradient.values, weight);
+            shard.head.waiting += 1;
+        }
+        // What is left at the end is an update too.
+        let is_last = shard.rounds() == self.scheme.rounds();
+        if shard.head.waiting >= self.scheme.gradients_per_update || is_last {
+            shard.head.version += u64::from(self.update(shard));
+        }
+    }
+
+    /// Counts all gradients of a wave, in the order of their replicas, and makes an update of their mean.
+    pub fn count_wave(&self, shard: &mut Shard, wave: &[Gradient]) {
+        for gradient in wave {
+            note(&mut shard.head.lateness, 0, false);
+            shard
+                .head
+                .marks
+                .insert(gradient.head.replica, gradient.head.n);
+            self.move_baseline(&mut shard.head, gradient);
+            if !gradient.values.is_empty() {
+                add(&mut shard.sum, &gradient.values, 1.0);
+                shard.head.waiting += 1;
+            }
+        }
+        self.update(shard);
+        shard.head.version += 1; // also where nothing was learned: the next wave waits for it
+    }
+
+    fn move_baseline(&self, head: &mut ShardHead, gradient: &Gradient) {
+        if let Some(used) = gradient.head.baseline {
+            let decay = self.config.baseline_decay;
+            let moved = moved_baseline(head.baseline, decay, used, &gradient.head.rewards);
+            head.baseline = Some(moved);
+        }
+    }
+
+    /// One step along the mean of the gradients that wait; whether there were any.
+    fn update(&self, shard: &mut Shard) -> bool {
+        let n = f64::from(shard.head.waiting);
+        if n == 0.0 {
+            return false;
+        }
+        shard.sum.iter_mut().for_each(|g| *g /= n);
+        let rate = self.config.learning_rate;
+        shard.adam.ascend(&mut shard.weights, &shard.sum, rate);
+        shard.sum.fill(0.0);
+        shard.head.waiting = 0;
+        shard.head.steps = shard.adam.step;
+        true
+    }
+}
+
+fn add(sum: &mut [f64], values: &[f64], weight: f64) {
+    for (sum, value) in sum.iter_mut().zip(values) {
+        *sum += weight * value;
+    }
+}
+
+fn note(lateness: &mut Lateness, tau: u64, is_set_aside: bool) {
+    lateness.gradients += 1;
+    lateness.sum += tau;
+    lateness.largest = lateness.largest.max(tau);
+    lateness.set_aside += u64::from(is_set_aside);
+}

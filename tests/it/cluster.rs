@@ -1,0 +1,10 @@
+//! A search by shards, replicas and workers: the whole protocol in virtual time, under faults.
+
+mod check;
+mod conformance;
+mod executor;
+mod protocol;
+mod simulated;
+mod synchronous;
+mod trial;
+mod world;

@@ -1,0 +1,282 @@
+//! One run of the whole protocol: replicas, each twice; appliers, two a shard; workers; and children that
+//! are a formula, some of which take down whoever trains them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use nas_engine::cluster::applier::applier;
+use nas_engine::cluster::engine::Engine;
+use nas_engine::cluster::learner::Learner;
+use nas_engine::cluster::message::Job;
+use nas_engine::cluster::replica::replica;
+use nas_engine::cluster::scheme::{Scheme, Staleness};
+use nas_engine::cluster::worker::{Step, Trainer, Training, Worker};
+use nas_engine::controller::ControllerConfig;
+use nas_engine::rng::{Purpose, Rng};
+use nas_engine::run::Status;
+use nas_engine::run::entry::Timing;
+use nas_engine::search::evaluator::Outcome;
+use nas_engine::space::{ConvSpaceConfig, Space, SpaceConfig};
+use nas_engine::train::Scores;
+
+use super::executor::{Clock, Doom, Executor, Fate};
+use super::simulated::Simulated;
+use super::world::{Broken, Faults};
+
+/// Epochs of a child; it has a checkpoint after every second one.
+const EPOCHS: u64 = 4;
+
+pub struct Trial {
+    pub scheme: Scheme,
+    pub seed: u64,
+    pub faults: Faults,
+    pub fate: Fate,
+    pub broken: Option<Broken>,
+    /// Children that take down whoever trains them.
+    pub poison: Vec<u64>,
+    /// Whether a child's result differs from one training to the next, which shows whose counts.
+    pub is_noisy: bool,
+}
+
+pub struct Finished {
+    pub is_done: bool,
+    pub engine: Simulated,
+    pub learner: Learner,
+    pub n_ended: u64,
+    pub time: Duration,
+    /// Errors that roles ended with.
+    pub errors: Vec<String>,
+    /// Epochs trained, of all children together.
+    pub n_epochs: usize,
+}
+
+pub const CALM: Faults = Faults {
+    lost_before: 0.0,
+    lost_after: 0.0,
+    repeated: 0.0,
+    stale: 0.0,
+    down_every: Duration::from_secs(1 << 40),
+};
+
+pub const ROUGH: Faults = Faults {
+    lost_before: 0.02,
+    lost_after: 0.02,
+    repeated: 0.08,
+    stale: 0.2,
+    down_every: Duration::from_secs(300),
+};
+
+pub const IMMORTAL: Fate = Fate {
+    end: 0.0,
+    freeze: 0.0,
+    frozen: Duration::ZERO,
+};
+
+pub const MORTAL: Fate = Fate {
+    end: 0.002,
+    freeze: 0.001,
+    frozen: Duration::from_secs(180),
+};
+
+pub fn scheme() -> Scheme {
+    Scheme {
+        shards: 3,
+        replicas: 4,
+        children_per_round: 3,
+        gradients_per_update: 1,
+        staleness: Staleness::Paper,
+        synchronous: false,
+        samples: 40,
+    }
+}
+
+/// Small networks, for there are many runs.
+pub fn space() -> Space {
+    let conv = ConvSpaceConfig {
+        max_depth: 2,
+        ..ConvSpaceConfig::preset("sample").unwrap()
+    };
+    Space::new(&SpaceConfig::Conv(conv)).unwrap()
+}
+
+pub fn config() -> ControllerConfig {
+    ControllerConfig {
+        hidden: 2,
+        learning_rate: 0.05,
+        init_range: 0.5,
+        ..ControllerConfig::default()
+    }
+}
+
+/// What a child achieves: a function of what it is.
+pub fn accuracy(job: &Job) -> f64 {
+    let sum: u32 = job.tokens.iter().sum();
+    f64::from(sum % 17) / 17.0
+}
+
+struct Children {
+    clock: Clock,
+    doom: Doom,
+    rng: Arc<Mutex<Rng>>,
+    poison: Vec<u64>,
+    is_noisy: bool,
+    n_epochs: Arc<AtomicUsize>,
+}
+
+struct Child {
+    job: Job,
+    epoch: u64,
+    is_kept: bool,
+    is_poison: bool,
+    is_stopped: bool,
+    noise: f64,
+    clock: Clock,
+    doom: Doom,
+    rng: Arc<Mutex<Rng>>,
+    n_epochs: Arc<AtomicUsize>,
+}
+
+impl Trainer for Children {
+    type Training = Child;
+
+    fn begin(&self, job: &Job, from: Option<Vec<u8>>) -> Child {
+        let epoch = from.map_or(0, |bytes| u64::from(bytes[0]));
+        let noise = self.rng.lock().unwrap().uniform() / 1000.0;
+        Child {
+            job: job.clone(),
+            epoch,
+            is_kept: true,
+            is_poison: self.poison.contains(&job.sample),
+            is_stopped: false,
+            noise: if self.is_noisy { noise } else { 0.0 },
+            clock: self.clock.clone(),
+            doom: self.doom.clone(),
+            rng: Arc::clone(&self.rng),
+            n_epochs: Arc::clone(&self.n_epochs),
+        }
+    }
+}
+
+impl Training for Child {
+    async fn next(&mut self) -> Step {
+        loop {
+            if self.is_stopped {
+                return Step::Stopped;
+            }
+            if self.epoch == EPOCHS {
+                return Step::Ended(Box::new(Outcome {
+                    sample: self.job.sample,
+                    status: Status::Ok,
+                    scores: Scores::Accuracies(vec![accuracy(&self.job) + self.noise]),
+                    parameters: None,
+                    message: None,
+                    timing: Timing::default(),
+                }));
+            }
+            if self.epoch.is_multiple_of(2) && !self.is_kept {
+                self.is_kept = true;
+                return Step::Checkpoint {
+                    epoch: self.epoch,
+                    bytes: vec![self.epoch as u8],
+                };
+            }
+            let seconds = self.rng.lock().unwrap().uniform_in(1.0, 12.0);
+            self.clock.sleep(Duration::from_secs_f64(seconds)).await;
+            if self.is_poison {
+                self.doom.kill();
+                std::future::pending::<()>().await;
+            }
+            self.epoch += 1;
+            self.is_kept = false;
+            self.n_epochs.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn stop(&mut self) {
+        self.is_stopped = true;
+    }
+}
+
+impl Trial {
+    pub fn run(self) -> Finished {
+        let mut executor = Executor::new(self.seed, self.fate);
+        let clock = executor.clock.clone();
+        let engine = Simulated::new(clock.clone(), self.seed, self.faults, self.broken);
+        let learner = Learner::new(self.scheme.clone(), space(), config(), self.seed).unwrap();
+        let errors: Arc<Mutex<Vec<String>>> = Arc::default();
+        let n_epochs: Arc<AtomicUsize> = Arc::default();
+        let done: Arc<Mutex<BTreeMap<u32, bool>>> = Arc::default();
+        let is_mortal = self.fate.end > 0.0;
+        for r in (0..self.scheme.replicas).flat_map(|r| [r, r]) {
+            let (engine, learner, errors) = (engine.clone(), learner.clone(), Arc::clone(&errors));
+            executor.add(is_mortal, Doom::default(), move || {
+                let (engine, learner, errors) =
+                    (engine.clone(), learner.clone(), Arc::clone(&errors));
+                Box::pin(async move {
+                    if let Err(error) = replica(&engine, &learner, r).await {
+                        errors.lock().unwrap().push(error.to_string());
+                    }
+                })
+            });
+        }
+        for s in (0..self.scheme.shards).flat_map(|s| [s, s]) {
+            let (engine, learner, errors) = (engine.clone(), learner.clone(), Arc::clone(&errors));
+            let done = Arc::clone(&done);
+            executor.add(is_mortal, Doom::default(), move || {
+                let (engine, learner, errors) =
+                    (engine.clone(), learner.clone(), Arc::clone(&errors));
+                let done = Arc::clone(&done);
+                Box::pin(async move {
+                    match applier(&engine, &learner, s).await {
+                        Ok(()) => drop(done.lock().unwrap().insert(s, true)),
+                        Err(error) => errors.lock().unwrap().push(error.to_string()),
+                    }
+                })
+            });
+        }
+        for w in 0..5 {
+            let doom = Doom::default();
+            let trainer = Arc::new(Children {
+                clock: clock.clone(),
+                doom: doom.clone(),
+                rng: Arc::new(Mutex::new(Rng::new(self.seed, Purpose::Test, 10 + w))),
+                poison: self.poison.clone(),
+                is_noisy: self.is_noisy,
+                n_epochs: Arc::clone(&n_epochs),
+            });
+            let (engine, learner, errors) = (engine.clone(), learner.clone(), Arc::clone(&errors));
+            executor.add(true, doom, move || {
+                let (engine, learner, errors) =
+                    (engine.clone(), learner.clone(), Arc::clone(&errors));
+                let trainer = Arc::clone(&trainer);
+                Box::pin(async move {
+                    let worker = Worker {
+                        node: format!("node{w}"),
+                        id: engine.unique(),
+                    };
+                    let stop = AtomicBool::new(false);
+                    let end = worker.run((&engine, &learner), &*trainer, &stop).await;
+                    if let Err(error) = end {
+                        errors.lock().unwrap().push(error.to_string());
+                    }
+                })
+            });
+        }
+        let shards = self.scheme.shards as usize;
+        let all_done =
+            || done.lock().unwrap().len() == shards || !errors.lock().unwrap().is_empty();
+        let is_done = executor.run(Duration::from_secs(6 * 3600), all_done);
+        let errors = errors.lock().unwrap().clone();
+        Finished {
+            is_done: is_done && done.lock().unwrap().len() == shards,
+            engine,
+            learner,
+            n_ended: executor.n_ended,
+            time: executor.clock.now(),
+            errors,
+            n_epochs: n_epochs.load(Ordering::Relaxed),
+        }
+    }
+}
