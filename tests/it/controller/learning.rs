@@ -242,6 +242,8 @@ fn learns_a_rigged_reward() {
     let space = space(&preset("sample"));
     let config = ControllerConfig::preset("sample").unwrap();
     assert_eq!(config.learning_rate, 0.02);
+    let cells = ControllerConfig::preset("ptb").unwrap();
+    assert_eq!(cells.learning_rate, 0.0005, "paper P8.5");
     for seed in 0..3 {
         let problem = Rigged::new(&space, seed);
         let policy = last_quarter_mean(&problem.policy_rewards(&config, 8, 600));
