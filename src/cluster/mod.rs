@@ -10,6 +10,7 @@ pub mod engine;
 pub mod key;
 pub mod learner;
 pub mod message;
+pub mod nats;
 mod record;
 pub mod replica;
 mod role;

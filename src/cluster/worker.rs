@@ -25,9 +25,6 @@ use crate::train::Scores;
 /// How long is waited for a job before one looks whether to stop.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often a lease is kept: a fourth of its length.
-const KEEP: Duration = Duration::from_secs(15);
-
 /// Machines that a child may take down, without getting further, before it is at fault.
 const POISON_NODES: usize = 3;
 
@@ -76,8 +73,8 @@ pub enum Step {
 pub struct Worker {
     /// Its machine.
     pub node: String,
-    /// Itself: a number that nobody else has.
-    pub id: u64,
+    /// How often a lease is kept: a fourth of its length is good.
+    pub keep: Duration,
 }
 
 impl Worker {
@@ -280,7 +277,7 @@ impl<E: Engine> At<'_, E> {
             }
             let step = {
                 let next = pin!(training.next());
-                let time = pin!(self.engine.sleep(KEEP));
+                let time = pin!(self.engine.sleep(self.worker.keep));
                 match select(next, time).await {
                     Either::Left((step, _)) => Some(step),
                     Either::Right(_) => None,

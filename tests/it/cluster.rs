@@ -3,7 +3,9 @@
 mod check;
 mod conformance;
 mod executor;
+mod nats;
 mod protocol;
+mod server;
 mod simulated;
 mod synchronous;
 mod trial;

@@ -10,7 +10,7 @@ use super::check::faults;
 use super::trial::{MORTAL, ROUGH, Trial, accuracy, config, scheme, space};
 
 /// K replicas, each after the other: their gradients of one state, then a step along the mean.
-fn expected(scheme: &Scheme, seed: u64) -> ControllerState {
+pub fn expected(scheme: &Scheme, seed: u64) -> ControllerState {
     let mut controller = Controller::new(space(), &config(), seed);
     for wave in 0..scheme.rounds().div_ceil(u64::from(scheme.replicas)) {
         let mut batches = Vec::new();
@@ -74,6 +74,11 @@ fn run(scheme: &Scheme, seed: u64) -> ControllerState {
     let shards: Vec<Shard> = (0..scheme.shards)
         .map(|s| Shard::from_bytes(world.cell(Cell::Shard(s)).unwrap()).unwrap())
         .collect();
+    state(&shards)
+}
+
+/// What shards hold together.
+pub fn state(shards: &[Shard]) -> ControllerState {
     let all = |part: fn(&Shard) -> &Vec<f64>| shards.iter().flat_map(part).copied().collect();
     ControllerState {
         weights: all(|shard| &shard.weights),

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nas_engine::cluster::applier::applier;
-use nas_engine::cluster::engine::Engine;
 use nas_engine::cluster::learner::Learner;
 use nas_engine::cluster::message::Job;
 use nas_engine::cluster::replica::replica;
@@ -23,7 +22,7 @@ use nas_engine::train::Scores;
 
 use super::executor::{Clock, Doom, Executor, Fate};
 use super::simulated::Simulated;
-use super::world::{Broken, Faults};
+use super::world::{Broken, Faults, LEASE};
 
 /// Epochs of a child; it has a checkpoint after every second one.
 const EPOCHS: u64 = 4;
@@ -254,7 +253,7 @@ impl Trial {
                 Box::pin(async move {
                     let worker = Worker {
                         node: format!("node{w}"),
-                        id: engine.unique(),
+                        keep: LEASE / 4,
                     };
                     let stop = AtomicBool::new(false);
                     let end = worker.run((&engine, &learner), &*trainer, &stop).await;

@@ -1,0 +1,272 @@
+//! Requests to JetStream, in its own words: so that the code of every refusal is known, which the client's
+//! own calls fold together, and no right is needed but those of the requests themselves.
+
+use std::time::Duration;
+
+use async_nats::client::RequestErrorKind;
+use async_nats::{Client, HeaderMap, Message, Request, StatusCode};
+use futures_util::StreamExt;
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use crate::cluster::engine::{EngineError, Position, Revision};
+
+/// How long an answer is waited for.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// The subject's last message is another than was expected; the second where several servers vote.
+const WRONG_LAST: [u64; 2] = [10071, 10164];
+
+/// The subject has a message, and may have one.
+const SUBJECT_FULL: u64 = 10077;
+
+/// The store has no room.
+const NO_ROOM: u64 = 10023;
+
+/// Requests by a client.
+#[derive(Clone)]
+pub(super) struct Wire {
+    client: Client,
+}
+
+/// What became of a message that was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Published {
+    /// It is stored.
+    Stored,
+    /// Its subject has changed.
+    Refused,
+    /// Its subject has a message, and may have one.
+    Full,
+}
+
+/// The answer of a stream.
+#[derive(Deserialize)]
+struct Answer {
+    error: Option<Refusal>,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    #[serde(default)]
+    err_code: u64,
+    #[serde(default)]
+    description: String,
+}
+
+fn retry(what: &str, why: impl std::fmt::Display) -> EngineError {
+    EngineError::Retry(format!("{what}: {why}"))
+}
+
+impl Wire {
+    pub(super) fn new(client: Client) -> Wire {
+        Wire { client }
+    }
+
+    async fn ask(
+        &self,
+        subject: &str,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<Message, EngineError> {
+        let request = Request::new()
+            .payload(body.into())
+            .headers(headers)
+            .timeout(Some(ANSWER));
+        let answer = self.client.send_request(subject.to_owned(), request).await;
+        answer.map_err(|error| match error.kind() {
+            RequestErrorKind::InvalidSubject | RequestErrorKind::MaxPayloadExceeded => {
+                EngineError::Refused(format!("{subject}: {error}"))
+            }
+            _ => retry(subject, error),
+        })
+    }
+
+    /// Publishes to a stream; with `expected`, only if the subject's last message has that sequence.
+    pub(super) async fn publish(
+        &self,
+        subject: &str,
+        body: Vec<u8>,
+        expected: Option<Revision>,
+    ) -> Result<Published, EngineError> {
+        let mut headers = HeaderMap::new();
+        if let Some(expected) = expected {
+            headers.insert("Nats-Expected-Last-Subject-Sequence", expected.to_string());
+        }
+        let answer = self.ask(subject, headers, body).await?;
+        let answer: Answer = serde_json::from_slice(&answer.payload)
+            .map_err(|error| retry(subject, format_args!("an answer that is none ({error})")))?;
+        match answer.error {
+            None => Ok(Published::Stored),
+            Some(refusal) if WRONG_LAST.contains(&refusal.err_code) => Ok(Published::Refused),
+            Some(refusal) if refusal.err_code == SUBJECT_FULL => Ok(Published::Full),
+            Some(refusal) if refusal.err_code == NO_ROOM => {
+                let next = "the server has no room; make some, then restart it";
+                Err(retry(
+                    subject,
+                    format_args!("{next} ({})", refusal.description),
+                ))
+            }
+            Some(Refusal {
+                err_code,
+                description,
+            }) => Err(retry(
+                subject,
+                format_args!("{description} (code {err_code})"),
+            )),
+        }
+    }
+
+    /// The last message of a subject and its sequence.
+    pub(super) async fn last(
+        &self,
+        stream: &str,
+        subject: &str,
+    ) -> Result<Option<(Revision, Vec<u8>)>, EngineError> {
+        let request = format!("$JS.API.DIRECT.GET.{stream}.{subject}");
+        let message = self.ask(&request, HeaderMap::new(), vec![]).await?;
+        match status(&message) {
+            None => Ok(Some(
+                entry(&message).ok_or_else(|| retry(subject, "no sequence"))?,
+            )),
+            Some(404) => Ok(None),
+            Some(code) => Err(retry(subject, format_args!("the server answers {code}"))),
+        }
+    }
+
+    /// Messages of some subjects after a sequence, in order, at most so many.
+    pub(super) async fn after(
+        &self,
+        stream: &str,
+        subjects: &str,
+        after: Position,
+        most: usize,
+    ) -> Result<Vec<(Position, Vec<u8>)>, EngineError> {
+        let inbox = self.client.new_inbox();
+        let mut answers = self
+            .client
+            .subscribe(inbox.clone())
+            .await
+            .map_err(|error| retry(subjects, error))?;
+        let body = serde_json::json!({"seq": after + 1, "next_by_subj": subjects, "batch": most});
+        let request = format!("$JS.API.DIRECT.GET.{stream}");
+        let body = body.to_string().into_bytes();
+        let sent = self
+            .client
+            .publish_with_reply(request, inbox, body.into())
+            .await;
+        sent.map_err(|error| retry(subjects, error))?;
+        let mut entries: Vec<(Position, Vec<u8>)> = Vec::new();
+        loop {
+            let message = match timeout(ANSWER, answers.next()).await {
+                Ok(Some(message)) => message,
+                Ok(None) | Err(_) => {
+                    return Err(retry(subjects, "the log does not come to its end"));
+                }
+            };
+            match status(&message) {
+                None => {
+                    entries.push(entry(&message).ok_or_else(|| retry(subjects, "no sequence"))?)
+                }
+                Some(204 | 404) => return Ok(entries),
+                Some(code) => {
+                    return Err(retry(subjects, format_args!("the server answers {code}")));
+                }
+            }
+        }
+    }
+
+    /// Lets go of the messages of some subjects up to a sequence. That it is not done costs room alone.
+    pub(super) async fn purge(&self, stream: &str, subjects: &str, up_to: Position) {
+        let body = serde_json::json!({"filter": subjects, "seq": up_to + 1});
+        let request = format!("$JS.API.STREAM.PURGE.{stream}");
+        let purged = self
+            .ask(&request, HeaderMap::new(), body.to_string().into_bytes())
+            .await;
+        if let Err(error) = purged {
+            tracing::debug!("{error}");
+        }
+    }
+
+    /// A message of a work queue, for which it waits at most so long.
+    pub(super) async fn pull(
+        &self,
+        stream: &str,
+        consumer: &str,
+        wait: Duration,
+    ) -> Result<Option<Message>, EngineError> {
+        let inbox = self.client.new_inbox();
+        let mut answers = self
+            .client
+            .subscribe(inbox.clone())
+            .await
+            .map_err(|error| retry(stream, error))?;
+        let expires = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+        let body = serde_json::json!({"batch": 1, "expires": expires});
+        let request = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}");
+        let body = body.to_string().into_bytes();
+        let sent = self
+            .client
+            .publish_with_reply(request, inbox, body.into())
+            .await;
+        sent.map_err(|error| retry(stream, error))?;
+        let message = match timeout(wait + ANSWER, answers.next()).await {
+            Ok(Some(message)) => message,
+            Ok(None) | Err(_) => return Err(retry(stream, "no answer to a request for a job")),
+        };
+        match status(&message) {
+            None => Ok(Some(message)),
+            // None came in time.
+            Some(404 | 408) => Ok(None),
+            Some(code) => {
+                let why = message.description.unwrap_or_default();
+                Err(retry(stream, format_args!("no job: {why} ({code})")))
+            }
+        }
+    }
+
+    /// Tells the queue what is to become of a job; waits for its answer where `is_sure`.
+    pub(super) async fn acknowledge(&self, subject: &str, word: &str, is_sure: bool) {
+        let body = word.as_bytes().to_vec();
+        let told = match is_sure {
+            true => self.ask(subject, HeaderMap::new(), body).await.map(drop),
+            false => {
+                let sent = self.client.publish(subject.to_owned(), body.into()).await;
+                sent.map_err(|error| retry(subject, error))
+            }
+        };
+        // The lease ends by itself.
+        if let Err(error) = told {
+            tracing::debug!("{error}");
+        }
+    }
+}
+
+/// The status of an answer that is no message of a stream.
+fn status(message: &Message) -> Option<u16> {
+    message
+        .status
+        .filter(|&status| status != StatusCode::OK)
+        .map(|status| status.as_u16())
+}
+
+/// A stored message and its sequence.
+fn entry(message: &Message) -> Option<(u64, Vec<u8>)> {
+    let sequence = message
+        .headers
+        .as_ref()?
+        .get("Nats-Sequence")?
+        .as_str()
+        .parse()
+        .ok()?;
+    Some((sequence, message.payload.to_vec()))
+}
+
+/// A number that nobody else has.
+pub(super) fn unique() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| {
+        // Where there is no randomness: the time and the process tell two apart.
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.map_or(0, |now| now.as_nanos() as u64) ^ u64::from(std::process::id()).rotate_left(40)
+    })
+}
