@@ -4,6 +4,7 @@
 //! standard error.
 
 mod audit;
+mod cluster;
 mod data;
 mod doctor;
 mod environment;
@@ -83,6 +84,9 @@ enum Command {
     /// Show, check or import images and texts
     #[command(subcommand)]
     Data(data::Command),
+    /// Search on many machines, by roles that share a NATS server
+    #[command(subcommand)]
+    Cluster(cluster::Command),
     /// Show how far a search is, also while it runs
     Status(status::Flags),
     /// Recompute a run from its settings and its journal, and say where they differ
@@ -155,6 +159,7 @@ fn execute(command: Command, matches: &ArgMatches, output: &Output) -> Result<()
         Command::Inspect(flags) => inspect::run(&flags, output),
         Command::Roofline(flags) => roofline::run(&flags, output),
         Command::Data(command) => data::run(&command, &typed(matches), output),
+        Command::Cluster(command) => cluster::run(&command, output),
         Command::Status(flags) => status::run(&flags, output),
         Command::Audit(flags) => audit::run(&flags, output),
         Command::Explain(flags) => explain::run(&flags, output),

@@ -28,14 +28,11 @@ use crate::space::{PRESETS, Space, SpaceKind};
 use crate::text;
 use crate::train::Course;
 
-/// Flags of `search`.
+/// What a new run is.
 #[derive(Args)]
-pub struct Flags {
+pub struct RunFlags {
     #[command(flatten)]
-    data: DataFlags,
-    /// Directory of the run; runs/<time>-<preset> by default
-    #[arg(long, value_name = "RUN")]
-    out: Option<PathBuf>,
+    pub data: DataFlags,
     /// Kind of architectures: convolutional networks or recurrent cells; the preset's by default
     #[arg(long, value_name = "SPACE", value_parser = PossibleValuesParser::new(SpaceKind::NAMES))]
     space: Option<String>,
@@ -52,6 +49,41 @@ pub struct Flags {
     /// policy: the controller learns; random: uniform draws, nothing learns
     #[arg(long, value_name = "STRATEGY", value_parser = ["policy", "random"])]
     strategy: Option<String>,
+    #[command(flatten)]
+    device: DeviceFlags,
+    #[command(flatten)]
+    config: ConfigFlags,
+    #[command(flatten)]
+    seed: SeedFlags,
+}
+
+impl RunFlags {
+    /// The settings of the run.
+    pub fn resolve(&self) -> Result<Config, Failure> {
+        let kind = self.space.as_deref().and_then(SpaceKind::named);
+        let mut settings = Settings::default();
+        settings.set("search.preset", "--preset", self.preset.clone());
+        settings.set("search.samples", "--samples", self.samples);
+        settings.set("search.strategy", "--strategy", self.strategy.clone());
+        settings.set("train.epochs", "--epochs", self.epochs);
+        settings.data(&self.data)?;
+        settings.device(&self.device);
+        settings.seed(&self.seed);
+        let preset = config::default_preset(kind.unwrap_or(SpaceKind::Conv));
+        let config = settings.resolve(&self.config, preset)?;
+        check_kind(&config, kind)?;
+        Ok(config)
+    }
+}
+
+/// Flags of `search`.
+#[derive(Args)]
+pub struct Flags {
+    #[command(flatten)]
+    run: RunFlags,
+    /// Directory of the run; runs/<time>-<preset> by default
+    #[arg(long, value_name = "RUN")]
+    out: Option<PathBuf>,
     /// Go on with a run that was stopped
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
@@ -63,12 +95,6 @@ pub struct Flags {
     no_progress: bool,
     #[command(flatten)]
     time: TimeFlags,
-    #[command(flatten)]
-    device: DeviceFlags,
-    #[command(flatten)]
-    config: ConfigFlags,
-    #[command(flatten)]
-    seed: SeedFlags,
 }
 
 /// Flags, by their names here, that go with `--resume`.
@@ -103,18 +129,7 @@ fn begin(flags: &Flags, output: &Output) -> Result<(), Failure> {
         true => Arc::default(),
         false => stop::flag(&flags.time)?,
     };
-    let kind = flags.space.as_deref().and_then(SpaceKind::named);
-    let mut settings = Settings::default();
-    settings.set("search.preset", "--preset", flags.preset.clone());
-    settings.set("search.samples", "--samples", flags.samples);
-    settings.set("search.strategy", "--strategy", flags.strategy.clone());
-    settings.set("train.epochs", "--epochs", flags.epochs);
-    settings.data(&flags.data)?;
-    settings.device(&flags.device);
-    settings.seed(&flags.seed);
-    let preset = config::default_preset(kind.unwrap_or(SpaceKind::Conv));
-    let mut config = settings.resolve(&flags.config, preset)?;
-    check_kind(&config, kind)?;
+    let mut config = flags.run.resolve()?;
     let course = open_course(&config, output)?;
     // Opened before anything is written: a run that cannot begin leaves no directory.
     let devices = open_devices(&config, output)?;
@@ -157,7 +172,7 @@ fn check_kind(config: &Config, kind: Option<SpaceKind>) -> Result<(), Failure> {
 }
 
 /// Opens the data, and checks that they and the settings are enough for a child.
-fn open_course(config: &Config, output: &Output) -> Result<Course, Failure> {
+pub fn open_course(config: &Config, output: &Output) -> Result<Course, Failure> {
     let course = flags::open_course(config, output)?;
     course.check()?;
     flags::warn_of_split(&course, config.data.path.as_deref());
@@ -191,18 +206,18 @@ fn resume(
         return Err(Failure::new(Kind::Usage, message));
     }
     let mut settings = Settings::default();
-    settings.set("search.samples", "--samples", flags.samples);
-    settings.set("device.name", "--device", flags.device.device.clone());
-    settings.set("device.threads", "--threads", flags.device.threads);
+    settings.set("search.samples", "--samples", flags.run.samples);
+    settings.set("device.name", "--device", flags.run.device.device.clone());
+    settings.set("device.threads", "--threads", flags.run.device.threads);
     // In the environment it is where those of new runs lie.
     if typed.iter().any(|flag| flag == "data") {
-        settings.data_path(flags.data.data.as_deref())?;
+        settings.data_path(flags.run.data.data.as_deref())?;
     }
     let stop = stop::flag(&flags.time)?;
     let opened = Run::open(Arc::new(Real), directory.clone(), &settings.0);
     if let Err(RunError::Journal(JournalError::Io { .. })) = opened
         && let Ok(Facts { config, history }) = run::read(&Real, &directory)
-        && flags.samples.is_none()
+        && flags.run.samples.is_none()
         && history.is_finished(config.search.samples, learns(&config))
     {
         // On a disk that is only read, say, where nothing needs to be mended.
@@ -299,7 +314,7 @@ fn not_there(error: RunError) -> Failure {
 }
 
 /// Opens what the children are trained on, and says what it is.
-fn open_devices(config: &Config, output: &Output) -> Result<Devices, Failure> {
+pub fn open_devices(config: &Config, output: &Output) -> Result<Devices, Failure> {
     let (devices, why) = device::open_all(&config.device.name, config.device.convolution)?;
     if let Devices::Cpu(_) = devices {
         flags::check_threads(config);

@@ -7,6 +7,8 @@ use std::fmt;
 pub enum Fact {
     /// What the run is: its settings and the scheme.
     Run,
+    /// The device model that trains its children, as the first worker has it.
+    Device,
     /// Round t: who claimed it, and its architectures.
     Round(u64),
     /// How child i ended.
@@ -33,6 +35,7 @@ impl fmt::Display for Fact {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Fact::Run => write!(out, "fact.run"),
+            Fact::Device => write!(out, "fact.device"),
             Fact::Round(t) => write!(out, "fact.round.{t}"),
             Fact::Child(i) => write!(out, "fact.child.{i}"),
         }

@@ -39,7 +39,7 @@ pub enum MessageError {
 }
 
 /// Something that is kept or sent.
-trait Message: Serialize + DeserializeOwned {
+pub(super) trait Message: Serialize + DeserializeOwned {
     /// What people call it.
     const WHAT: &'static str;
 }
@@ -74,7 +74,7 @@ fn check_schema<M: Message>(theirs: u32) -> Result<(), MessageError> {
     }
 }
 
-fn to_json<M: Message>(message: &M) -> Vec<u8> {
+pub(super) fn to_json<M: Message>(message: &M) -> Vec<u8> {
     let versioned = Versioned {
         schema: SCHEMA,
         message,
@@ -82,7 +82,7 @@ fn to_json<M: Message>(message: &M) -> Vec<u8> {
     serde_json::to_vec(&versioned).expect("a message is JSON")
 }
 
-fn from_json<M: Message>(bytes: &[u8]) -> Result<M, MessageError> {
+pub(super) fn from_json<M: Message>(bytes: &[u8]) -> Result<M, MessageError> {
     // The schema first: of a newer one all else may be different.
     let Schema { schema } = serde_json::from_slice(bytes).map_err(flaw::<M>)?;
     check_schema::<M>(schema)?;
@@ -358,19 +358,28 @@ pub struct Attempt {
     pub node: String,
     /// Itself.
     pub worker: u64,
-    /// Epochs of the checkpoint that it began from.
-    pub epoch: u64,
+    /// How far the checkpoint was that it began from.
+    pub from: Done,
     /// Whether it gave the child back in good order, which never counts against the child.
     pub released: bool,
     /// Whether the child ended it.
     pub crashed: bool,
 }
 
+/// How far a child is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Done {
+    /// Epochs done.
+    pub epochs: u64,
+    /// Batches done of the next.
+    pub batches: u64,
+}
+
 /// The newest checkpoint of a child.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// Epochs done.
-    pub epoch: u64,
+    /// How far it is.
+    pub done: Done,
     /// Where its bytes are.
     pub blob: String,
     /// How many they are.

@@ -11,10 +11,12 @@ pub mod key;
 pub mod learner;
 pub mod message;
 pub mod nats;
+pub mod process;
 mod record;
 pub mod replica;
-mod role;
+pub mod role;
 pub mod scheme;
+pub mod settings;
 pub mod worker;
 
 pub use role::RoleError;

@@ -20,6 +20,9 @@ pub enum RoleError {
     /// The run was begun by another configuration.
     #[error("{0}")]
     OtherRun(String),
+    /// What trains is not to be used any more.
+    #[error("{0}")]
+    Device(String),
     /// In a synchronous run a child has no result, and the run cannot be what it is to be without it.
     #[error(
         "sample {sample} ended as {status}, which a synchronous run does not learn from; mend that and go on"
@@ -62,15 +65,12 @@ where
 }
 
 /// A fact, where it is there.
-pub(super) async fn fact<E: Engine>(
-    engine: &E,
-    fact: Fact,
-) -> Result<Option<Vec<u8>>, EngineError> {
+pub async fn fact<E: Engine>(engine: &E, fact: Fact) -> Result<Option<Vec<u8>>, EngineError> {
     insist(engine, || engine.fact(fact)).await
 }
 
 /// Writes a fact unless it is there; the value that counts.
-pub(super) async fn once<E: Engine>(
+pub async fn once<E: Engine>(
     engine: &E,
     fact: Fact,
     value: Vec<u8>,
@@ -79,7 +79,7 @@ pub(super) async fn once<E: Engine>(
 }
 
 /// A cell and its revision.
-pub(super) async fn cell<E: Engine>(
+pub async fn cell<E: Engine>(
     engine: &E,
     cell: Cell,
 ) -> Result<(Revision, Option<Vec<u8>>), EngineError> {

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::engine::{Engine, EngineError, Lease, Swap};
 use super::key::{Cell, Fact};
 use super::learner::Learner;
-use super::message::{Attempt, Attempts, Checkpoint, Ended, Job};
+use super::message::{Attempt, Attempts, Checkpoint, Done, Ended, Job};
 use super::role::{self, RoleError};
 use crate::run::Status;
 use crate::run::entry::Timing;
@@ -57,8 +57,8 @@ pub trait Training: Send {
 pub enum Step {
     /// It can be gone on with from here.
     Checkpoint {
-        /// Epochs done.
-        epoch: u64,
+        /// How far it is.
+        done: Done,
         /// What it goes on from.
         bytes: Vec<u8>,
     },
@@ -66,6 +66,8 @@ pub enum Step {
     Ended(Box<Outcome>),
     /// It was asked to stop.
     Stopped,
+    /// What trains is not to be used any more, in these words.
+    Unusable(String),
 }
 
 /// Who a worker is.
@@ -117,12 +119,22 @@ struct At<'a, E> {
     stop: &'a AtomicBool,
 }
 
+/// How training comes to an end here.
+enum Trained {
+    /// With what became of the child.
+    Outcome(Outcome),
+    /// In good order, for somebody else to go on with.
+    Released(Leave),
+}
+
 /// How a worker's hold of a job ends.
 enum Leave {
     /// The result is there.
     Done,
     /// Somebody else is to have it, after a delay.
     GiveBack(Duration),
+    /// Somebody else is to have it, and this worker takes no other, in these words.
+    Quit(String),
 }
 
 /// Where a child stands.
@@ -132,18 +144,17 @@ struct Stand {
 }
 
 impl Stand {
-    fn epoch(&self) -> u64 {
-        self.checkpoint
-            .as_ref()
-            .map_or(0, |checkpoint| checkpoint.epoch)
+    fn done(&self) -> Done {
+        let checkpoint = self.checkpoint.as_ref();
+        checkpoint.map_or(Done::default(), |checkpoint| checkpoint.done)
     }
 
     /// Attempts that ended without a word and without getting further.
     fn lost(&self) -> impl Iterator<Item = &Attempt> {
-        let epoch = self.epoch();
+        let done = self.done();
         let attempts = self.attempts.attempts.iter();
         attempts
-            .filter(move |attempt| !attempt.released && !attempt.crashed && attempt.epoch == epoch)
+            .filter(move |attempt| !attempt.released && !attempt.crashed && attempt.from == done)
     }
 
     fn crashed(&self) -> impl Iterator<Item = &Attempt> {
@@ -164,6 +175,10 @@ impl<E: Engine> At<'_, E> {
         match self.work(&job, &mut lease, trainer).await? {
             Leave::Done => lease.done().await,
             Leave::GiveBack(delay) => lease.give_back(delay).await,
+            Leave::Quit(words) => {
+                lease.give_back(Duration::ZERO).await;
+                return Err(RoleError::Device(words));
+            }
         }
         Ok(())
     }
@@ -190,13 +205,20 @@ impl<E: Engine> At<'_, E> {
         if lost.len() >= POISON_NODES || stand.lost().count() >= MOST_ATTEMPTS {
             let names: Vec<&str> = lost.into_iter().collect();
             let message = format!("it was lost with {}", names.join(", "));
-            let outcome = fault(i, Status::Poison, message);
+            let outcome = Outcome {
+                sample: i,
+                status: Status::Poison,
+                scores: Scores::none(self.learner.space().kind()),
+                parameters: None,
+                message: Some(message),
+                timing: Timing::default(),
+            };
             return self.end(proposal::ended(&proposal, outcome), n).await;
         }
         let mine = Attempt {
             node: self.worker.node.clone(),
             worker: self.engine.unique(),
-            epoch: stand.epoch(),
+            from: stand.done(),
             released: false,
             crashed: false,
         };
@@ -206,11 +228,11 @@ impl<E: Engine> At<'_, E> {
         let from = self.load(&stand).await?;
         let mut training = trainer.begin(job, from);
         let outcome = match self.train(i, &mut training, lease).await? {
-            Some(outcome) => outcome,
-            None => {
+            Trained::Outcome(outcome) => outcome,
+            Trained::Released(leave) => {
                 self.mark(i, &mine, |attempt| attempt.released = true)
                     .await?;
-                return Ok(Leave::GiveBack(Duration::ZERO));
+                return Ok(leave);
             }
         };
         if outcome.status == Status::Crash {
@@ -264,30 +286,38 @@ impl<E: Engine> At<'_, E> {
         Ok(Leave::Done)
     }
 
-    /// Trains until the child ends; nothing where it was asked to stop, or another has its result.
+    /// Trains until the child ends, or is to be given back.
     async fn train<C: Training>(
         &self,
         i: u64,
         training: &mut C,
         lease: &mut E::Lease,
-    ) -> Result<Option<Outcome>, RoleError> {
+    ) -> Result<Trained, RoleError> {
+        let mut kept = self.engine.now();
         loop {
             if self.stop.load(Ordering::Relaxed) {
                 training.stop();
             }
             let step = {
                 let next = pin!(training.next());
-                let time = pin!(self.engine.sleep(self.worker.keep));
+                let time = pin!(self.engine.sleep(self.worker.keep.min(PATIENCE)));
                 match select(next, time).await {
                     Either::Left((step, _)) => Some(step),
                     Either::Right(_) => None,
                 }
             };
             match step {
-                None => lease.keep().await,
-                Some(Step::Checkpoint { epoch, bytes }) => self.keep(i, epoch, bytes).await?,
-                Some(Step::Stopped) => return Ok(None),
-                Some(Step::Ended(outcome)) => return Ok(Some(*outcome)),
+                None => {}
+                Some(Step::Checkpoint { done, bytes }) => self.keep(i, done, bytes).await?,
+                Some(Step::Stopped) => {
+                    return Ok(Trained::Released(Leave::GiveBack(Duration::ZERO)));
+                }
+                Some(Step::Unusable(words)) => return Ok(Trained::Released(Leave::Quit(words))),
+                Some(Step::Ended(outcome)) => return Ok(Trained::Outcome(*outcome)),
+            }
+            if self.engine.now() >= kept + self.worker.keep {
+                lease.keep().await;
+                kept = self.engine.now();
             }
         }
     }
@@ -362,18 +392,18 @@ impl<E: Engine> At<'_, E> {
     }
 
     /// Keeps a checkpoint, if it is of a later epoch than the one that is there.
-    async fn keep(&self, i: u64, epoch: u64, bytes: Vec<u8>) -> Result<(), RoleError> {
+    async fn keep(&self, i: u64, done: Done, bytes: Vec<u8>) -> Result<(), RoleError> {
         let (revision, old) = role::cell(self.engine, Cell::Checkpoint(i)).await?;
         let old = match old {
             Some(bytes) => Some(Checkpoint::from_bytes(&bytes)?),
             None => None,
         };
-        if old.as_ref().is_some_and(|old| old.epoch >= epoch) {
+        if old.as_ref().is_some_and(|old| old.done >= done) {
             return Ok(());
         }
         let new = Checkpoint {
-            epoch,
-            blob: format!("{i}/{epoch}/{:016x}", self.engine.unique()),
+            done,
+            blob: format!("{i}/{}/{:016x}", done.epochs, self.engine.unique()),
             bytes: bytes.len() as u64,
             sha256: text::hex(&Sha256::digest(&bytes)),
         };
@@ -403,17 +433,5 @@ impl<E: Engine> At<'_, E> {
         let bytes = role::insist(self.engine, || self.engine.get(&checkpoint.blob)).await?;
         let is_whole = |bytes: &Vec<u8>| text::hex(&Sha256::digest(bytes)) == checkpoint.sha256;
         Ok(bytes.filter(is_whole))
-    }
-}
-
-/// A child that a machine's fault has ended.
-fn fault(sample: u64, status: Status, message: String) -> Outcome {
-    Outcome {
-        sample,
-        status,
-        scores: Scores::Accuracies(vec![]),
-        parameters: None,
-        message: Some(message),
-        timing: Timing::default(),
     }
 }

@@ -47,6 +47,14 @@ impl Space {
         }
     }
 
+    /// Which kind it is.
+    pub fn kind(&self) -> SpaceKind {
+        match self {
+            Space::Conv(_) => SpaceKind::Conv,
+            Space::Cell(_) => SpaceKind::Cell,
+        }
+    }
+
     /// What is decided, and in which order.
     pub fn decisions(&self) -> &Decisions {
         match self {

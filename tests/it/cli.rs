@@ -4,6 +4,7 @@ mod audit;
 mod bad_files;
 mod bad_input;
 mod cell;
+mod cluster;
 mod cut;
 mod data;
 mod environment;

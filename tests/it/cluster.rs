@@ -5,7 +5,7 @@ mod conformance;
 mod executor;
 mod nats;
 mod protocol;
-mod server;
+pub mod server;
 mod simulated;
 mod synchronous;
 mod trial;

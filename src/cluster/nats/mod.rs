@@ -122,6 +122,15 @@ impl Nats {
             })
     }
 
+    /// Jobs that wait, and jobs that are handed out or set aside for a while.
+    ///
+    /// # Errors
+    /// Where the server does not tell.
+    pub async fn queue(&self) -> Result<(u64, u64), EngineError> {
+        let stream = self.layout.stream(Stream::Job);
+        self.wire.queue(&stream, layout::CONSUMER).await
+    }
+
     /// Another handle with hints of its own.
     pub async fn handle(&self) -> Nats {
         let hints = self.hints.lock().await.clone();

@@ -225,6 +225,24 @@ impl Wire {
         }
     }
 
+    /// Jobs of a consumer that wait, and those that are handed out.
+    pub(super) async fn queue(
+        &self,
+        stream: &str,
+        consumer: &str,
+    ) -> Result<(u64, u64), EngineError> {
+        #[derive(Deserialize)]
+        struct Info {
+            num_pending: u64,
+            num_ack_pending: u64,
+        }
+        let request = format!("$JS.API.CONSUMER.INFO.{stream}.{consumer}");
+        let answer = self.ask(&request, HeaderMap::new(), vec![]).await?;
+        let info: Info = serde_json::from_slice(&answer.payload)
+            .map_err(|error| retry(&request, format_args!("an answer that is none ({error})")))?;
+        Ok((info.num_pending, info.num_ack_pending))
+    }
+
     /// Tells the queue what is to become of a job; waits for its answer where `is_sure`.
     pub(super) async fn acknowledge(&self, subject: &str, word: &str, is_sure: bool) {
         let body = word.as_bytes().to_vec();

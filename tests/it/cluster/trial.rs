@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nas_engine::cluster::applier::applier;
 use nas_engine::cluster::learner::Learner;
-use nas_engine::cluster::message::Job;
+use nas_engine::cluster::message::{Done, Job};
 use nas_engine::cluster::replica::replica;
 use nas_engine::cluster::scheme::{Scheme, Staleness};
 use nas_engine::cluster::worker::{Step, Trainer, Training, Worker};
@@ -177,7 +177,10 @@ impl Training for Child {
             if self.epoch.is_multiple_of(2) && !self.is_kept {
                 self.is_kept = true;
                 return Step::Checkpoint {
-                    epoch: self.epoch,
+                    done: Done {
+                        epochs: self.epoch,
+                        batches: 0,
+                    },
                     bytes: vec![self.epoch as u8],
                 };
             }

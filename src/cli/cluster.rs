@@ -1,0 +1,103 @@
+//! `nas-engine cluster`: a search on many machines, by roles that share a NATS server.
+
+mod child;
+mod connection;
+mod init;
+mod roles;
+mod status;
+mod worker;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::Subcommand;
+use tokio::runtime::{Builder, Runtime};
+
+use super::failure::{Failure, Kind};
+use super::output::Output;
+use crate::cluster::RoleError;
+use crate::cluster::engine::EngineError;
+use crate::cluster::nats::OpenError;
+use crate::cluster::settings::SettingsError;
+
+/// The commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Begin a run on a server, for others to take part in
+    Init(init::Flags),
+    /// Train children of a run, until it is done
+    Worker(worker::Flags),
+    /// Be replicas of a run's controller: draw architectures, learn from their rewards
+    Replica(roles::ReplicaFlags),
+    /// Keep the parameters of a run's controller
+    Apply(roles::ApplyFlags),
+    /// Show how far a run is
+    Status(status::Flags),
+    /// Train one child, for the worker that begins this
+    #[command(hide = true)]
+    Child(child::Flags),
+}
+
+/// Runs the command.
+pub fn run(command: &Command, output: &Output) -> Result<(), Failure> {
+    match command {
+        Command::Init(flags) => init::run(flags, output),
+        Command::Worker(flags) => worker::run(flags, output),
+        Command::Replica(flags) => roles::replica(flags, output),
+        Command::Apply(flags) => roles::apply(flags, output),
+        Command::Status(flags) => status::run(flags, output),
+        Command::Child(flags) => child::run(flags, output),
+    }
+}
+
+/// What roles run on.
+fn runtime() -> Result<Runtime, Failure> {
+    let built = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    built.map_err(|error| Failure::new(Kind::Run, format!("cannot start threads: {error}")))
+}
+
+/// Waits until a flag is set.
+async fn set(stop: Arc<AtomicBool>) {
+    while !stop.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Failure {
+        let kind = match error {
+            OpenError::Connect { .. } => Kind::Run,
+            _ => Kind::Usage,
+        };
+        Failure::from_error(kind, &error)
+    }
+}
+
+impl From<RoleError> for Failure {
+    fn from(error: RoleError) -> Failure {
+        let kind = match &error {
+            RoleError::Engine(EngineError::Refused(_)) => Kind::Usage,
+            RoleError::Engine(_) => Kind::Run,
+            RoleError::Device(_) => Kind::Device,
+            RoleError::NoResult { .. } => Kind::Stopped,
+            _ => Kind::Usage,
+        };
+        Failure::from_error(kind, &error)
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Failure {
+        RoleError::Engine(error).into()
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Failure {
+        Failure::from_error(Kind::Usage, &error)
+    }
+}

@@ -1,0 +1,128 @@
+//! `nas-engine cluster child`: trains one child for the worker that began this process, and says on standard
+//! output what comes of it. It stops when its standard input ends.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::flags;
+use crate::cli::machine;
+use crate::cli::output::Output;
+use crate::cli::search;
+use crate::cluster::message::Job as Message;
+use crate::cluster::process::{CHECKPOINTS, JOB_FILE, Said};
+use crate::config::{Config, FILE_NAME};
+use crate::disk::{Disk, Real};
+use crate::run::best_weights::BestWeights;
+use crate::run::checkpoints::Checkpoints;
+use crate::run::history::History;
+use crate::search::child::{ChildEnd, Kept, Trainer};
+use crate::search::evaluator::{Job, Outcome};
+use crate::search::local;
+use crate::space::Space;
+
+/// Flags of `cluster child`.
+#[derive(Args)]
+pub struct Flags {
+    /// The child's folder
+    folder: PathBuf,
+}
+
+/// Runs the command.
+pub fn run(flags: &Flags, _output: &Output) -> Result<(), Failure> {
+    let stop = stop_at_the_end_of_input();
+    let quiet = Output::new(false, true, 0);
+    let broken =
+        |error: io::Error| Failure::new(Kind::Run, format!("{}: {error}", flags.folder.display()));
+    let above = flags.folder.parent().unwrap_or(Path::new("."));
+    let config = Config::resolve(Some(&above.join(FILE_NAME)), &[], "sample")?;
+    let bytes = fs::read(flags.folder.join(JOB_FILE)).map_err(broken)?;
+    let job =
+        Message::from_bytes(&bytes).map_err(|error| Failure::from_error(Kind::Usage, &error))?;
+    let space =
+        Space::new(&config.space).map_err(|error| Failure::from_error(Kind::Config, &error))?;
+    let architecture = space.decode(&job.tokens);
+    let architecture =
+        architecture.map_err(|error| Failure::from_error(Kind::Architecture, &error))?;
+    let course = search::open_course(&config, &quiet)?;
+    let devices = search::open_devices(&config, &quiet)?;
+    let trainer = Trainer {
+        course,
+        seed: config.search.seed,
+        kept: Some(kept(&flags.folder, &config)?),
+    };
+    let memory = devices.memory_bytes().or_else(machine::memory_bytes);
+    let limit = config
+        .device
+        .memory_bytes
+        .or(memory.map(local::share))
+        .unwrap_or(u64::MAX);
+    let n_threads = flags::threads(&config);
+    let (planner, device) = (devices.first(Some(1))?, devices.first(Some(n_threads))?);
+    let planned = match trainer.plan(Job::new(job.sample, architecture), &*planner, limit) {
+        Ok(planned) => planned,
+        Err(outcome) => return say(ended(*outcome)),
+    };
+    let plan = planned.child.plan(&*device);
+    let mut tell = |epoch: usize| {
+        // Where nobody listens, the end of the input says so as well.
+        let _ = say(Said::Epoch {
+            epoch: epoch as u64,
+        });
+    };
+    match trainer.train(&planned, (&*device, &plan, n_threads), &stop, &mut tell) {
+        ChildEnd::Outcome(outcome) => say(ended(outcome)),
+        ChildEnd::Lost(message) => say(Said::Lost { message }),
+        ChildEnd::Stopped => Err(Failure::new(Kind::Stopped, "told to stop")),
+        ChildEnd::NotKept(error) => Err(error.into()),
+    }
+}
+
+/// What is kept of the child: in its folder, whose checkpoints the worker looks at.
+fn kept(folder: &Path, config: &Config) -> Result<Kept, Failure> {
+    let disk: Arc<dyn Disk> = Arc::new(Real);
+    let history = History::default();
+    Ok(Kept {
+        config_sha256: config.sha256(),
+        best_weights: BestWeights::open(Arc::clone(&disk), folder.join("weights"), &history)?,
+        checkpoints: Checkpoints::open(disk, folder.join(CHECKPOINTS), &history)?,
+        every: Duration::from_secs(config.train.checkpoint_seconds()),
+    })
+}
+
+fn ended(outcome: Outcome) -> Said {
+    Said::Ended {
+        status: outcome.status,
+        scores: outcome.scores,
+        parameters: outcome.parameters,
+        message: outcome.message,
+        timing: outcome.timing,
+    }
+}
+
+fn say(said: Said) -> Result<(), Failure> {
+    let line = serde_json::to_string(&said).expect("words are JSON") + "\n";
+    let mut output = io::stdout().lock();
+    let written = output
+        .write_all(line.as_bytes())
+        .and_then(|()| output.flush());
+    written.map_err(|error| Failure::new(Kind::Run, format!("nobody listens: {error}")))
+}
+
+/// A flag that is set when the worker closes the input, or is no more.
+fn stop_at_the_end_of_input() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let set = Arc::clone(&stop);
+    thread::spawn(move || {
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+        set.store(true, Ordering::Relaxed);
+    });
+    stop
+}

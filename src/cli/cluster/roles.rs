@@ -1,0 +1,154 @@
+//! `nas-engine cluster replica` and `apply`: the roles that hold nothing of their own.
+
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::connection;
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::output::Output;
+use crate::cli::stop::{self, TimeFlags};
+use crate::cluster::RoleError;
+use crate::cluster::applier::applier;
+use crate::cluster::learner::Learner;
+use crate::cluster::nats::Nats;
+use crate::cluster::replica;
+
+/// Flags of `cluster replica`.
+#[derive(Args)]
+pub struct ReplicaFlags {
+    #[command(flatten)]
+    connection: connection::ConnectionFlags,
+    /// Which replicas, such as 0-9; all by default. Others may be the same ones
+    #[arg(long, value_name = "A-B", value_parser = range)]
+    slots: Option<RangeInclusive<u32>>,
+    #[command(flatten)]
+    time: TimeFlags,
+}
+
+/// Flags of `cluster apply`.
+#[derive(Args)]
+pub struct ApplyFlags {
+    #[command(flatten)]
+    connection: connection::ConnectionFlags,
+    /// Which shards, such as 0-9; all by default. Others may keep the same ones
+    #[arg(long, value_name = "A-B", value_parser = range)]
+    shards: Option<RangeInclusive<u32>>,
+    #[command(flatten)]
+    time: TimeFlags,
+}
+
+/// A number, or two of which the first is not the larger.
+fn range(text: &str) -> Result<RangeInclusive<u32>, String> {
+    let words = || format!("`{text}` is no range; give a number from 0, or two such as 0-9");
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.parse(), last.parse()) {
+        (Ok(first), Ok(last)) if first <= last => Ok(first..=last),
+        _ => Err(words()),
+    }
+}
+
+/// Runs `cluster replica`.
+pub fn replica(flags: &ReplicaFlags, output: &Output) -> Result<(), Failure> {
+    let role = async |engine: Nats, learner: Arc<Learner>, number: u32| {
+        replica::replica(&engine, &learner, number).await
+    };
+    let hints = ["fact.child.*", "cell.shard.*"];
+    let part = Part {
+        flag: "--slots",
+        asked: flags.slots.as_ref(),
+        n: |learner| learner.scheme().replicas,
+    };
+    part.run(&flags.connection, &flags.time, &hints, role, output)
+}
+
+/// Runs `cluster apply`.
+pub fn apply(flags: &ApplyFlags, output: &Output) -> Result<(), Failure> {
+    let role = async |engine: Nats, learner: Arc<Learner>, number: u32| {
+        applier(&engine, &learner, number).await
+    };
+    let part = Part {
+        flag: "--shards",
+        asked: flags.shards.as_ref(),
+        n: |learner| learner.scheme().shards,
+    };
+    part.run(&flags.connection, &flags.time, &["grad.>"], role, output)
+}
+
+/// Which of a role's numbers a process is.
+struct Part<'a> {
+    flag: &'static str,
+    asked: Option<&'a RangeInclusive<u32>>,
+    n: fn(&Learner) -> u32,
+}
+
+impl Part<'_> {
+    fn run<F, R>(
+        &self,
+        connection: &connection::ConnectionFlags,
+        time: &TimeFlags,
+        hints: &[&str],
+        role: F,
+        output: &Output,
+    ) -> Result<(), Failure>
+    where
+        F: Fn(Nats, Arc<Learner>, u32) -> R,
+        R: Future<Output = Result<(), RoleError>> + Send + 'static,
+    {
+        let stop = stop::flag(time)?;
+        super::runtime()?.block_on(async {
+            let (engine, fact) = connection.open(hints).await?;
+            let learner = Arc::new(fact.learner()?);
+            let n = (self.n)(&learner);
+            let numbers = self.asked.cloned().unwrap_or(0..=n - 1);
+            if *numbers.end() >= n {
+                let message = format!(
+                    "{} {}-{}: the run has {n}, 0 to {}; give some of these",
+                    self.flag,
+                    numbers.start(),
+                    numbers.end(),
+                    n - 1
+                );
+                return Err(Failure::new(Kind::Usage, message));
+            }
+            let mut roles = JoinSet::new();
+            for number in numbers {
+                roles.spawn(role(engine.handle().await, Arc::clone(&learner), number));
+            }
+            let all = async {
+                while let Some(ended) = roles.join_next().await {
+                    ended.expect("a role does not panic")?;
+                }
+                Ok::<(), RoleError>(())
+            };
+            let name = connection.name();
+            tokio::select! {
+                ended = all => ended?,
+                () = super::set(stop) => {
+                    let message = format!("run {name} goes on without this process; the same command joins it again");
+                    return Err(Failure::new(Kind::Stopped, message));
+                }
+            }
+            let json = json!({"run": name.to_string(), "done": true});
+            output.result(&json, &format!("run {name}: done\n"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        assert_eq!(range("3"), Ok(3..=3));
+        assert_eq!(range("0-9"), Ok(0..=9));
+        for text in ["", "-", "9-0", "a", "1-", "-1", "0-1-2"] {
+            assert!(range(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! `nas-engine cluster worker`: trains children of a run, each in a process of its own.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::connection;
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::flags::{DeviceFlags, Settings};
+use crate::cli::output::Output;
+use crate::cli::search;
+use crate::cli::stop::{self, TimeFlags};
+use crate::cluster::engine::Engine;
+use crate::cluster::key::{Cell, Fact};
+use crate::cluster::message::Shard;
+use crate::cluster::nats::Nats;
+use crate::cluster::process::Processes;
+use crate::cluster::role;
+use crate::cluster::scheme::Scheme;
+use crate::cluster::settings::RunFact;
+use crate::cluster::worker::Worker;
+use crate::config::{Config, FILE_NAME};
+
+/// A fourth of the time that a job is a worker's own.
+const KEEP: Duration = Duration::from_secs(15);
+
+/// How often is looked whether the run is done.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Flags of `cluster worker`.
+#[derive(Args)]
+pub struct Flags {
+    #[command(flatten)]
+    connection: connection::ConnectionFlags,
+    /// Where the run's data lie on this machine; the bundled sample by default
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// What this machine is called; its host name by default. A child that is lost on three is at fault
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+    #[command(flatten)]
+    device: DeviceFlags,
+    #[command(flatten)]
+    time: TimeFlags,
+}
+
+/// Runs the command.
+pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
+    let stop = stop::flag(&flags.time)?;
+    let cannot = |error: std::io::Error| {
+        Failure::new(
+            Kind::Usage,
+            format!("no temporary folder for children: {error}; set TMPDIR"),
+        )
+    };
+    let folder = tempfile::Builder::new()
+        .prefix("nas-engine-worker-")
+        .tempdir()
+        .map_err(cannot)?;
+    super::runtime()?.block_on(async {
+        let (engine, fact) = flags.connection.open(&["fact.child.*", "job.*"]).await?;
+        let config = settings(&fact, flags)?;
+        let model = check(&fact, &config, output)?;
+        let first = role::once(&engine, Fact::Device, model.clone().into_bytes()).await?;
+        if first != model.as_bytes() {
+            let message = format!(
+                "this machine trains on {model}, and the run on {}: another model gives other bits; use the same \
+                 device everywhere, such as --device cpu",
+                String::from_utf8_lossy(&first)
+            );
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        std::fs::write(folder.path().join(FILE_NAME), config.to_toml()).map_err(cannot)?;
+        let trainer = Processes {
+            program: std::env::current_exe().map_err(cannot)?,
+            arguments: ["cluster", "child"].map(OsString::from).to_vec(),
+            folder: folder.path().into(),
+            kind: config.space.kind(),
+        };
+        let learner = fact.learner()?;
+        let worker = Worker {
+            node: flags.node.clone().unwrap_or_else(host_name),
+            keep: KEEP,
+        };
+        output.note(&format!("worker on {model}, waiting for children of {}", flags.connection.name()));
+        let work = worker.run((&engine, &learner), &trainer, &stop);
+        let name = flags.connection.name();
+        tokio::select! {
+            ended = work => ended?,
+            ended = done(&engine, learner.scheme()) => {
+                ended?;
+                let json = json!({"run": name.to_string(), "done": true});
+                return output.result(&json, &format!("run {name}: done\n"));
+            }
+        }
+        let message = format!("run {name} goes on without this worker; the same command joins it again");
+        Err(Failure::new(Kind::Stopped, message))
+    })
+}
+
+/// The run's settings, with what is of this machine.
+fn settings(fact: &RunFact, flags: &Flags) -> Result<Config, Failure> {
+    let mut config = fact.config()?;
+    let mut here = Settings::default();
+    here.data_path(flags.data.as_deref())?;
+    here.device(&flags.device);
+    let path = std::path::Path::new("the run's settings");
+    config.device.threads = None;
+    let config = Config::resolve_text(path, config.to_toml(), &here.0, "sample")?;
+    Ok(config)
+}
+
+/// That this machine has the run's data; the model of what trains here.
+fn check(fact: &RunFact, config: &Config, output: &Output) -> Result<String, Failure> {
+    let course = search::open_course(config, output)?;
+    if course.data_sha256() != fact.data_sha256 {
+        let message = format!(
+            "{} has the sha256 {}, and the run's data {}; give --data the same data",
+            course.describe_data(),
+            course.data_sha256(),
+            fact.data_sha256
+        );
+        return Err(Failure::new(Kind::Data, message));
+    }
+    let devices = search::open_devices(config, output)?;
+    Ok(devices.models()?.join(", "))
+}
+
+/// Waits until all rounds are in the first shard.
+async fn done(engine: &Nats, scheme: &Scheme) -> Result<(), Failure> {
+    let engine = Arc::new(engine.handle().await);
+    loop {
+        let (_, bytes) = role::cell(&*engine, Cell::Shard(0)).await?;
+        if let Some(bytes) = bytes {
+            let shard = Shard::from_bytes(&bytes).map_err(crate::cluster::RoleError::Message)?;
+            if shard.rounds() >= scheme.rounds() {
+                return Ok(());
+            }
+        }
+        engine.changed(LOOK).await;
+    }
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "unknown".to_owned(),
+        name => name.to_owned(),
+    }
+}

@@ -1,0 +1,183 @@
+//! The fact of what a run is: all that its roles must agree on before any of them does anything.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::learner::{Learner, TooManyShards};
+use super::message::{Message, MessageError, from_json, to_json};
+use super::scheme::{Scheme, Staleness};
+use crate::checkpoint::NUMERICS;
+use crate::config::{Config, ConfigError, StrategyKind};
+use crate::space::{Space, SpaceError};
+
+/// What a run is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunFact {
+    /// Version of the program that began it.
+    pub version: String,
+    /// Version of the bits that training and the controller give.
+    pub numerics: u32,
+    /// Its settings, as a configuration file has them, without where data lie and what trains.
+    pub config: String,
+    /// SHA-256 of those that decide results.
+    pub config_sha256: String,
+    /// SHA-256 of the data.
+    pub data_sha256: String,
+    /// How the work is spread.
+    pub scheme: Scheme,
+}
+
+impl Message for RunFact {
+    const WHAT: &'static str = "the fact of the run";
+}
+
+/// Why a run's settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// The fact cannot be read.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// Its settings break a rule.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its space breaks a rule.
+    #[error(transparent)]
+    Space(#[from] SpaceError),
+    /// Its shards are too many.
+    #[error(transparent)]
+    Shards(#[from] TooManyShards),
+    /// Another version of the program, whose numbers may differ.
+    #[error(
+        "the run was begun by nas-engine {theirs}, and this is {}, whose results may differ in bits; use the \
+         same version everywhere", env!("CARGO_PKG_VERSION")
+    )]
+    OtherVersion {
+        /// The version that began it.
+        theirs: String,
+    },
+    /// Nothing learns in it.
+    #[error("--strategy random has no controller to spread; use `search`, or --strategy policy")]
+    Random,
+}
+
+impl RunFact {
+    /// That of a new run.
+    pub fn new(config: &Config, data_sha256: String, scheme: Scheme) -> RunFact {
+        let mut kept = config.clone();
+        kept.data.path = None;
+        kept.device.threads = None;
+        RunFact {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            numerics: NUMERICS,
+            config: kept.to_toml(),
+            config_sha256: config.sha256(),
+            data_sha256,
+            scheme,
+        }
+    }
+
+    /// As bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        to_json(self)
+    }
+
+    /// From bytes, of a run that this program may take part in.
+    ///
+    /// # Errors
+    /// See [`SettingsError`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<RunFact, SettingsError> {
+        let fact: RunFact = from_json(bytes)?;
+        match fact.numerics == NUMERICS {
+            true => Ok(fact),
+            false => Err(SettingsError::OtherVersion {
+                theirs: fact.version,
+            }),
+        }
+    }
+
+    /// Its settings.
+    ///
+    /// # Errors
+    /// A setting that breaks a rule.
+    pub fn config(&self) -> Result<Config, SettingsError> {
+        let path = Path::new("the run's settings");
+        let config = Config::resolve_text(path, self.config.clone(), &[], "sample")?;
+        Ok(config)
+    }
+
+    /// Its controller.
+    ///
+    /// # Errors
+    /// See [`SettingsError`].
+    pub fn learner(&self) -> Result<Learner, SettingsError> {
+        let config = self.config()?;
+        if config.search.strategy == StrategyKind::Random {
+            return Err(SettingsError::Random);
+        }
+        let space = Space::new(&config.space)?;
+        let seed = config.search.seed;
+        let learner = Learner::new(self.scheme.clone(), space, config.controller, seed)?;
+        Ok(learner)
+    }
+}
+
+/// The scheme of a run's settings, where nothing else is asked for.
+pub fn scheme(config: &Config, shards: u32, replicas: u32, synchronous: bool) -> Scheme {
+    Scheme {
+        shards,
+        replicas,
+        children_per_round: config.search.children_per_update,
+        gradients_per_update: 1,
+        staleness: Staleness::Paper,
+        synchronous,
+        samples: config.search.samples,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fact() -> RunFact {
+        let config = Config::preset("sample").unwrap();
+        let scheme = scheme(&config, 2, 3, false);
+        RunFact::new(&config, "abc".into(), scheme)
+    }
+
+    #[test]
+    fn a_run_is_read_back() {
+        let bytes = fact().to_bytes();
+        let read = RunFact::from_bytes(&bytes).unwrap();
+        assert_eq!(read, fact());
+        assert_eq!(read.config().unwrap().sha256(), read.config_sha256);
+        assert_eq!(read.learner().unwrap().scheme(), &fact().scheme);
+    }
+
+    #[test]
+    fn other_versions_and_schemes_are_refused() {
+        let refused = |fact: &RunFact| {
+            RunFact::from_bytes(&fact.to_bytes())
+                .unwrap_err()
+                .to_string()
+        };
+        let other = RunFact {
+            numerics: NUMERICS + 1,
+            version: "9.0".into(),
+            ..fact()
+        };
+        assert!(refused(&other).contains("nas-engine 9.0"));
+        let newer = String::from_utf8(fact().to_bytes()).unwrap();
+        let newer = newer.replacen("\"schema\":1", "\"schema\":2", 1);
+        let error = RunFact::from_bytes(newer.as_bytes())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("schema 2"), "{error}");
+        assert!(RunFact::from_bytes(b"{}").is_err());
+        let mut many = fact();
+        many.scheme.shards = 1 << 30;
+        let error = many.learner().unwrap_err().to_string();
+        assert!(error.contains("parameters"), "{error}");
+    }
+}
