@@ -17,6 +17,9 @@ use crate::data::{Description, IMAGE_BYTES, MAX_CLASSES, RECORD_BYTES};
 /// Records that are written at a time.
 const AT_A_TIME: usize = 256;
 
+/// Most bytes of the names of all classes.
+const MOST_NAME_BYTES: usize = 1 << 16;
+
 /// Imports the data set at `path` to the new data folder `out`. Memory holds few files of images at a time.
 ///
 /// # Errors
@@ -261,23 +264,29 @@ fn names(cifar: Cifar, layout: Layout, bytes: &[u8]) -> Result<Vec<String>, Stri
             let text = std::str::from_utf8(bytes)
                 .map_err(|error| format!("is not UTF-8 at byte {}", error.valid_up_to()))?;
             let lines = crate::text::strip_bom(text).lines().map(str::trim);
-            lines
-                .filter(|name| !name.is_empty())
-                .map(String::from)
-                .collect()
+            let names = lines.filter(|name| !name.is_empty());
+            // One too many is enough to refuse them.
+            let names: Vec<&str> = names.take(MAX_CLASSES + 1).collect();
+            let n_bytes: usize = names.iter().map(|name| name.len()).sum();
+            if n_bytes > MOST_NAME_BYTES {
+                return Err(format!("holds names of {n_bytes} bytes"));
+            }
+            names.into_iter().map(String::from).collect()
         }
         Layout::Python => {
             let pickle = Pickle::read(bytes).map_err(|error| error.to_string())?;
-            pickle.strings(match cifar {
+            let key = match cifar {
                 Cifar::Ten => "label_names",
                 Cifar::Hundred(Labels::Fine) => "fine_label_names",
                 Cifar::Hundred(Labels::Coarse) => "coarse_label_names",
-            })?
+            };
+            pickle.strings(key, MAX_CLASSES)?
         }
     };
     match names.len() {
         2..=MAX_CLASSES => Ok(names),
-        n => Err(format!("names {n} classes, not 2 to 256")),
+        n if n > MAX_CLASSES => Err(format!("names more than {MAX_CLASSES} classes")),
+        n => Err(format!("names {n} classes, not 2 to {MAX_CLASSES}")),
     }
 }
 

@@ -173,13 +173,23 @@ fn any_bytes_as_a_pickle() {
           \xff\xff\xff\xffK\x00tb\x89U\x06abcdeftbU\x06labels](K\x01K\x02eu."
             .to_vec(),
     );
+    // Bytes that are made of a text, and a list of one string again and again.
+    seeds.push(b"}X\x04\0\0\0datac_codecs\nencode\nq\0X\x03\0\0\0abcX\x06\0\0\0latin1\x86q\x01Rs.".to_vec());
+    seeds.push(
+        [
+            &b"}X\x0b\0\0\0label_names](X\x14\0\0\0twenty letters alikeq\0"[..],
+            &b"h\0".repeat(30),
+            b"es.",
+        ]
+        .concat(),
+    );
     seeds.push(b"(dp0\nS'labels'\np1\n(lp2\nI1\naI01\naL5L\nasV\\u20ac\nF1.5\ns.".to_vec());
     try_many("pickle", &seeds, 20_000, 256, |bytes| {
         match Pickle::read(bytes) {
             Ok(pickle) => {
                 for key in ["data", "labels", "label_names", "filenames"] {
                     let _ = pickle.array(key).map(|array| array.data.len());
-                    let _ = (pickle.numbers(key), pickle.strings(key));
+                    let _ = (pickle.numbers(key), pickle.strings(key, 256));
                 }
                 true
             }
