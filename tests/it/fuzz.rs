@@ -1,7 +1,7 @@
 //! Random inputs to everything that is read from outside: nothing panics, and nothing asks for more
 //! memory than the input justifies. How many a format: `FUZZ_INPUTS` (2,000).
 
-mod allocations;
+pub mod allocations;
 mod mutate;
 
 use std::fs;

@@ -5,6 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::BufReader;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use flate2::Compression;
@@ -14,6 +15,7 @@ use super::archive::{self, Wanted};
 use super::gz::Gz;
 use super::pickle::Pickle;
 use super::pickle::tests::{REPICKLED, TEN, members};
+use super::stop::Stop;
 use crate::data::idx::Idx;
 use crate::rng::{Purpose, Rng};
 
@@ -174,7 +176,10 @@ fn any_bytes_as_a_pickle() {
             .to_vec(),
     );
     // Bytes that are made of a text, and a list of one string again and again.
-    seeds.push(b"}X\x04\0\0\0datac_codecs\nencode\nq\0X\x03\0\0\0abcX\x06\0\0\0latin1\x86q\x01Rs.".to_vec());
+    seeds.push(
+        b"}X\x04\0\0\0datac_codecs\nencode\nq\0X\x03\0\0\0abcX\x06\0\0\0latin1\x86q\x01Rs."
+            .to_vec(),
+    );
     seeds.push(
         [
             &b"}X\x0b\0\0\0label_names](X\x14\0\0\0twenty letters alikeq\0"[..],
@@ -249,20 +254,24 @@ fn any_bytes_as_an_archive() {
         names: &names,
         most_bytes: 1 << 16,
     };
+    let flag = AtomicBool::new(false);
+    let stop = Stop {
+        flag: &flag,
+        out: Path::new("out"),
+    };
     let read = |bytes: &[u8]| {
-        archive::read_from(Path::new("x"), bytes, wanted, &|_, _| Ok(()), || Ok(bytes)).is_ok()
+        archive::read_from(Path::new("x"), bytes, wanted, stop, &|_, _| Ok(()), || {
+            Ok(bytes)
+        })
+        .is_ok()
     };
     // Threads are begun for each.
     try_many("tar", &[tar], 1_000, 64, read);
     let read = |bytes: &[u8]| {
         let file = || Gz::new(BufReader::with_capacity(512, bytes));
-        archive::read_from(
-            Path::new("x"),
-            file(),
-            wanted,
-            &|_, _| Ok(()),
-            || Ok(file()),
-        )
+        archive::read_from(Path::new("x"), file(), wanted, stop, &|_, _| Ok(()), || {
+            Ok(file())
+        })
         .is_ok()
     };
     try_many("tar.gz", &[gz], 1_000, 1024, read);

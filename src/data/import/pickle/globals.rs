@@ -127,7 +127,7 @@ fn array<'a>(
         return Err("gives an array elements that are no string of bytes".into());
     };
     if columns_first && shape.len() > 1 {
-        return Err("holds an array whose columns come first; write it in the order C".into());
+        return Err("holds an array whose columns come first, not one in the order of C".into());
     }
     let product = |product: usize, &size: &usize| product.checked_mul(size);
     let wanted = shape.iter().try_fold(element.bytes, product);

@@ -174,7 +174,14 @@ fn copies_are_bounded() {
         assert!(error.contains(problem), "{error}");
     }
     let pickle = list(10_000, 6);
-    assert_eq!(Pickle::read(&pickle).unwrap().strings("x", 6).unwrap().len(), 6);
+    assert_eq!(
+        Pickle::read(&pickle)
+            .unwrap()
+            .strings("x", 6)
+            .unwrap()
+            .len(),
+        6
+    );
 }
 
 /// A call takes no longer for the many arguments of a tuple that is remembered.
