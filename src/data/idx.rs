@@ -254,7 +254,7 @@ mod tests {
             ),
             (
                 [&good[..], &[0]].concat(),
-                "goes on after byte 24, where by its header ([2, 2, 2]) it should end; copy or download it again",
+                "goes on after byte 24, where by its header ([2, 2, 2]) it should end; copy",
             ),
             (
                 b"\x89PNG".to_vec(),

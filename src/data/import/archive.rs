@@ -51,8 +51,8 @@ struct Pass {
     links: Vec<(usize, Vec<u8>)>,
 }
 
-/// Gives each member that is wanted to `work`: read in the order of the archive, hard links last, worked on by
-/// several threads in any order.
+/// Gives each member that is wanted to `work`: read in the order of the archive, hard links last, worked on
+/// by several threads in any order.
 ///
 /// # Errors
 /// Names the archive and the member of what is wrong; that of `work`.
@@ -307,7 +307,8 @@ fn contents<R: Read>(entry: &mut Entry<R>, name: &str, most: u64) -> Result<Vec<
         .map_err(|_| format!("{name} has a size that is no number; copy or download it again"))?;
     if size > most {
         return Err(format!(
-            "{name} has {} bytes, where at most {} are expected; it is none of the published archives, give one of them",
+            "{name} has {} bytes, where at most {} are expected; it is none of the published archives, \
+             give one of them",
             text::count(size),
             text::count(most)
         ));

@@ -74,6 +74,3 @@ fn printable(bytes: &[u8]) -> String {
     }
     text
 }
-
-#[cfg(test)]
-mod tests;

@@ -386,8 +386,8 @@ fn open(path: &Path, most_bytes: u64) -> Result<FileBytes, ImportError> {
     }
     if metadata.len() > most_bytes {
         let problem = format!(
-            "has {} bytes, where at most {most_bytes} are expected; it is none of the published files, copy or \
-             download it again",
+            "has {} bytes, where at most {most_bytes} are expected; it is none of the published files, \
+             copy or download it again",
             metadata.len()
         );
         return Err(ImportError::unusable(path, problem));

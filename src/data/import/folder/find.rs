@@ -227,10 +227,10 @@ fn note_strays(files: &[Entry], content: &mut Content) {
     let strays: Vec<_> = files.iter().filter(is_picture).collect();
     if let Some(first) = strays.first() {
         content.notes.push(format!(
-            "{} lie beside the class folders, such as {}, and belong to no class: left out",
+            "{} beside the class folders, such as {}: of no class, and left out",
             match strays.len() {
-                1 => "1 picture".into(),
-                n => format!("{n} pictures"),
+                1 => "1 picture lies".into(),
+                n => format!("{n} pictures lie"),
             },
             printable(first.path.as_os_str().as_bytes())
         ));

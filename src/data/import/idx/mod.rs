@@ -187,7 +187,8 @@ fn classes(
     let unusable = |problem: String| ImportError::unusable(&training.path, problem);
     if n_different < 2 {
         let problem = format!(
-            "every label is {last}; a data set has 2 to 256 classes: give the labels that belong to the images"
+            "every label is {last}; a data set has 2 to 256 classes: give the labels that belong to the \
+             images"
         );
         return Err(unusable(problem));
     }

@@ -89,7 +89,8 @@ impl<'a> Machine<'a> {
             b'c' | 0x93 | b'R' | b'b' => self.call(code)?,
             _ => {
                 return Err(format!(
-                    "has the instruction 0x{code:02x}, which no array, list, dictionary, string or number needs"
+                    "has the instruction 0x{code:02x}, which no array, list, dictionary, string or \
+                     number needs"
                 ));
             }
         }

@@ -222,4 +222,4 @@ impl Array<'_> {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;

@@ -8,7 +8,7 @@ use flate2::read::GzDecoder;
 use super::*;
 
 /// The members of an archive of `tests/pickles`.
-pub fn members(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
+fn members(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let mut archive = tar::Archive::new(GzDecoder::new(archive));
     let entries = archive.entries().unwrap().map(Result::unwrap);
     let member = |mut entry: tar::Entry<_>| {
@@ -20,8 +20,8 @@ pub fn members(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
     entries.map(member).collect()
 }
 
-pub const TEN: &[u8] = include_bytes!("../../../../tests/pickles/cifar-10-python.tar.gz");
-pub const REPICKLED: &[u8] = include_bytes!("../../../../tests/pickles/repickled.tar.gz");
+const TEN: &[u8] = include_bytes!("../../../../tests/pickles/cifar-10-python.tar.gz");
+const REPICKLED: &[u8] = include_bytes!("../../../../tests/pickles/repickled.tar.gz");
 
 /// The pixels of `make.py`.
 fn pixels(batch: usize) -> Vec<u8> {
