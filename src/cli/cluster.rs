@@ -23,6 +23,7 @@ use crate::cluster::settings::SettingsError;
 
 /// The commands.
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum Command {
     /// Begin a run on a server, for others to take part in
     Init(init::Flags),

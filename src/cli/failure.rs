@@ -140,6 +140,7 @@ impl From<ImportError> for Failure {
     fn from(error: ImportError) -> Failure {
         let kind = match error {
             ImportError::Exists { .. }
+            | ImportError::NoName { .. }
             | ImportError::Write { .. }
             | ImportError::TestPart { .. } => Kind::Usage,
             ImportError::Stopped { .. } => Kind::Stopped,
@@ -160,6 +161,7 @@ impl From<FetchError> for Failure {
                 Kind::Run
             }
             FetchError::Other { .. } => Kind::Data,
+            FetchError::Stopped { .. } => Kind::Stopped,
         };
         Failure::from_error(kind, &error)
     }

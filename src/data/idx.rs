@@ -33,7 +33,9 @@ impl<R: Read> Idx<R> {
             offset += n as u64;
             match n {
                 4 => Ok(word),
-                _ => Err(invalid(format!("ends at byte {offset}, within the header"))),
+                _ => Err(invalid(&format!(
+                    "ends at byte {offset}, within the header"
+                ))),
             }
         };
         let n_dimensions = check_magic(word()?)?;
@@ -50,14 +52,14 @@ impl<R: Read> Idx<R> {
             offset,
         };
         if idx.checked_bytes().is_none() {
-            return Err(invalid(format!(
+            return Err(invalid(&format!(
                 "its header says {:?} values, more than any file holds",
                 idx.sizes()
             )));
         }
         // Billions of them would be no bytes at all.
         if idx.item_bytes() == 0 {
-            return Err(invalid(format!(
+            return Err(invalid(&format!(
                 "its header says items of {:?} values, which are none",
                 idx.item
             )));
@@ -116,7 +118,7 @@ impl<R: Read> Idx<R> {
         self.offset += read;
         if read < bytes {
             let whole = u64::from(self.n - self.left) + read / self.item_bytes().max(1);
-            return Err(invalid(format!(
+            return Err(invalid(&format!(
                 "ends at byte {}, after {whole} of the {} items that its header says",
                 self.offset, self.n
             )));
@@ -133,7 +135,7 @@ impl<R: Read> Idx<R> {
         if read_up_to(&mut self.file, &mut [0])? == 0 {
             return Ok(());
         }
-        Err(invalid(format!(
+        Err(invalid(&format!(
             "goes on after byte {}, where by its header ({:?}) it should end",
             self.offset,
             self.sizes()
@@ -144,7 +146,7 @@ impl<R: Read> Idx<R> {
 /// Number of dimensions of a file of unsigned bytes, by its first four bytes.
 fn check_magic(magic: [u8; 4]) -> io::Result<u8> {
     let [0, 0, kind, n_dimensions] = magic else {
-        return Err(invalid(format!(
+        return Err(invalid(&format!(
             "begins with the bytes {magic:?}, which is no IDX file (0, 0, the type, the number of \
              dimensions)"
         )));
@@ -157,19 +159,20 @@ fn check_magic(magic: [u8; 4]) -> io::Result<u8> {
         13 => Some("32-bit floats"),
         14 => Some("64-bit floats"),
         _ => {
-            return Err(invalid(format!(
+            return Err(invalid(&format!(
                 "says at byte 2 that its values are of type {kind}, which no IDX file has"
             )));
         }
     };
     if let Some(kind) = kind {
-        return Err(invalid(format!(
+        let problem = format!(
             "holds {kind} (byte 2), not unsigned bytes; write it anew with values from 0 to 255"
-        )));
+        );
+        return Err(io::Error::new(ErrorKind::InvalidData, problem));
     }
     match n_dimensions {
         1..=MAX_DIMENSIONS => Ok(n_dimensions),
-        _ => Err(invalid(format!(
+        _ => Err(invalid(&format!(
             "has {n_dimensions} dimensions (byte 3), not 1 to {MAX_DIMENSIONS}"
         ))),
     }
@@ -189,7 +192,9 @@ fn read_up_to(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(n)
 }
 
-fn invalid(problem: String) -> io::Error {
+/// That a file is damaged or none of this kind.
+fn invalid(problem: &str) -> io::Error {
+    let problem = format!("{problem}; copy or download it again");
     io::Error::new(ErrorKind::InvalidData, problem)
 }
 
@@ -249,7 +254,7 @@ mod tests {
             ),
             (
                 [&good[..], &[0]].concat(),
-                "goes on after byte 24, where by its header ([2, 2, 2]) it should end",
+                "goes on after byte 24, where by its header ([2, 2, 2]) it should end; copy",
             ),
             (
                 b"\x89PNG".to_vec(),

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use super::import::picture;
 use crate::text::shell_path;
 
 /// A format of other programs.
@@ -26,7 +27,7 @@ pub(super) enum KnownFormat {
 const CIFAR_100_RECORD: usize = 3_074;
 
 /// Bytes at the beginning of a file by which its format is known.
-const BEGINNINGS: [(&[u8], KnownFormat); 16] = [
+const BEGINNINGS: [(&[u8], KnownFormat); 12] = [
     (&[0, 0, 8, 1], KnownFormat::Idx),
     (&[0, 0, 8, 3], KnownFormat::Idx),
     (&[0, 0, 8, 4], KnownFormat::Idx),
@@ -35,10 +36,6 @@ const BEGINNINGS: [(&[u8], KnownFormat); 16] = [
     (&[0x80, 4], KnownFormat::Pickle),
     (&[0x80, 5], KnownFormat::Pickle),
     (&[0x1f, 0x8b], KnownFormat::Gzip),
-    (b"\x89PNG", KnownFormat::Picture),
-    (&[0xff, 0xd8, 0xff], KnownFormat::Picture),
-    (b"GIF8", KnownFormat::Picture),
-    (b"RIFF", KnownFormat::Picture),
     (b"\x93NUMPY", KnownFormat::Numpy),
     (b"PK\x03\x04", KnownFormat::Zip),
     (b"PAR1", KnownFormat::Parquet),
@@ -55,6 +52,9 @@ pub(super) fn of(bytes: &[u8]) -> Option<KnownFormat> {
     }
     if bytes.get(257..262) == Some(b"ustar".as_slice()) {
         return Some(KnownFormat::Tar);
+    }
+    if picture::format_of(bytes).is_some() {
+        return Some(KnownFormat::Picture);
     }
     is_cifar_100(bytes).then_some(KnownFormat::Cifar100)
 }
@@ -187,7 +187,11 @@ mod tests {
         let mut cifar_100 = vec![0; 2 * CIFAR_100_RECORD];
         cifar_100[CIFAR_100_RECORD] = 19;
         cifar_100[CIFAR_100_RECORD + 1] = 99;
-        let cases: [(&[u8], Option<KnownFormat>); 8] = [
+        let cases: [(&[u8], Option<KnownFormat>); 12] = [
+            (b"P5 2 2 255\n", Some(KnownFormat::Picture)),
+            (b"II*\0\x08\0\0\0", Some(KnownFormat::Picture)),
+            (b"P1 is what this text begins with", None),
+            (b"RIFF\x24\0\0\0WAVEfmt ", None),
             (&[0, 0, 8, 3, 0, 0, 0, 9], Some(KnownFormat::Idx)),
             (b"\x1f\x8b\x08", Some(KnownFormat::Gzip)),
             (&[0x80, 2, b'}'], Some(KnownFormat::Pickle)),

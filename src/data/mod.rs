@@ -39,8 +39,11 @@ pub use view::{Augment, Draw, UnknownAugment, VIEW_LEN, view};
 use crate::text;
 use cifar::RecordFile;
 
+/// Height and width of an image.
+pub(crate) const SIDE: usize = 32;
+
 /// Bytes of an image: its red, green and blue planes of 32 rows of 32 values.
-pub const IMAGE_BYTES: usize = 3 * 32 * 32;
+pub const IMAGE_BYTES: usize = 3 * SIDE * SIDE;
 
 /// Bytes of a record: a label, then an image.
 pub const RECORD_BYTES: usize = 1 + IMAGE_BYTES;

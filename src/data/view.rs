@@ -9,14 +9,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::IMAGE_BYTES;
+use super::{IMAGE_BYTES, SIDE};
 use crate::rng::{Purpose, Rng, pair};
 
 /// Values of a view: `[c][h][w]` = 3 x 32 x 32.
 pub const VIEW_LEN: usize = IMAGE_BYTES;
 
-/// Height and width of an image and of a view.
-const SIDE: usize = 32;
 /// Height and width of what is cropped.
 const WIDE: usize = 40;
 /// The largest offset of a crop.

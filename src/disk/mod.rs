@@ -14,7 +14,7 @@ pub mod mounts;
 mod real;
 pub mod whole;
 
-pub use real::Real;
+pub use real::{Real, sync};
 
 /// Where files are kept. Every call may fail; one that was made is in force for this process at
 /// once, and after a power cut only where it was synced.

@@ -153,6 +153,22 @@ fn warn_of_no_sync(error: &io::Error) {
     });
 }
 
+/// When this returns, the bytes of a file are on disk; where its file system does not say when, that is
+/// warned of.
+///
+/// # Errors
+/// What the system says.
+pub fn sync(file: &File) -> io::Result<()> {
+    // Its length too; times may be older.
+    match file.sync_data() {
+        Err(error) if is_unknown_call(&error) || is_any(&error, &[libc::EINVAL]) => {
+            warn_of_no_sync(&error);
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
 #[derive(Debug)]
 struct RealFile(File);
 
@@ -168,14 +184,7 @@ impl Write for RealFile {
 
 impl DiskFile for RealFile {
     fn sync(&mut self) -> io::Result<()> {
-        // Its length too; times may be older.
-        match self.0.sync_data() {
-            Err(error) if is_unknown_call(&error) || is_any(&error, &[libc::EINVAL]) => {
-                warn_of_no_sync(&error);
-                Ok(())
-            }
-            synced => synced,
-        }
+        sync(&self.0)
     }
 
     fn length(&self) -> io::Result<u64> {

@@ -3,11 +3,11 @@
 use font8x8::{BASIC_FONTS, GREEK_FONTS, HIRAGANA_FONTS, LATIN_FONTS, UnicodeFonts};
 use image::{Rgb, RgbImage};
 
-use crate::data::{Augment, Dataset, Draw, IMAGE_BYTES, VIEW_LEN, view};
+use crate::data::{self, Augment, Dataset, Draw, IMAGE_BYTES, VIEW_LEN, view};
 use crate::text;
 
 /// Height and width of an image in a data set.
-const SIDE: u32 = 32;
+const SIDE: u32 = data::SIDE as u32;
 /// Pixels of the sheet, each way, for one of an image or a letter.
 const SCALE: u32 = 2;
 /// Height and width of an image on the sheet.

@@ -1,7 +1,8 @@
 //! Random inputs to everything that is read from outside: nothing panics, and nothing asks for more
 //! memory than the input justifies. How many a format: `FUZZ_INPUTS` (2,000).
 
-mod allocations;
+pub mod allocations;
+mod import;
 mod mutate;
 
 use std::fs;
@@ -24,9 +25,24 @@ const FREE: usize = 1 << 20;
 /// Bytes of one allocation a byte of input, above that.
 const PER_BYTE: usize = 64;
 
+/// Inputs of a format, unless the variable says how many.
+fn n_inputs(default: u64) -> u64 {
+    std::env::var("FUZZ_INPUTS").map_or(default, |n| n.parse().unwrap())
+}
+
 /// Reads mutations of good inputs of a format; how many were read without an error.
-fn read_all(format: u64, good: &[Vec<u8>], mut read: impl FnMut(Vec<u8>) -> bool) -> usize {
-    let n = std::env::var("FUZZ_INPUTS").map_or(2_000, |n| n.parse().unwrap());
+fn read_all(format: u64, good: &[Vec<u8>], read: impl FnMut(Vec<u8>) -> bool) -> usize {
+    read_some(format, good, 2_000, read)
+}
+
+/// As [`read_all`], of another number of inputs where reading takes long.
+fn read_some(
+    format: u64,
+    good: &[Vec<u8>],
+    default: u64,
+    mut read: impl FnMut(Vec<u8>) -> bool,
+) -> usize {
+    let n = n_inputs(default);
     for input in good {
         assert!(read(input.clone()), "a good input is read");
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::import::images;
+use super::import::{images, stop};
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::output::Output;
 use crate::data::fetch::{DATA_SETS, Event, Patience, Published, downloads_dir, fetch};
@@ -79,12 +79,14 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         }
     };
     let url = flags.url.as_deref();
+    let stop = stop()?;
     let imported = fetch(
         published,
         url,
         &out,
         &downloads_dir()?,
         Patience::default(),
+        &stop,
         &mut tell,
     )?;
     images(&imported, output)

@@ -4,13 +4,18 @@
 mod folder;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::{class_counts, text_files};
 use crate::cli::failure::{Failure, Kind};
+use crate::cli::flags;
 use crate::cli::output::Output;
+use crate::cli::stop::{self, TimeFlags};
+use crate::config;
 use crate::data::corpus;
 use crate::data::import::{Cifar, Fit, IdxOptions, Imported, Labels, import_cifar, import_idx};
 use crate::report::table::{Align, aligned};
@@ -68,11 +73,24 @@ pub enum Command {
 #[derive(Args)]
 pub struct SplitFlags {
     /// Share of each class that tests, where there is no test part [default: 0.1]
-    #[arg(long, value_name = "X", value_parser = share)]
+    #[arg(long, allow_negative_numbers = true, value_name = "X", value_parser = share)]
     test_share: Option<f64>,
     /// Seed of their draw
-    #[arg(long, value_name = "S", default_value_t = 0)]
-    split_seed: u64,
+    #[arg(
+        long,
+        allow_negative_numbers = true,
+        value_name = "S",
+        default_value_t = 0,
+        value_parser = flags::whole(config::SEED)
+    )]
+    split_seed: i64,
+}
+
+impl SplitFlags {
+    fn seed(&self) -> Result<u64, Failure> {
+        let seed = flags::in_range("--split-seed", self.split_seed, &config::SEED)?;
+        Ok(seed as u64)
+    }
 }
 
 /// [`Fit`] by name.
@@ -115,6 +133,11 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A flag that signals set: an import that is stopped leaves nothing.
+pub(super) fn stop() -> Result<Arc<AtomicBool>, Failure> {
+    stop::flag(&TimeFlags { time_limit: None })
+}
+
 /// Runs the command.
 pub fn run(command: &Command, output: &Output) -> Result<(), Failure> {
     match command {
@@ -127,19 +150,24 @@ pub fn run(command: &Command, output: &Output) -> Result<(), Failure> {
             let options = IdxOptions {
                 fit: fit.map(Fit::from),
                 test_share: split.test_share,
-                split_seed: split.split_seed,
+                split_seed: split.seed()?,
                 name: None,
                 classes: None,
             };
-            images(&import_idx(paths, out, &options)?, output)
+            let stop = stop()?;
+            images(&import_idx(paths, out, &options, &stop)?, output)
         }
-        Command::Cifar10 { path, out } => images(&import_cifar(Cifar::Ten, path, out)?, output),
+        Command::Cifar10 { path, out } => {
+            let stop = stop()?;
+            images(&import_cifar(Cifar::Ten, path, out, &stop)?, output)
+        }
         Command::Cifar100 { path, out, labels } => {
             let labels = match labels {
                 LabelsName::Fine => Labels::Fine,
                 LabelsName::Coarse => Labels::Coarse,
             };
-            images(&import_cifar(Cifar::Hundred(labels), path, out)?, output)
+            let (cifar, stop) = (Cifar::Hundred(labels), stop()?);
+            images(&import_cifar(cifar, path, out, &stop)?, output)
         }
         Command::Folder(flags) => images(&folder::run(flags)?, output),
         Command::Ptb { dir, out } => ptb(dir, out.clone(), output),

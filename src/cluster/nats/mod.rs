@@ -281,10 +281,9 @@ impl Engine for Nats {
 
     async fn changed(&self, at_most: Duration) {
         let mut hints = self.hints.lock().await;
-        match tokio::time::timeout(at_most, hints.changed()).await {
+        if let Ok(Err(_)) = tokio::time::timeout(at_most, hints.changed()).await {
             // Nobody gives hints any more.
-            Ok(Err(_)) => tokio::time::sleep(at_most).await,
-            Ok(Ok(())) | Err(_) => {}
+            tokio::time::sleep(at_most).await;
         }
     }
 

@@ -3,8 +3,9 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use ureq::Agent;
@@ -71,13 +72,14 @@ pub enum Event<'a> {
 }
 
 /// Fetches files.
-pub(super) struct Client {
+pub(super) struct Client<'a> {
     agent: Agent,
     patience: Patience,
+    stop: &'a AtomicBool,
 }
 
-impl Client {
-    pub(super) fn new(patience: Patience) -> Client {
+impl Client<'_> {
+    pub(super) fn new(patience: Patience, stop: &AtomicBool) -> Client<'_> {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(patience.connect))
@@ -88,6 +90,7 @@ impl Client {
         Client {
             agent: config.into(),
             patience,
+            stop,
         }
     }
 
@@ -135,6 +138,7 @@ impl Client {
         // A server that knows no ranges begins anew each time: only what no try has reached is further.
         let mut most = partial.bytes;
         while !partial.is_whole() {
+            self.check_stop(partial)?;
             let problem = match self.attempt(partial, tell) {
                 Ok(()) => continue,
                 Err(Trouble::Final(error)) => return Err(error),
@@ -159,9 +163,24 @@ impl Client {
                 problem: &problem,
                 wait,
             });
-            thread::sleep(wait);
+            let until = Instant::now() + wait;
+            while Instant::now() < until {
+                self.check_stop(partial)?;
+                thread::sleep(wait.min(Duration::from_millis(50)));
+            }
         }
         Ok(())
+    }
+
+    /// An error where it is to stop.
+    fn check_stop(&self, partial: &Partial) -> Result<(), FetchError> {
+        match self.stop.load(Ordering::Relaxed) {
+            true => Err(FetchError::Stopped {
+                url: partial.url.into(),
+                bytes: partial.bytes,
+            }),
+            false => Ok(()),
+        }
     }
 
     /// One request, for what is missing.
@@ -188,6 +207,7 @@ impl Client {
         let mut body = response.into_body().into_reader();
         let mut buffer = vec![0; 1 << 16];
         loop {
+            self.check_stop(partial).map_err(Trouble::Final)?;
             let n = match body.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(n) => n,

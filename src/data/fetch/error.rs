@@ -30,6 +30,14 @@ pub enum FetchError {
         /// Bytes that are kept.
         bytes: u64,
     },
+    /// It was told to stop; the same command goes on with what there is.
+    #[error("the download of {url} was stopped; {}give the same command again", kept(*bytes))]
+    Stopped {
+        /// The address.
+        url: String,
+        /// Bytes that are kept.
+        bytes: u64,
+    },
     /// The server does not have the file.
     #[error("{url}: the server does not give the file ({status}); give another --url")]
     NotThere {

@@ -8,7 +8,9 @@ mod published;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
+use download::Client;
 pub use download::{Event, Patience};
 pub use error::FetchError;
 pub use published::{Alternative, DATA_SETS, Kind, Published, RemoteFile};
@@ -33,6 +35,8 @@ pub fn downloads_dir() -> Result<PathBuf, FetchError> {
 /// `url` is a mirror in place of where the data set is published: a folder of files by their published
 /// names, or, of a data set that is one file, that file. Whatever it gives is checked like the original.
 ///
+/// Where `stop` is set, it ends; what was downloaded stays.
+///
 /// # Errors
 /// See [`FetchError`].
 pub fn fetch(
@@ -41,6 +45,7 @@ pub fn fetch(
     out: &Path,
     downloads: &Path,
     patience: Patience,
+    stop: &AtomicBool,
     tell: &mut dyn FnMut(Event),
 ) -> Result<Imported, FetchError> {
     // That there is a place for it, before hundreds of megabytes are fetched.
@@ -50,11 +55,11 @@ pub fn fetch(
         path: folder.clone(),
         source,
     })?;
-    let files = download_all(published, url, &folder, patience, tell)?;
+    let files = download_all(published, url, &folder, &Client::new(patience, stop), tell)?;
     let imported = match published.kind {
-        Kind::Cifar10 => import_cifar(Cifar::Ten, &files[0], out)?,
-        Kind::Cifar100 => import_cifar(Cifar::Hundred(Labels::Fine), &files[0], out)?,
-        Kind::Idx => import_idx(&files, out, &idx_options(published))?,
+        Kind::Cifar10 => import_cifar(Cifar::Ten, &files[0], out, stop)?,
+        Kind::Cifar100 => import_cifar(Cifar::Hundred(Labels::Fine), &files[0], out, stop)?,
+        Kind::Idx => import_idx(&files, out, &idx_options(published), stop)?,
     };
     for file in files {
         // What is left costs room and no more.
@@ -69,14 +74,13 @@ fn download_all(
     published: &Published,
     url: Option<&str>,
     folder: &Path,
-    patience: Patience,
+    client: &Client,
     tell: &mut dyn FnMut(Event),
 ) -> Result<Vec<PathBuf>, FetchError> {
     let is_http = |url: &str| url.starts_with("https://") || url.starts_with("http://");
     if let Some(url) = url.filter(|url| !is_http(url)) {
         return Err(FetchError::Url { url: url.into() });
     }
-    let client = download::Client::new(patience);
     let names_a_file = |url: &str| {
         let url = url.split(['?', '#']).next().unwrap_or(url);
         let last = url.rsplit('/').next().unwrap_or_default();

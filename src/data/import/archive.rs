@@ -7,6 +7,7 @@ use std::path::Path;
 use tar::{Archive, Entry, EntryType};
 
 use super::pipeline::pipeline;
+use super::stop::Stop;
 use super::{ImportError, gz};
 use crate::text;
 
@@ -50,18 +51,19 @@ struct Pass {
     links: Vec<(usize, Vec<u8>)>,
 }
 
-/// Gives each member that is wanted to `work`, from several threads, in the order of the archive; those
-/// that are hard links last.
+/// Gives each member that is wanted to `work`: read in the order of the archive, hard links last, worked on
+/// by several threads in any order.
 ///
 /// # Errors
 /// Names the archive and the member of what is wrong; that of `work`.
 pub(super) fn read(
     path: &Path,
     wanted: Wanted,
+    stop: Stop,
     work: impl Fn(usize, &[u8]) -> Result<(), ImportError> + Sync,
 ) -> Result<(), ImportError> {
     let file = gz::open(path).map_err(|error| failed(path, &error))?.file;
-    read_from(path, file, wanted, &work, || {
+    read_from(path, file, wanted, stop, &work, || {
         Ok(gz::open(path).map_err(|error| failed(path, &error))?.file)
     })
 }
@@ -71,11 +73,12 @@ pub(super) fn read_from<R: Read>(
     path: &Path,
     file: R,
     wanted: Wanted,
+    stop: Stop,
     work: &(impl Fn(usize, &[u8]) -> Result<(), ImportError> + Sync),
     again: impl FnOnce() -> Result<R, ImportError>,
 ) -> Result<(), ImportError> {
     let mut pass = Pass::default();
-    go_through(path, file, &mut pass, wanted, None, work)?;
+    go_through(path, file, &mut pass, (wanted, stop), None, work)?;
     if pass.links.is_empty() {
         return Ok(());
     }
@@ -84,16 +87,16 @@ pub(super) fn read_from<R: Read>(
         path,
         again()?,
         &mut Pass::default(),
-        wanted,
+        (wanted, stop),
         Some(&mut left),
         work,
     )?;
     match left.first() {
         None => Ok(()),
-        Some((link, target)) => Err(unusable(
+        Some((link, target)) => Err(ImportError::unusable(
             path,
             format!(
-                "{} is a link to {}, which is not in it",
+                "{} is a link to {}, which is not in it; pack the file itself",
                 wanted.names[*link],
                 target.escape_ascii()
             ),
@@ -107,7 +110,7 @@ fn go_through<R: Read>(
     path: &Path,
     file: R,
     pass: &mut Pass,
-    wanted: Wanted,
+    (wanted, stop): (Wanted, Stop),
     mut links: Option<&mut Vec<(usize, Vec<u8>)>>,
     work: &(impl Fn(usize, &[u8]) -> Result<(), ImportError> + Sync),
 ) -> Result<(), ImportError> {
@@ -119,6 +122,7 @@ fn go_through<R: Read>(
     let mut waiting = Vec::new();
     let next = || {
         while waiting.is_empty() {
+            stop.check()?;
             let Some(entry) = entries.next() else {
                 return Ok(None);
             };
@@ -127,18 +131,20 @@ fn go_through<R: Read>(
                 None => pass.member(&mut entry, wanted),
                 Some(links) => pass.target(&mut entry, links, wanted),
             };
-            waiting = chosen.map_err(|problem| unusable(path, problem))?;
+            waiting = chosen.map_err(|problem| ImportError::unusable(path, problem))?;
         }
         Ok(waiting.pop())
     };
-    pipeline(next, |member: Member| work(member.wanted, &member.bytes))?;
+    pipeline(stop, next, |member: Member| {
+        work(member.wanted, &member.bytes)
+    })?;
     let mut rest = archive.into_inner();
     io::copy(&mut rest, &mut io::sink()).map_err(|error| failed(path, &error))?;
     match rest.limit() {
-        0 => Err(unusable(
+        0 => Err(ImportError::unusable(
             path,
             format!(
-                "unpacks to more than {}; it is none of the published archives",
+                "unpacks to more than {}; it is none of the published archives, give one of them",
                 text::bytes(MOST_BYTES)
             ),
         )),
@@ -172,7 +178,9 @@ impl Pass {
             ));
         }
         if self.met.contains(&index) {
-            return Err(format!("the member {shown} is there twice"));
+            return Err(format!(
+                "the member {shown} is there twice; pack it again with one of them"
+            ));
         }
         self.met.push(index);
         match kind {
@@ -191,7 +199,7 @@ impl Pass {
                 "the member {shown} is a symbolic link; pack the file itself (tar --dereference)"
             )),
             _ => Err(format!(
-                "the member {shown} is neither a file nor a link to one"
+                "the member {shown} is neither a file nor a link to one; pack the file itself"
             )),
         }
     }
@@ -253,7 +261,10 @@ impl Pass {
 
     /// The records of a header of the format POSIX 2001: lines of length, key and value.
     fn extended(&mut self, mut records: &[u8]) -> Result<(), String> {
-        let wrong = || "has an extended header that is none".to_string();
+        let wrong = || {
+            "has an extended header that cannot be read; pack it again with tar --format=ustar"
+                .to_string()
+        };
         while !records.is_empty() {
             let space = records
                 .iter()
@@ -274,7 +285,9 @@ impl Pass {
             match key {
                 b"path" => self.long_name = Some(value.into()),
                 b"linkpath" => self.long_target = Some(value.into()),
-                b"size" => return Err("has a member of more than 8 GB".into()),
+                b"size" => {
+                    return Err("has a member of more than 8 GB; give the published archive".into());
+                }
                 _ if key.starts_with(b"GNU.sparse.") => return Err(SPARSE.into()),
                 _ => {}
             }
@@ -294,7 +307,8 @@ fn contents<R: Read>(entry: &mut Entry<R>, name: &str, most: u64) -> Result<Vec<
         .map_err(|_| format!("{name} has a size that is no number; copy or download it again"))?;
     if size > most {
         return Err(format!(
-            "{name} has {} bytes, where at most {} are expected; it is none of the published archives",
+            "{name} has {} bytes, where at most {} are expected; it is none of the published archives, \
+             give one of them",
             text::count(size),
             text::count(most)
         ));
@@ -331,27 +345,10 @@ fn normal(path: &[u8]) -> Vec<u8> {
     parts.join(&b'/')
 }
 
-fn unusable(path: &Path, problem: String) -> ImportError {
-    ImportError::Unusable {
-        path: path.into(),
-        problem,
-    }
-}
-
-/// What went wrong in reading an archive. What is no fault of the system is one of the archive.
+/// What went wrong in reading an archive. What is no fault of the system is one of the archive, in words of
+/// our own: those of the crate quote the bytes that it takes for a header.
 fn failed(path: &Path, error: &io::Error) -> ImportError {
-    match error.raw_os_error() {
-        Some(code) => ImportError::Read {
-            path: path.into(),
-            source: io::Error::from_raw_os_error(code),
-        },
-        None => {
-            let problem = gz::problem(error);
-            // The crate's own words quote the bytes that it takes for a header.
-            let problem = problem.unwrap_or_else(|| {
-                "is no whole archive: where a member should begin there is none; copy or download it again".into()
-            });
-            unusable(path, problem)
-        }
-    }
+    let otherwise = "is no whole archive: where a member should begin there is none; copy or download it \
+                     again";
+    gz::failed(path, error, otherwise)
 }

@@ -1,7 +1,7 @@
 //! Why data could not be imported.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Skipped;
 use crate::data::DataError;
@@ -16,6 +16,15 @@ pub enum ImportError {
         /// The place.
         path: PathBuf,
     },
+    /// The place has no name by which it could appear: a usage error.
+    #[error(
+        "{} is no name of a new folder; give --out the name of one that is not there yet",
+        path.display()
+    )]
+    NoName {
+        /// The place.
+        path: PathBuf,
+    },
     /// The data folder cannot be written: a usage error.
     #[error("cannot write {}; choose another --out, or make room", path.display())]
     Write {
@@ -25,7 +34,7 @@ pub enum ImportError {
         source: io::Error,
     },
     /// What is to be imported cannot be read.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}; make it readable, or name another", path.display())]
     Read {
         /// File or folder.
         path: PathBuf,
@@ -67,6 +76,16 @@ pub enum ImportError {
     /// What was written is not a data folder: a fault of this program.
     #[error(transparent)]
     Data(#[from] DataError),
+}
+
+impl ImportError {
+    /// That something is not what it should be.
+    pub(super) fn unusable(path: &Path, problem: impl Into<String>) -> ImportError {
+        ImportError::Unusable {
+            path: path.into(),
+            problem: problem.into(),
+        }
+    }
 }
 
 fn n_files(n: usize) -> String {

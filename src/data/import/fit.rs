@@ -3,10 +3,7 @@
 use std::fmt;
 
 use super::picture::Rgb;
-use crate::data::IMAGE_BYTES;
-
-/// Height and width of an image.
-const SIDE: usize = 32;
+use crate::data::{IMAGE_BYTES, SIDE};
 
 /// How a picture is brought to 32x32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,14 +26,19 @@ impl fmt::Display for Fit {
     }
 }
 
+/// How a picture of this size is brought to 32x32 where nothing is said; nothing where it has that size.
+pub(super) fn default_fit(width: usize, height: usize) -> Option<Fit> {
+    match (width, height) {
+        (SIDE, SIDE) => None,
+        (..=SIDE, ..=SIDE) => Some(Fit::Pad),
+        _ => Some(Fit::Resize),
+    }
+}
+
 impl Rgb {
     /// How the picture is brought to 32x32 where nothing is said; nothing where it has that size.
-    pub fn usual_fit(&self) -> Option<Fit> {
-        match (self.width, self.height) {
-            (SIDE, SIDE) => None,
-            (..=SIDE, ..=SIDE) => Some(Fit::Pad),
-            _ => Some(Fit::Resize),
-        }
+    pub fn default_fit(&self) -> Option<Fit> {
+        default_fit(self.width, self.height)
     }
 
     /// The picture as an image of planes, `[c][32][32]`.
@@ -234,13 +236,13 @@ mod tests {
     #[test]
     fn a_picture_of_the_size_is_left_as_it_is() {
         let same = picture(32, 32);
-        assert_eq!(same.usual_fit(), None);
+        assert_eq!(same.default_fit(), None);
         let planes = same.fitted(Fit::Pad).unwrap();
         for fit in [Fit::Resize, Fit::Crop] {
             assert!(same.fitted(fit).unwrap() == planes, "{fit}");
         }
-        assert_eq!(picture(31, 32).usual_fit(), Some(Fit::Pad));
-        assert_eq!(picture(33, 1).usual_fit(), Some(Fit::Resize));
+        assert_eq!(picture(31, 32).default_fit(), Some(Fit::Pad));
+        assert_eq!(picture(33, 1).default_fit(), Some(Fit::Resize));
     }
 
     /// Weights of a pixel sum up to one, and evenly coloured pictures stay so at any size.

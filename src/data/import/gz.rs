@@ -6,6 +6,8 @@ use std::path::Path;
 
 use flate2::bufread::GzDecoder;
 
+use super::ImportError;
+
 /// The first bytes of a gzip file.
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
@@ -47,7 +49,8 @@ impl<R: BufRead> Gz<R> {
                     return Ok(());
                 }
                 Some(_) => {
-                    let problem = "after a gzip member there is neither another one nor the end";
+                    let problem = "after a gzip member there is neither another one nor the end; copy or \
+                                   download it again";
                     return Err(io::Error::new(ErrorKind::InvalidData, problem));
                 }
             }
@@ -78,15 +81,19 @@ pub(super) struct Opened {
     /// Its bytes.
     pub file: Box<dyn Read + Send>,
     /// Most bytes that it can hold: its length, or what as much gzip can stand for.
-    pub most: u64,
+    pub most_bytes: u64,
 }
+
+/// That something is a folder, a pipe or a device.
+#[derive(Debug, thiserror::Error)]
+#[error("it is no regular file")]
+struct NoRegularFile;
 
 /// Opens a regular file.
 pub(super) fn open(path: &Path) -> io::Result<Opened> {
     // Asked by path first: opening a pipe would wait for a writer.
     if !path.metadata()?.is_file() {
-        let problem = "it is no regular file";
-        return Err(io::Error::new(ErrorKind::InvalidInput, problem));
+        return Err(io::Error::new(ErrorKind::InvalidInput, NoRegularFile));
     }
     let file = File::open(path)?;
     let length = file.metadata()?.len();
@@ -94,21 +101,38 @@ pub(super) fn open(path: &Path) -> io::Result<Opened> {
     Ok(match file.fill_buf()?.starts_with(&MAGIC) {
         true => Opened {
             file: Box::new(Gz::new(file)),
-            most: length.saturating_mul(MOST_PER_BYTE),
+            most_bytes: length.saturating_mul(MOST_PER_BYTE),
         },
         false => Opened {
             file: Box::new(file),
-            most: length,
+            most_bytes: length,
         },
     })
 }
 
-/// What an error in reading a file says of the file itself, in words; nothing where the system failed.
-pub(super) fn problem(error: &io::Error) -> Option<String> {
+/// What went wrong in reading a file: the system, or the file itself, in words; `otherwise` where the error
+/// has none for people.
+pub(super) fn failed(path: &Path, error: &io::Error, otherwise: &str) -> ImportError {
+    match error.raw_os_error() {
+        Some(code) => ImportError::Read {
+            path: path.into(),
+            source: io::Error::from_raw_os_error(code),
+        },
+        None => {
+            let problem = problem(error);
+            ImportError::unusable(path, problem.unwrap_or_else(|| otherwise.into()))
+        }
+    }
+}
+
+/// What an error in reading a file says of the file itself, in words.
+fn problem(error: &io::Error) -> Option<String> {
     match error.kind() {
-        _ if error.raw_os_error().is_some() => None,
         ErrorKind::UnexpectedEof => Some("ends early; copy or download it again".into()),
-        ErrorKind::InvalidInput if error.to_string() == "it is no regular file" => {
+        _ if error
+            .get_ref()
+            .is_some_and(|error| error.is::<NoRegularFile>()) =>
+        {
             Some("is no regular file; name the file itself".into())
         }
         ErrorKind::InvalidInput => Some(format!("is damaged ({error}); copy or download it again")),

@@ -3,30 +3,29 @@
 
 mod archive;
 mod cifar;
-mod cifar_files;
 mod error;
 mod fit;
 mod folder;
 mod gz;
 mod idx;
-mod idx_files;
-mod idx_fit;
 mod order;
 pub mod pickle;
 pub mod picture;
 mod pipeline;
+mod stop;
 mod writer;
 
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 pub use cifar::{Cifar, Labels, import_cifar};
 pub use error::ImportError;
 pub use fit::Fit;
-pub use folder::{DEFAULT_TEST_SHARE, FolderOptions, folder};
+pub use folder::{FolderOptions, folder};
 pub use idx::{IdxOptions, import_idx};
-pub use order::{Part, order, split_off_test};
+pub use order::{DEFAULT_TEST_SHARE, Part, order, split_off_test};
 pub use writer::{NewFolder, Place};
 
 /// What was imported.
@@ -57,5 +56,21 @@ pub struct Skipped {
     pub reason: String,
 }
 
-#[cfg(test)]
-mod tests;
+impl Skipped {
+    fn new(path: &Path, reason: impl Into<String>) -> Skipped {
+        Skipped {
+            file: printable(path.as_os_str().as_bytes()),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Bytes as a text; those that are not UTF-8 as `\xNN`.
+fn printable(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text += chunk.valid();
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text
+}

@@ -3,6 +3,9 @@
 
 use crate::rng::{Purpose, Rng};
 
+/// The share of each class that tests, where there is no test part and nothing is said.
+pub const DEFAULT_TEST_SHARE: f64 = 0.1;
+
 /// A part of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
@@ -35,7 +38,7 @@ pub fn split_off_test(n: usize, class: usize, share: f64, split_seed: u64) -> Ve
     let n_test = (share * n as f64) as usize;
     let least = usize::from(n >= 2 && share > 0.0);
     let mut order: Vec<u32> = (0..n_images).collect();
-    // Those of the training part come first among the addresses.
+    // 0 and 1 are the orders of the two parts.
     Rng::new(split_seed, Purpose::Import, 2 + class as u64).shuffle(&mut order);
     order.truncate(n_test.max(least));
     order.sort_unstable();

@@ -4,13 +4,17 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::thread;
+use std::{io, thread};
 
 use tempfile::TempDir;
 
 use super::{ImportError, Imported, Skipped};
 use crate::data::cifar::{NAMES_FILE, TEST_FILE, train_file};
 use crate::data::{Dataset, Description, RECORD_BYTES, description};
+use crate::disk::{self, Disk, Real, whole};
+
+/// What ends the name of a folder that is being written: `.<name>.<6 letters>.unfinished`.
+const UNFINISHED: &str = ".unfinished";
 
 /// Where a record stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +26,7 @@ pub struct Place {
 }
 
 /// A data folder that is being written, beside the place where it will stand. Dropped unfinished,
-/// nothing is left of it.
+/// nothing is left of it; what a process leaves that is killed, the next import to the same place removes.
 #[derive(Debug)]
 pub struct NewFolder {
     out: PathBuf,
@@ -36,11 +40,15 @@ impl NewFolder {
     /// Begins a folder with `n_train_files` files of training records, to stand at `out`.
     ///
     /// # Errors
-    /// Where there is something at `out` but an empty folder, or beside it nothing can be written.
+    /// Where there is something at `out` but an empty folder, it has no name, or beside it nothing can be
+    /// written.
     pub fn create(out: &Path, n_train_files: usize) -> Result<NewFolder, ImportError> {
         let failed = |source| ImportError::Write {
             path: out.into(),
             source,
+        };
+        let Some(name) = out.file_name().map(|name| name.to_string_lossy()) else {
+            return Err(ImportError::NoName { path: out.into() });
         };
         let is_free = match fs::symlink_metadata(out) {
             Ok(found) => found.is_dir() && fs::read_dir(out).map_err(failed)?.next().is_none(),
@@ -49,24 +57,18 @@ impl NewFolder {
         if !is_free {
             return Err(ImportError::Exists { path: out.into() });
         }
-        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let parent = parent.unwrap_or(Path::new("."));
-        fs::create_dir_all(parent).map_err(failed)?;
-        let name = out.file_name().unwrap_or_default().to_string_lossy();
+        let parent = disk::folder(out);
+        whole::create_folders(&Real, parent).map_err(failed)?;
+        remove_abandoned(parent, &name);
         let unfinished = tempfile::Builder::new()
             .prefix(&format!(".{name}."))
-            .suffix(".unfinished")
+            .suffix(UNFINISHED)
             .permissions(Permissions::from_mode(0o777)) // less what the user's mask takes
             .tempdir_in(parent)
             .map_err(failed)?;
-        let names = (0..=n_train_files).map(file_name);
-        let create = |name: String| File::create_new(unfinished.path().join(name));
         Ok(NewFolder {
             out: out.into(),
-            files: names
-                .map(create)
-                .collect::<Result<_, _>>()
-                .map_err(failed)?,
+            files: create_files(unfinished.path(), n_train_files).map_err(failed)?,
             unfinished,
             counts: Mutex::new(vec![0; n_train_files + 1]),
         })
@@ -124,7 +126,7 @@ impl NewFolder {
         let folder = self.unfinished.path();
         let write = |name: &str, text: String| {
             let path = folder.join(name);
-            fs::write(&path, text).and_then(|()| File::open(path)?.sync_all())
+            fs::write(&path, text).and_then(|()| disk::sync(&File::open(path)?))
         };
         write(description::FILE_NAME, description.to_toml()).map_err(failed)?;
         let dataset = Dataset::open(folder, None)?;
@@ -132,7 +134,7 @@ impl NewFolder {
         let (sha256, synced) = thread::scope(|scope| {
             let sha256 = scope.spawn(|| dataset.sha256());
             let synced = (0..).zip(&self.files).try_for_each(|(index, file)| {
-                file.sync_all().map_err(|source| self.failed(index, source))
+                disk::sync(file).map_err(|source| self.failed(index, source))
             });
             (sha256.join(), synced)
         });
@@ -155,8 +157,11 @@ impl NewFolder {
             notes,
         };
         drop(dataset);
+        Real.sync_folder(folder).map_err(failed)?;
         fs::rename(folder, &self.out).map_err(failed)?;
         let _ = self.unfinished.keep(); // it has another name now
+        // For that name to survive a power cut too.
+        Real.sync_folder(disk::folder(&self.out)).map_err(failed)?;
         Ok(imported)
     }
 }
@@ -166,5 +171,101 @@ fn file_name(number: usize) -> String {
     match number {
         0 => TEST_FILE.into(),
         number => train_file(number as u64),
+    }
+}
+
+/// The files of a new folder. The first is locked before it has its name: a folder whose test file nobody has
+/// locked is one that nobody writes.
+fn create_files(folder: &Path, n_train_files: usize) -> io::Result<Vec<File>> {
+    let nameless = folder.join("lock");
+    let first = File::create_new(&nameless)?;
+    // Where a file system knows no locks, nobody else gets this one either.
+    let _ = first.try_lock();
+    fs::rename(nameless, folder.join(file_name(0)))?;
+    let others = (1..=n_train_files).map(|number| File::create_new(folder.join(file_name(number))));
+    [Ok(first)].into_iter().chain(others).collect()
+}
+
+/// Removes what imports to the folder `name` in `parent` have left that were killed.
+fn remove_abandoned(parent: &Path, name: &str) {
+    let entries = parent.read_dir().into_iter().flatten().flatten();
+    for entry in entries {
+        let folder = entry.path();
+        let is_ours = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|found| is_unfinished(found, name));
+        if is_ours && is_abandoned(&folder) {
+            // What stays costs room and no more.
+            let _ = fs::remove_dir_all(folder);
+        }
+    }
+}
+
+/// Whether a name is one of a folder that will be called `name`.
+fn is_unfinished(found: &str, name: &str) -> bool {
+    let letters = found
+        .strip_prefix('.')
+        .and_then(|found| found.strip_prefix(name)?.strip_prefix('.'))
+        .and_then(|found| found.strip_suffix(UNFINISHED));
+    letters.is_some_and(|letters| letters.len() == 6 && letters.chars().all(char::is_alphanumeric))
+}
+
+/// Whether nobody writes an unfinished folder: its lock went with the process that had it.
+fn is_abandoned(folder: &Path) -> bool {
+    let file = folder.join(file_name(0));
+    file.is_file() && File::open(file).is_ok_and(|file| file.try_lock().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_import_left_is_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let folder = parent.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            File::create(folder.join(file_name(0))).unwrap();
+        };
+        // Of this place, of another one, and two that have no such name.
+        for name in [
+            ".out.aBc123.unfinished",
+            ".out.b.aBc123.unfinished",
+            ".out.unfinished",
+            ".out.aBc123",
+        ] {
+            make(name);
+        }
+        let out = parent.path().join("out");
+        let first = NewFolder::create(&out, 1).unwrap();
+        // One that is being written stays, one that has not begun to be too.
+        fs::create_dir(parent.path().join(".out.xyz789.unfinished")).unwrap();
+        let second = NewFolder::create(&out, 1).unwrap();
+        let entries = fs::read_dir(parent.path()).unwrap();
+        let mut left: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        left.sort();
+        let mut expected = [first.unfinished.path(), second.unfinished.path()]
+            .map(PathBuf::from)
+            .to_vec();
+        for name in [
+            ".out.b.aBc123.unfinished",
+            ".out.unfinished",
+            ".out.aBc123",
+            ".out.xyz789.unfinished",
+        ] {
+            expected.push(parent.path().join(name));
+        }
+        expected.sort();
+        assert_eq!(left, expected);
+    }
+
+    #[test]
+    fn a_place_needs_a_name() {
+        for out in [".", "..", "/", "a/.."] {
+            let error = NewFolder::create(Path::new(out), 1).unwrap_err();
+            assert!(matches!(error, ImportError::NoName { .. }), "{error}");
+        }
     }
 }

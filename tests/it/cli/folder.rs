@@ -2,15 +2,13 @@
 //! with a folder of them.
 
 mod pictures;
+mod stopped;
 
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -373,40 +371,4 @@ fn names_that_are_not_utf_8_are_spelled_out() {
         ended.stderr.contains(r"apple/\xff.png: is no picture"),
         "{ended:?}"
     );
-}
-
-/// A signal in the middle: exit 75, and nothing is left.
-#[test]
-fn a_stopped_import_leaves_nothing() {
-    let folder = three_classes();
-    let slow = folder.path().join("slow.ppm");
-    let mut text = String::from("P3 1000 1000 255\n");
-    text.extend(std::iter::repeat_n("1 22 133\n", 1_000_000));
-    fs::write(&slow, text).unwrap();
-    for number in 0..400 {
-        let name = format!("fruit/apple/slow {number}.ppm");
-        fs::hard_link(&slow, folder.path().join(name)).unwrap();
-    }
-    let (dir, out) = (folder.path().join("fruit"), folder.path().join("out"));
-    let mut command = program();
-    command.args(["data", "import", "folder"]).arg(dir);
-    command.arg("--out").arg(out).stderr(Stdio::piped());
-    let child = command.spawn().unwrap();
-    // It listens for signals before it begins the new folder.
-    let has_begun = || {
-        entries(folder.path())
-            .iter()
-            .any(|name| name.starts_with(".out."))
-    };
-    while !has_begun() {
-        sleep(Duration::from_millis(10));
-    }
-    let id = child.id().to_string();
-    let sent = Command::new("kill").args(["-INT", &id]).status();
-    assert!(sent.unwrap().success());
-    let ended = child.wait_with_output().unwrap();
-    let stderr = String::from_utf8(ended.stderr).unwrap();
-    assert_eq!(ended.status.code(), Some(75), "{stderr}");
-    assert!(stderr.contains("stopped"), "{stderr}");
-    assert_eq!(entries(folder.path()), ["fruit", "slow.ppm"]);
 }

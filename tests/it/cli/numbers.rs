@@ -21,7 +21,7 @@ fn every_flag_with_a_number_says_its_range() {
     let data = text(data.path());
     let small = example("small.json");
     let cell = example("cell-lstm.json");
-    let commands: [(&[&str], &[&str]); 8] = [
+    let commands: [(&[&str], &[&str]); 10] = [
         (&["search"], &["--dry-run", "--data", &data]),
         (&["train"], &["--arch", &small, "--data", &data]),
         (&["eval"], &["--weights", "/absent"]),
@@ -30,6 +30,14 @@ fn every_flag_with_a_number_says_its_range() {
         (&["roofline"], &["--arch", &small]),
         (&["audit"], &["/absent"]),
         (&["data", "show"], &[&data]),
+        (
+            &["data", "import", "idx"],
+            &["/absent", "--out", "/absent/out"],
+        ),
+        (
+            &["data", "import", "folder"],
+            &["/absent", "--out", "/absent/out"],
+        ),
     ];
     let mut n_checked = 0;
     for (command, more) in commands {

@@ -4,6 +4,7 @@ mod server;
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nas_engine::data::Dataset;
@@ -100,6 +101,7 @@ fn fetch_into(folder: TempDir, replies: &[Reply], path: &str, patience: Patience
         &out,
         &downloads,
         patience,
+        &AtomicBool::new(false),
         &mut tell,
     )
     .map(drop);
@@ -343,6 +345,7 @@ fn addresses_that_are_none() {
             &out,
             &downloads,
             PATIENCE,
+            &AtomicBool::new(false),
             &mut tell,
         )
         .unwrap_err();
@@ -368,6 +371,7 @@ fn try_once(folder: &Path, url: &str) -> FetchError {
         &out,
         &downloads,
         patience,
+        &AtomicBool::new(false),
         &mut |_| {},
     )
     .unwrap_err()
@@ -381,4 +385,58 @@ fn a_place_that_is_taken_is_told_first() {
     fs::write(folder.path().join("out/file"), "x").unwrap();
     let error = try_once(folder.path(), "http://127.0.0.1:1/archive.tar.gz");
     assert!(error.to_string().contains("is there already"), "{error}");
+}
+
+/// Between two pieces, and while it waits to try again: what there is stays, and is gone on with.
+#[test]
+fn a_download_can_be_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, downloads) = (folder.path().join("out"), folder.path().join("downloads"));
+    let patience = Patience {
+        delay: Duration::from_secs(60),
+        ..PATIENCE
+    };
+    for (replies, bytes) in [(vec![Reply::Status(503)], 0), (vec![Reply::Cut(700)], 700)] {
+        let (address, _) = server(replies);
+        let stop = AtomicBool::new(false);
+        let mut tell = |event: Event| {
+            let waits = matches!(event, Event::Again { .. });
+            stop.fetch_or(waits, Ordering::Relaxed);
+        };
+        let url = format!("{address}/archive.tar.gz");
+        let begun = std::time::Instant::now();
+        let error = fetch(
+            &published(),
+            Some(&url),
+            &out,
+            &downloads,
+            patience,
+            &stop,
+            &mut tell,
+        );
+        let error = error.unwrap_err();
+        let is_stopped = matches!(error, FetchError::Stopped { bytes: kept, .. } if kept == bytes);
+        assert!(is_stopped, "{error}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "{:?}",
+            begun.elapsed()
+        );
+        assert!(!out.exists());
+    }
+    let (address, asked) = server(vec![Reply::Good]);
+    let stop = AtomicBool::new(true);
+    let url = format!("{address}/archive.tar.gz");
+    let error = fetch(
+        &published(),
+        Some(&url),
+        &out,
+        &downloads,
+        patience,
+        &stop,
+        &mut |_| {},
+    );
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("was stopped; 700 bytes are kept"), "{error}");
+    assert!(asked.lock().unwrap().is_empty());
 }

@@ -4,10 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::FitName;
-
+use super::{FitName, SplitFlags, stop};
 use crate::cli::failure::{Failure, Kind};
-use crate::cli::stop::{self, TimeFlags};
 use crate::cli::{flags, machine};
 use crate::config;
 use crate::data::import::{self, Fit, FolderOptions, Imported};
@@ -23,17 +21,8 @@ pub struct Flags {
     /// How a picture becomes 32x32; pad where neither side is above 32, else resize by default
     #[arg(long)]
     fit: Option<FitName>,
-    /// The share of each class that tests, where there is no test part; 0.1 by default
-    #[arg(long, allow_negative_numbers = true, value_name = "X")]
-    test_share: Option<f64>,
-    /// Seed by which the pictures that test are drawn
-    #[arg(
-        long,
-        allow_negative_numbers = true,
-        value_name = "S",
-        default_value = "0"
-    )]
-    split_seed: i64,
+    #[command(flatten)]
+    split: SplitFlags,
     /// Leave files out that cannot be used
     #[arg(long)]
     skip_bad: bool,
@@ -41,38 +30,29 @@ pub struct Flags {
     #[arg(long)]
     upright: bool,
     /// Threads; every core by default
-    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    #[arg(
+        long,
+        allow_negative_numbers = true,
+        value_name = "N",
+        value_parser = flags::whole(config::THREADS)
+    )]
     threads: Option<i64>,
 }
 
 /// Imports the folder.
 pub fn run(flags: &Flags) -> Result<Imported, Failure> {
-    let usage = |message: String| Failure::new(Kind::Usage, message);
-    if let Some(share) = flags.test_share
-        && !(share > 0.0 && share < 1.0)
-    {
-        return Err(usage(format!(
-            "--test-share is {share}; give a share above 0 and below 1"
-        )));
-    }
-    let split_seed = u64::try_from(flags.split_seed).map_err(|_| {
-        usage(format!(
-            "--split-seed is {}; give 0 or more",
-            flags.split_seed
-        ))
-    })?;
     let threads = match flags.threads {
         Some(threads) => flags::in_range("--threads", threads, &config::THREADS)?,
         None => machine::cores(),
     };
     let options = FolderOptions {
         fit: flags.fit.map(Fit::from),
-        test_share: flags.test_share,
-        split_seed,
+        test_share: flags.split.test_share,
+        split_seed: flags.split.seed()?,
         skip_bad: flags.skip_bad,
         upright: flags.upright,
     };
-    let stop = stop::flag(&TimeFlags { time_limit: None })?;
+    let stop = stop()?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| {
         Failure::new(

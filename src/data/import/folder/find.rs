@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::super::{ImportError, Part, Skipped};
+use super::super::{ImportError, Part, Skipped, printable};
 use crate::data::{MAX_CLASSES, known_format};
 
 /// A file that should be a picture.
@@ -71,10 +71,7 @@ pub(super) fn find(dir: &Path) -> Result<Content, ImportError> {
     }
     names.sort();
     names.dedup();
-    let unusable = |problem: String| ImportError::Unusable {
-        path: dir.into(),
-        problem,
-    };
+    let unusable = |problem: String| ImportError::unusable(dir, problem);
     match names.len() {
         1 => {
             return Err(unusable(format!(
@@ -117,16 +114,6 @@ pub(super) fn find(dir: &Path) -> Result<Content, ImportError> {
     Ok(content)
 }
 
-/// Bytes as a text; those that are not UTF-8 as `\xNN`.
-pub(super) fn printable(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for chunk in bytes.utf8_chunks() {
-        text += chunk.valid();
-        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
-    }
-    text
-}
-
 /// What the folder of a part is called, and which part it is; `val` beside `test` trains.
 fn part_named(name: &[u8], has_test: bool) -> Option<Part> {
     match name {
@@ -141,91 +128,109 @@ fn part_named(name: &[u8], has_test: bool) -> Option<Part> {
 /// The folders of class folders: `dir` itself, or those of its parts.
 fn roots(dir: &Path, content: &mut Content) -> Result<Vec<Root>, ImportError> {
     let (folders, files) = folders_and_files(dir)?;
-    let unusable = |problem: String| ImportError::Unusable {
-        path: dir.into(),
-        problem,
-    };
     if folders.is_empty() {
         let next = known_format::next_for_folder(dir).unwrap_or_else(|| {
             "put the pictures of each class into a folder of its own, named as the class".into()
         });
-        return Err(unusable(format!("holds no class folders; {next}")));
+        let problem = format!("holds no class folders; {next}");
+        return Err(ImportError::unusable(dir, problem));
     }
-    let has_test = folders.iter().any(|folder| folder.name() == b"test");
-    let parts = folders
-        .iter()
-        .map(|folder| part_named(folder.name(), has_test));
-    let parts: Option<Vec<Part>> = parts.collect();
-    let is_train = |folder: &Entry| matches!(folder.name(), b"train" | b"training");
-    let parts = parts.filter(|_| folders.iter().any(is_train));
-    let Some(parts) = parts else {
-        note_strays(&files, "class", content);
+    let Some(parts) = parts_named(&folders) else {
+        note_strays(&files, content);
         return Ok(vec![Root {
             folders,
             part: None,
         }]);
     };
+    let roots = roots_of_parts(&folders, &parts, content)?;
+    for part in [Part::Training, Part::Test] {
+        check_names(dir, &folders, &parts, part, content)?;
+    }
+    Ok(roots)
+}
+
+/// The part that each folder is by its name; nothing where one is none, or none is to train on.
+fn parts_named(folders: &[Entry]) -> Option<Vec<Part>> {
+    let has_test = folders.iter().any(|folder| folder.name() == b"test");
+    let is_train = |folder: &Entry| matches!(folder.name(), b"train" | b"training");
+    let parts = folders
+        .iter()
+        .map(|folder| part_named(folder.name(), has_test));
+    let parts: Option<Vec<Part>> = parts.collect();
+    parts.filter(|_| folders.iter().any(is_train))
+}
+
+/// The class folders of each part.
+fn roots_of_parts(
+    folders: &[Entry],
+    parts: &[Part],
+    content: &mut Content,
+) -> Result<Vec<Root>, ImportError> {
     let mut roots = Vec::new();
-    for (folder, part) in folders.iter().zip(&parts) {
+    for (folder, part) in folders.iter().zip(parts) {
         let (classes, files) = folders_and_files(&folder.path)?;
         if classes.is_empty() {
-            return Err(ImportError::Unusable {
-                path: folder.path.clone(),
-                problem:
-                    "holds no class folders; put the pictures of each class into a folder of its \
-                          own there, named as the class"
-                        .into(),
-            });
+            return Err(ImportError::unusable(
+                &folder.path,
+                "holds no class folders; put the pictures of each class into a folder of its own \
+                 there, named as the class",
+            ));
         }
-        note_strays(&files, "class", content);
+        note_strays(&files, content);
         roots.push(Root {
             folders: classes,
             part: Some(*part).filter(|_| parts.contains(&Part::Test)),
         });
     }
-    for part in [Part::Training, Part::Test] {
-        let named: Vec<_> = folders
-            .iter()
-            .zip(&parts)
-            .filter(|(_, named)| **named == part)
-            .map(|(folder, _)| printable(folder.name()))
-            .collect();
-        let is_usual = named.len() < 2 || has_test && named.len() == 2 && part == Part::Training;
-        let has_two_names = named
-            .iter()
-            .filter(|name| name.starts_with("train"))
-            .count()
-            > 1;
-        if !is_usual || has_two_names {
-            let problem = format!(
-                "holds {}, which are one part by their names; join them",
-                named.join(" and ")
-            );
-            return Err(unusable(problem));
-        }
-        if let ([_, validation], Part::Training) = (named.as_slice(), part) {
-            let (a, b) = (&named[0], validation);
-            content.notes.push(format!(
-                "the pictures of {a} and {b} make up the training part; a search holds its own validation \
-                 images out of it"
-            ));
-        }
-    }
     Ok(roots)
 }
 
+/// That no part is there by two names, but for a validation part that trains, of which it is told.
+fn check_names(
+    dir: &Path,
+    folders: &[Entry],
+    parts: &[Part],
+    part: Part,
+    content: &mut Content,
+) -> Result<(), ImportError> {
+    let has_test = folders.iter().any(|folder| folder.name() == b"test");
+    let named: Vec<_> = folders
+        .iter()
+        .zip(parts)
+        .filter(|(_, named)| **named == part)
+        .map(|(folder, _)| printable(folder.name()))
+        .collect();
+    let is_usual = named.len() < 2 || has_test && named.len() == 2 && part == Part::Training;
+    let is_train = |name: &&String| name.starts_with("train");
+    let has_two_names = named.iter().filter(is_train).count() > 1;
+    if !is_usual || has_two_names {
+        let problem = format!(
+            "holds {}, which are one part by their names; join them",
+            named.join(" and ")
+        );
+        return Err(ImportError::unusable(dir, problem));
+    }
+    if let ([a, b], Part::Training) = (named.as_slice(), part) {
+        content.notes.push(format!(
+            "the pictures of {a} and {b} make up the training part; a search holds its own validation \
+             images out of it"
+        ));
+    }
+    Ok(())
+}
+
 /// Says that pictures lie where they belong to no class.
-fn note_strays(files: &[Entry], what: &str, content: &mut Content) {
+fn note_strays(files: &[Entry], content: &mut Content) {
     let is_picture = |entry: &&Entry| {
         known_format::of_file(&entry.path) == Some(known_format::KnownFormat::Picture)
     };
     let strays: Vec<_> = files.iter().filter(is_picture).collect();
     if let Some(first) = strays.first() {
         content.notes.push(format!(
-            "{} lie beside the {what} folders, such as {}, and belong to no {what}: left out",
+            "{} beside the class folders, such as {}: of no class, and left out",
             match strays.len() {
-                1 => "1 picture".into(),
-                n => format!("{n} pictures"),
+                1 => "1 picture lies".into(),
+                n => format!("{n} pictures lie"),
             },
             printable(first.path.as_os_str().as_bytes())
         ));
@@ -297,12 +302,7 @@ fn walk(
     add: &mut impl FnMut(PathBuf),
     bad: &mut Vec<Skipped>,
 ) {
-    let mut skip = |path: &Path, reason: String| {
-        bad.push(Skipped {
-            file: printable(path.as_os_str().as_bytes()),
-            reason,
-        });
-    };
+    let mut skip = |path: &Path, reason: String| bad.push(Skipped::new(path, reason));
     let looked_at = fs::metadata(folder).and_then(|metadata| Ok((metadata, list(folder)?)));
     let (metadata, entries) = match looked_at {
         Ok(found) => found,
@@ -315,16 +315,13 @@ fn walk(
     above.push(id);
     for entry in entries {
         match &entry.metadata {
-            Err(reason) => bad.push(Skipped {
-                file: printable(entry.path.as_os_str().as_bytes()),
-                reason: reason.clone(),
-            }),
+            Err(reason) => bad.push(Skipped::new(&entry.path, reason.as_str())),
             Ok(metadata) if metadata.is_dir() => walk(&entry.path, above, add, bad),
             Ok(metadata) if metadata.is_file() => add(entry.path),
-            Ok(_) => bad.push(Skipped {
-                file: printable(entry.path.as_os_str().as_bytes()),
-                reason: "is no file but a pipe, a socket or a device".into(),
-            }),
+            Ok(_) => {
+                let reason = "is no file but a pipe, a socket or a device";
+                bad.push(Skipped::new(&entry.path, reason));
+            }
         }
     }
     above.pop();

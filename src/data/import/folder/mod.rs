@@ -8,18 +8,19 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
 
 use super::picture::Reader;
-use super::{Fit, ImportError, Imported, NewFolder, Part, Place, Skipped, order, split_off_test};
+use super::stop::Stop;
+use super::{
+    DEFAULT_TEST_SHARE, Fit, ImportError, Imported, NewFolder, Part, Place, Skipped, order,
+    printable, split_off_test,
+};
 use crate::data::{Description, IMAGE_BYTES, RECORD_BYTES};
 use crate::text;
-use find::{Content, Found, printable};
-
-/// The share of each class that tests, where there is no test part.
-pub const DEFAULT_TEST_SHARE: f64 = 0.1;
+use find::{Content, Found};
 
 /// Pictures that are decoded side by side and then written: what they take is little.
 const CHUNK: usize = 512;
@@ -56,6 +57,7 @@ pub fn folder(
     options: &FolderOptions,
     stop: &AtomicBool,
 ) -> Result<Imported, ImportError> {
+    let stop = Stop { flag: stop, out };
     let mut new_folder = NewFolder::create(out, 1)?;
     let Content {
         classes,
@@ -70,40 +72,18 @@ pub fn folder(
     loop {
         check_classes(dir, &classes, &files, &skipped, options)?;
         let parts = split(dir, &files, options)?;
-        let mut writing = Writing {
-            reader: Reader::new(options.upright),
-            fit: options.fit,
-            large_file: Mutex::default(),
-            stop,
-            out,
-            seen: Seen::default(),
-        };
-        let mut bad = BTreeSet::new();
-        for (part, files) in [(Part::Test, &parts.test), (Part::Training, &parts.training)] {
-            writing.part(part, files, &new_folder, &mut bad, &mut skipped)?;
-        }
-        if bad.is_empty() && (skipped.is_empty() || options.skip_bad) {
+        let mut writing = Writing::new(options, stop);
+        let bad = writing.both_parts(&parts, &new_folder)?;
+        let paths: BTreeSet<PathBuf> = bad.iter().map(|(path, _)| path.clone()).collect();
+        skipped.extend(
+            bad.into_iter()
+                .map(|(path, reason)| Skipped::new(&path, reason)),
+        );
+        if paths.is_empty() && (skipped.is_empty() || options.skip_bad) {
             skipped.sort_by(|a, b| a.file.cmp(&b.file));
             said.extend(writing.seen.notes(options.upright));
             said.extend(absent(&classes, &parts));
-            let description = Description {
-                name: printable(
-                    dir.canonicalize()
-                        .unwrap_or(dir.into())
-                        .file_name()
-                        .unwrap_or_default()
-                        .as_bytes(),
-                ),
-                classes,
-                source: printable(
-                    dir.canonicalize()
-                        .unwrap_or(dir.into())
-                        .as_os_str()
-                        .as_bytes(),
-                ),
-                fit: writing.seen.fits(),
-                ..Description::default()
-            };
+            let description = describe(dir, classes, &writing.seen);
             return new_folder.finish(description, skipped, said);
         }
         if !options.skip_bad {
@@ -111,10 +91,33 @@ pub fn folder(
             return Err(ImportError::Bad { files: skipped });
         }
         // Again without them: which images test, and their order, are those of the good files alone.
-        files.retain(|file| !bad.contains(&file.path));
+        files.retain(|file| !paths.contains(&file.path));
         drop(new_folder);
         new_folder = NewFolder::create(out, 1)?;
     }
+}
+
+/// What `dataset.toml` says of the pictures of a folder.
+fn describe(dir: &Path, classes: Vec<String>, seen: &Seen) -> Description {
+    let whole = dir.canonicalize().unwrap_or(dir.into());
+    Description {
+        name: printable(whole.file_name().unwrap_or_default().as_bytes()),
+        classes,
+        source: printable(whole.as_os_str().as_bytes()),
+        fit: seen.fits(),
+        ..Description::default()
+    }
+}
+
+/// The classes without any of these files, by their names.
+fn without_files<'a>(
+    classes: &'a [String],
+    files: impl Iterator<Item = &'a Found>,
+) -> impl Iterator<Item = &'a String> {
+    let mut is_there = vec![false; classes.len()];
+    files.for_each(|file| is_there[file.class] = true);
+    let absent = classes.iter().zip(is_there).filter(|(_, there)| !there);
+    absent.map(|(name, _)| name)
 }
 
 /// That every class has a picture.
@@ -125,26 +128,21 @@ fn check_classes(
     skipped: &[Skipped],
     options: &FolderOptions,
 ) -> Result<(), ImportError> {
-    let mut is_there = vec![false; classes.len()];
-    files.iter().for_each(|file| is_there[file.class] = true);
-    let absent = classes.iter().zip(is_there).filter(|(_, there)| !there);
-    let absent: Vec<_> = absent.map(|(name, _)| format!("`{name}`")).collect();
+    let absent = without_files(classes, files.iter());
+    let absent: Vec<_> = absent.map(|name| format!("`{name}`")).collect();
     if absent.is_empty() || (!skipped.is_empty() && !options.skip_bad) {
         return Ok(()); // or the bad files are to be named
     }
     let left = if skipped.is_empty() { "" } else { " left" };
-    Err(ImportError::Unusable {
-        path: dir.into(),
-        problem: format!(
-            "no picture{left} in the folder of {} {}; put some there, or remove the folder",
-            if absent.len() == 1 {
-                "the class"
-            } else {
-                "each of the classes"
-            },
-            absent.join(", ")
-        ),
-    })
+    let which = match absent.len() {
+        1 => "the class",
+        _ => "each of the classes",
+    };
+    let problem = format!(
+        "no picture{left} in the folder of {which} {}; put some there, or remove the folder",
+        absent.join(", ")
+    );
+    Err(ImportError::unusable(dir, problem))
 }
 
 /// The files of each part, in the order of their names.
@@ -184,21 +182,17 @@ fn split<'a>(
         (_, []) => "test",
         _ => return Ok(parts),
     };
-    Err(ImportError::Unusable {
-        path: dir.into(),
-        problem: format!(
-            "no picture is left for the {empty} part; put more pictures there, two of a class at least"
-        ),
-    })
+    let problem = format!(
+        "no picture is left for the {empty} part; put more pictures there, two of a class at least"
+    );
+    Err(ImportError::unusable(dir, problem))
 }
 
 /// Names the classes that have pictures in one part only, where there are such.
 fn absent(classes: &[String], parts: &Parts) -> Vec<String> {
     let sentence = |(files, part): (&[&Found], &str)| {
-        let mut is_there = vec![false; classes.len()];
-        files.iter().for_each(|file| is_there[file.class] = true);
-        let absent = classes.iter().zip(is_there).filter(|(_, there)| !there);
-        let absent: Vec<_> = absent.map(|(name, _)| name.as_str()).collect();
+        let absent = without_files(classes, files.iter().copied());
+        let absent: Vec<_> = absent.map(String::as_str).collect();
         (!absent.is_empty()).then(|| format!("no {part} picture of: {}", absent.join(", ")))
     };
     [(&*parts.training, "training"), (&*parts.test, "test")]
@@ -217,6 +211,13 @@ struct Seen {
 }
 
 impl Seen {
+    fn add(&mut self, picture: &Ready) {
+        self.fits.extend(picture.fit);
+        self.tagged += u64::from(picture.is_tagged);
+        self.turned += u64::from(picture.is_turned);
+        self.grey_16 += u64::from(picture.is_grey_16);
+    }
+
     /// What people should know.
     fn notes(&self, upright: bool) -> Vec<String> {
         let pictures = |n: u64| match n {
@@ -277,20 +278,40 @@ struct Writing<'a> {
     reader: Reader,
     fit: Option<Fit>,
     large_file: Mutex<()>,
-    stop: &'a AtomicBool,
-    out: &'a Path,
+    stop: Stop<'a>,
     seen: Seen,
 }
 
-impl Writing<'_> {
+/// A file that cannot be used, and why.
+type Bad = (PathBuf, String);
+
+impl<'a> Writing<'a> {
+    fn new(options: &FolderOptions, stop: Stop<'a>) -> Writing<'a> {
+        Writing {
+            reader: Reader::new(options.upright),
+            fit: options.fit,
+            large_file: Mutex::default(),
+            stop,
+            seen: Seen::default(),
+        }
+    }
+
+    /// Writes both parts, and gives the files that cannot be used.
+    fn both_parts(&mut self, parts: &Parts, folder: &NewFolder) -> Result<Vec<Bad>, ImportError> {
+        let mut bad = Vec::new();
+        for (part, files) in [(Part::Test, &parts.test), (Part::Training, &parts.training)] {
+            self.part(part, files, folder, &mut bad)?;
+        }
+        Ok(bad)
+    }
+
     /// Writes a part; once there is a bad file, the others are only looked at.
     fn part(
         &mut self,
         part: Part,
         files: &[&Found],
         folder: &NewFolder,
-        bad: &mut BTreeSet<PathBuf>,
-        skipped: &mut Vec<Skipped>,
+        bad: &mut Vec<Bad>,
     ) -> Result<(), ImportError> {
         let file = match part {
             Part::Training => 1,
@@ -301,16 +322,12 @@ impl Writing<'_> {
         for places in order(files.len(), part).chunks(CHUNK) {
             let ready: Vec<_> = places
                 .par_iter()
-                .map(|&place| match self.stop.load(Ordering::Relaxed) {
+                .map(|&place| match self.stop.is_set() {
                     true => Err(String::new()), // of no use: seen below
                     false => self.read(&files[place as usize].path),
                 })
                 .collect();
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(ImportError::Stopped {
-                    out: self.out.into(),
-                });
-            }
+            self.stop.check()?;
             records.clear();
             for (&place, ready) in places.iter().zip(ready) {
                 let found = files[place as usize];
@@ -318,18 +335,9 @@ impl Writing<'_> {
                     Ok(ready) => {
                         records.push(found.class as u8); // 256 at most
                         records.extend_from_slice(&ready.image);
-                        self.seen.fits.extend(ready.fit);
-                        self.seen.tagged += u64::from(ready.is_tagged);
-                        self.seen.turned += u64::from(ready.is_turned);
-                        self.seen.grey_16 += u64::from(ready.is_grey_16);
+                        self.seen.add(&ready);
                     }
-                    Err(reason) => {
-                        bad.insert(found.path.clone());
-                        skipped.push(Skipped {
-                            file: printable(found.path.as_os_str().as_bytes()),
-                            reason,
-                        });
-                    }
+                    Err(reason) => bad.push((found.path.clone(), reason)),
                 }
             }
             if bad.is_empty() {
@@ -361,8 +369,8 @@ impl Writing<'_> {
             .read_to_end(&mut bytes)
             .map_err(cannot)?;
         let picture = self.reader.read(&bytes)?;
-        let usual = picture.rgb.usual_fit();
-        let fit = usual.and(self.fit.or(usual));
+        let default = picture.rgb.default_fit();
+        let fit = default.and(self.fit.or(default));
         Ok(Ready {
             image: picture.rgb.fitted(fit.unwrap_or(Fit::Pad))?,
             fit,

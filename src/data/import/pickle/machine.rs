@@ -17,6 +17,8 @@ struct Machine<'a> {
     /// Heights of the stack at its marks.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
+    /// Bytes of strings that names made of others.
+    made_bytes: usize,
 }
 
 /// The values of a pickle and the one that it is.
@@ -28,6 +30,7 @@ pub(super) fn run(bytes: &[u8]) -> Result<(Vec<Node<'_>>, Id), PickleError> {
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        made_bytes: 0,
     };
     for _ in 0..MOST_STEPS {
         let offset = machine.at;
@@ -86,7 +89,8 @@ impl<'a> Machine<'a> {
             b'c' | 0x93 | b'R' | b'b' => self.call(code)?,
             _ => {
                 return Err(format!(
-                    "has the instruction 0x{code:02x}, which no array, list, dictionary, string or number needs"
+                    "has the instruction 0x{code:02x}, which no array, list, dictionary, string or \
+                     number needs"
                 ));
             }
         }
@@ -243,6 +247,7 @@ impl<'a> Machine<'a> {
                     return Err("calls what is no name".into());
                 };
                 let made = global.call(&self.nodes, arguments)?;
+                self.count_made(&made)?;
                 self.push(made);
             }
             _ => {
@@ -263,6 +268,18 @@ impl<'a> Machine<'a> {
             }
         }
         Ok(())
+    }
+
+    /// That strings made of others are no longer together than the pickle: one that is remembered may be
+    /// copied again and again by five bytes.
+    fn count_made(&mut self, made: &Node) -> Result<(), String> {
+        if let Node::Bytes(Cow::Owned(string)) = made {
+            self.made_bytes += string.len();
+        }
+        match self.made_bytes <= self.bytes.len() {
+            true => Ok(()),
+            false => Err("makes more bytes of its strings than it has itself".into()),
+        }
     }
 
     fn push(&mut self, node: Node<'a>) {

@@ -14,6 +14,9 @@ use std::borrow::Cow;
 /// Most values in a pickle. The published files have 250,000 at most.
 const MOST_VALUES: usize = 1_000_000;
 
+/// Most bytes of a list of strings; the names of the published classes have 1,000.
+const MOST_STRING_BYTES: usize = 1 << 16;
+
 /// Why a pickle is not read.
 #[derive(Debug, thiserror::Error)]
 #[error("byte {offset}: {problem}")]
@@ -162,22 +165,34 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// The strings of a list by a key.
+    /// The strings of a list by a key, `most` of them at most, and no more than 64 KiB.
     ///
     /// # Errors
-    /// In words where there is none, or something else is in it.
-    pub fn strings(&self, key: &str) -> Result<Vec<String>, String> {
+    /// In words where there is none, something else is in it, or more.
+    pub fn strings(&self, key: &str, most: usize) -> Result<Vec<String>, String> {
         let wrong = || format!("`{key}` is no list of strings");
         let (Node::List(items) | Node::Tuple(items)) = self.get(key)? else {
             return Err(wrong());
         };
-        let string = |&item: &Id| match &self.nodes[item] {
-            Node::Bytes(string) | Node::Text(string) => {
-                Ok(String::from_utf8_lossy(string).into_owned())
-            }
-            _ => Err(wrong()),
-        };
-        items.iter().map(string).collect()
+        if items.len() > most {
+            return Err(format!(
+                "`{key}` holds {} strings, more than {most}",
+                items.len()
+            ));
+        }
+        let mut left = MOST_STRING_BYTES;
+        let mut strings = Vec::new();
+        for &item in items {
+            let (Node::Bytes(string) | Node::Text(string)) = &self.nodes[item] else {
+                return Err(wrong());
+            };
+            // Counted before they are copied: all may be the same one.
+            left = left.checked_sub(string.len()).ok_or_else(|| {
+                format!("`{key}` holds strings of more than {MOST_STRING_BYTES} bytes")
+            })?;
+            strings.push(String::from_utf8_lossy(string).into_owned());
+        }
+        Ok(strings)
     }
 }
 
@@ -207,4 +222,4 @@ impl Array<'_> {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;

@@ -8,7 +8,7 @@ use flate2::read::GzDecoder;
 use super::*;
 
 /// The members of an archive of `tests/pickles`.
-pub fn members(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
+fn members(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let mut archive = tar::Archive::new(GzDecoder::new(archive));
     let entries = archive.entries().unwrap().map(Result::unwrap);
     let member = |mut entry: tar::Entry<_>| {
@@ -20,8 +20,8 @@ pub fn members(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
     entries.map(member).collect()
 }
 
-pub const TEN: &[u8] = include_bytes!("../../../../tests/pickles/cifar-10-python.tar.gz");
-pub const REPICKLED: &[u8] = include_bytes!("../../../../tests/pickles/repickled.tar.gz");
+const TEN: &[u8] = include_bytes!("../../../../tests/pickles/cifar-10-python.tar.gz");
+const REPICKLED: &[u8] = include_bytes!("../../../../tests/pickles/repickled.tar.gz");
 
 /// The pixels of `make.py`.
 fn pixels(batch: usize) -> Vec<u8> {
@@ -48,10 +48,10 @@ fn what_python_2_wrote() {
             labels.collect::<Vec<_>>()
         );
         let first = format!("picture_s_{:06}.png", 4 * batch);
-        assert_eq!(pickle.strings("filenames").unwrap()[0], first);
+        assert_eq!(pickle.strings("filenames", 4).unwrap()[0], first);
     }
     let meta = Pickle::read(&members["cifar-10-batches-py/batches.meta"]).unwrap();
-    assert_eq!(meta.strings("label_names").unwrap()[9], "class 9");
+    assert_eq!(meta.strings("label_names", 10).unwrap()[9], "class 9");
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn bombs_are_bounded() {
         shared.push(b'e');
     }
     shared.push(b'.');
-    assert!(Pickle::read(&shared).unwrap().strings("x").is_err());
+    assert!(Pickle::read(&shared).unwrap().strings("x", 9).is_err());
     // A list that holds itself.
     assert!(Pickle::read(b"]q\0h\0a.").unwrap().numbers("x").is_err());
     let many = [vec![b'N'; 1_100_000], vec![b'.']].concat();
@@ -136,6 +136,66 @@ fn bombs_are_bounded() {
     ] {
         assert!(Pickle::read(bytes).is_err());
     }
+}
+
+/// Strings that are made of others, and lists of one string, cost no more than the pickle has bytes.
+#[test]
+fn copies_are_bounded() {
+    // A text of 10,000 letters that is remembered, and a thousand calls that make bytes of it.
+    let mut copies = b"c_codecs\nencode\nq\0X\x10\x27\0\0".to_vec();
+    copies.extend([b'a'; 10_000]);
+    copies.extend(b"X\x06\0\0\0latin1\x86q\x01");
+    copies.extend(b"h\0h\x01R".repeat(1_000));
+    copies.push(b'.');
+    let error = Pickle::read(&copies).unwrap_err();
+    assert!(
+        error.problem.contains("makes more bytes of its strings"),
+        "{error}"
+    );
+    // A list of one string, many times.
+    let list = |letters: usize, n: usize| {
+        let mut pickle = b"}X\x01\0\0\0x](X".to_vec();
+        pickle.extend((letters as u32).to_le_bytes());
+        pickle.extend(vec![b'a'; letters]);
+        pickle.extend(b"q\0");
+        pickle.extend(b"h\0".repeat(n - 1));
+        pickle.extend(b"es.");
+        pickle
+    };
+    for (letters, n, problem) in [
+        (10_000, 7, "more than 65536 bytes"),
+        (1, 257, "holds 257 strings, more than 256"),
+    ] {
+        let pickle = list(letters, n);
+        let error = Pickle::read(&pickle)
+            .unwrap()
+            .strings("x", 256)
+            .unwrap_err();
+        assert!(error.contains(problem), "{error}");
+    }
+    let pickle = list(10_000, 6);
+    assert_eq!(
+        Pickle::read(&pickle)
+            .unwrap()
+            .strings("x", 6)
+            .unwrap()
+            .len(),
+        6
+    );
+}
+
+/// A call takes no longer for the many arguments of a tuple that is remembered.
+#[test]
+fn calls_look_at_few_arguments() {
+    let mut pickle = b"cnumpy\ndtype\nq\0(U\x02u1".to_vec();
+    pickle.extend(vec![b'N'; 400_000]);
+    pickle.extend(b"tq\x01");
+    pickle.extend(b"h\0h\x01R".repeat(400_000));
+    pickle.push(b'.');
+    let begun = std::time::Instant::now();
+    Pickle::read(&pickle).unwrap();
+    // 160,000,000,000 looks would take minutes.
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use gif::{ColorOutput, DecodeOptions, MemoryLimit};
 
 use super::{MAX_PIXELS, Reader, Rgb, Stored, damaged};
 
-pub(super) fn read(bytes: &[u8], reader: &Reader) -> Result<Stored, String> {
+pub(super) fn read<'a>(bytes: &[u8], reader: &'a Reader) -> Result<Stored<'a>, String> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
     options.allow_unknown_blocks(true);
@@ -22,7 +22,7 @@ pub(super) fn read(bytes: &[u8], reader: &Reader) -> Result<Stored, String> {
     let width = usize::from(width).max(left + frame_width);
     let height = usize::from(height).max(top + frame_height);
     let around = frame.transparent.unwrap_or(0);
-    let _room = reader.room(width as u64, height as u64)?;
+    let room = reader.room(width as u64, height as u64)?;
     let mut indices = vec![0; decoder.buffer_size()];
     decoder
         .read_into_buffer(&mut indices)
@@ -41,9 +41,10 @@ pub(super) fn read(bytes: &[u8], reader: &Reader) -> Result<Stored, String> {
             }
         }
     }
-    Ok(Stored::new(Rgb {
+    let rgb = Rgb {
         width,
         height,
         bytes,
-    }))
+    };
+    Stored::new(rgb, room)
 }

@@ -24,7 +24,7 @@ struct Header<'a> {
     components: Vec<u8>,
 }
 
-pub(super) fn read(bytes: &[u8], reader: &Reader) -> Result<Stored, String> {
+pub(super) fn read<'a>(bytes: &[u8], reader: &'a Reader) -> Result<Stored<'a>, String> {
     let header = Header::read(bytes)?;
     let unread = |what: &str| {
         Err(format!(
@@ -39,7 +39,7 @@ pub(super) fn read(bytes: &[u8], reader: &Reader) -> Result<Stored, String> {
         _ => return unread("of a rare kind"),
     }
     let (width, height) = (usize::from(header.width), usize::from(header.height));
-    let _room = reader.room(width as u64, height as u64)?;
+    let room = reader.room(width as u64, height as u64)?;
     let mut decoder = Decoder::new(bytes);
     decoder.set_max_decoding_buffer_size(MAX_BYTES as usize);
     if let Some(transform) = header.transform() {
@@ -59,13 +59,14 @@ pub(super) fn read(bytes: &[u8], reader: &Reader) -> Result<Stored, String> {
         Some(PixelFormat::L16) | None => return unread("of more than 8 bits"),
     };
     let orientation = header.exif.and_then(Orientation::from_exif_chunk);
+    let rgb = Rgb {
+        width,
+        height,
+        bytes,
+    };
     Ok(Stored {
         orientation: orientation.unwrap_or(Orientation::NoTransforms),
-        ..Stored::new(Rgb {
-            width,
-            height,
-            bytes,
-        })
+        ..Stored::new(rgb, room)?
     })
 }
 

@@ -4,10 +4,12 @@
 //! PNG, BMP and WebP are read by `image`, the other formats where that crate gives something else than
 //! Pillow does or too little: see the head of each file.
 
+mod format;
 mod gif;
 mod jpeg;
 mod pnm;
 mod tiff;
+mod webp;
 
 use std::io::Cursor;
 use std::sync::{Mutex, MutexGuard};
@@ -20,6 +22,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder};
 
 use crate::data::known_format;
+pub(in crate::data) use format::{Format, format_of};
 
 /// Pixels of the largest picture that is read: Pillow refuses more as a decompression bomb.
 const MAX_PIXELS: u64 = 178_956_970;
@@ -41,8 +44,8 @@ pub struct Rgb {
     pub bytes: Vec<u8>,
 }
 
-/// A picture that was read.
-pub struct Picture {
+/// A picture that was read. While it is there, another one of many pixels waits.
+pub struct Picture<'a> {
     /// Its pixels.
     pub rgb: Rgb,
     /// Whether its file says that it is to be turned or mirrored to stand upright.
@@ -51,6 +54,8 @@ pub struct Picture {
     pub is_turned: bool,
     /// Whether it is grey with 16 bits a pixel, of which the upper 8 were taken.
     pub is_grey_16: bool,
+    /// Given back after the pixels.
+    _room: Room<'a>,
 }
 
 /// How pictures are read, from any thread.
@@ -62,19 +67,31 @@ pub struct Reader {
 }
 
 /// What a decoder gives: pixels as stored, and the orientation tag.
-struct Stored {
+struct Stored<'a> {
     rgb: Rgb,
     orientation: Orientation,
     is_grey_16: bool,
+    room: Room<'a>,
 }
 
-impl Stored {
-    fn new(rgb: Rgb) -> Stored {
-        Stored {
+impl<'a> Stored<'a> {
+    /// Pixels as a decoder gives them, or in words that they are not as many as there should be.
+    fn new(rgb: Rgb, room: Room<'a>) -> Result<Stored<'a>, String> {
+        let n_bytes = 3 * rgb.width * rgb.height;
+        if rgb.bytes.len() != n_bytes {
+            return Err(format!(
+                "is damaged: it has {} bytes of colours, not {n_bytes} ({} x {} pixels)",
+                rgb.bytes.len(),
+                rgb.width,
+                rgb.height
+            ));
+        }
+        Ok(Stored {
             rgb,
             orientation: Orientation::NoTransforms,
             is_grey_16: false,
-        }
+            room,
+        })
     }
 }
 
@@ -95,35 +112,16 @@ impl Reader {
     ///
     /// # Errors
     /// In words, what is wrong with the file.
-    pub fn read(&self, bytes: &[u8]) -> Result<Picture, String> {
-        let is_tiff = [&b"II*\0"[..], b"MM\0*", b"II+\0", b"MM\0+"];
-        let is_tiff = is_tiff.iter().any(|first| bytes.starts_with(first));
-        let is_webp = bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP".as_slice());
+    pub fn read(&self, bytes: &[u8]) -> Result<Picture<'_>, String> {
+        let format = format_of(bytes).ok_or_else(|| no_picture(bytes))?;
         let Stored {
             mut rgb,
             orientation,
             is_grey_16,
-        } = match bytes {
-            _ if is_tiff => tiff::read(bytes, self),
-            _ if is_webp => WebPDecoder::new(Cursor::new(bytes))
-                .map_err(words)
-                .and_then(|decoder| self.by_image(decoder)),
-            [0xff, 0xd8, 0xff, ..] => jpeg::read(bytes, self),
-            [0x89, b'P', b'N', b'G', ..] => PngDecoder::new(Cursor::new(bytes))
-                .map_err(words)
-                .and_then(|decoder| self.by_image(decoder)),
-            [b'G', b'I', b'F', b'8', ..] => gif::read(bytes, self),
-            [b'B', b'M', ..] => BmpDecoder::new(Cursor::new(bytes))
-                .map_err(words)
-                .and_then(|decoder| self.by_image(decoder))
-                .map(|stored| as_pillow_widens(bytes, stored)),
-            [b'P', b'1'..=b'6', after, ..] if after.is_ascii_whitespace() || *after == b'#' => {
-                pnm::read(bytes, self)
-            }
-            _ => Err(no_picture(bytes)),
-        }?;
+            room,
+        } = self.stored(bytes, format)?;
         let is_tagged = orientation != Orientation::NoTransforms;
-        let is_turned = is_tagged && (self.upright || is_tiff);
+        let is_turned = is_tagged && (self.upright || format == Format::Tiff);
         if is_turned {
             rgb = rgb.turned(orientation);
         }
@@ -132,7 +130,35 @@ impl Reader {
             is_tagged,
             is_turned,
             is_grey_16,
+            _room: room,
         })
+    }
+
+    /// The picture as it is stored.
+    fn stored(&self, bytes: &[u8], format: Format) -> Result<Stored<'_>, String> {
+        let file = Cursor::new(bytes);
+        match format {
+            Format::Jpeg => jpeg::read(bytes, self),
+            Format::Gif => gif::read(bytes, self),
+            Format::Tiff => tiff::read(bytes, self),
+            Format::Pnm => pnm::read(bytes, self),
+            Format::Png => {
+                let mut decoder =
+                    PngDecoder::with_limits(file, limited(png_bytes(bytes))).map_err(words)?;
+                // A tag that cannot be read turns nothing.
+                let exif = decoder.exif_metadata().ok().flatten();
+                self.by_image(decoder, exif.as_deref())
+            }
+            Format::WebP => {
+                let decoder = WebPDecoder::new(file).map_err(words)?;
+                self.by_image(decoder, webp::exif(bytes))
+            }
+            Format::Bmp => {
+                let decoder = BmpDecoder::new(file).map_err(words)?;
+                let stored = self.by_image(decoder, None)?;
+                Ok(as_pillow_widens(bytes, stored))
+            }
+        }
     }
 
     /// Room for the pixels of a picture, before anything is reserved for them.
@@ -152,15 +178,15 @@ impl Reader {
         }
     }
 
-    fn by_image(&self, mut decoder: impl ImageDecoder) -> Result<Stored, String> {
+    fn by_image(
+        &self,
+        mut decoder: impl ImageDecoder,
+        exif: Option<&[u8]>,
+    ) -> Result<Stored<'_>, String> {
         let (width, height) = decoder.dimensions();
-        let _room = self.room(width.into(), height.into())?;
-        let mut limits = image::Limits::no_limits();
-        limits.max_alloc = Some(MAX_BYTES);
-        decoder.set_limits(limits).map_err(words)?;
-        // A tag that cannot be read turns nothing.
-        let exif = decoder.exif_metadata().ok().flatten();
-        let orientation = exif.and_then(|exif| Orientation::from_exif_chunk(&exif));
+        let room = self.room(width.into(), height.into())?;
+        decoder.set_limits(limited(MAX_BYTES)).map_err(words)?;
+        let orientation = exif.and_then(Orientation::from_exif_chunk);
         let image = DynamicImage::from_decoder(decoder).map_err(words)?;
         let (width, height) = (image.width() as usize, image.height() as usize);
         let is_grey_16 = matches!(
@@ -180,16 +206,34 @@ impl Reader {
             }
             _ => return Err("has pixels that are neither of 8 nor of 16 bits".into()),
         };
+        let rgb = Rgb {
+            width,
+            height,
+            bytes,
+        };
         Ok(Stored {
-            rgb: Rgb {
-                width,
-                height,
-                bytes,
-            },
             orientation: orientation.unwrap_or(Orientation::NoTransforms),
             is_grey_16,
+            ..Stored::new(rgb, room)?
         })
     }
+}
+
+/// So many bytes for a decoder of `image`.
+fn limited(bytes: u64) -> image::Limits {
+    let mut limits = image::Limits::no_limits();
+    limits.max_alloc = Some(bytes);
+    limits
+}
+
+/// Bytes that the decoder of a PNG may take besides the picture: for a row, and for texts and colour
+/// profiles, which it unpacks. A profile that does not fit is passed over.
+fn png_bytes(png: &[u8]) -> u64 {
+    const TYPE_AND_LENGTH: usize = 16;
+    let width = png.get(TYPE_AND_LENGTH..).and_then(<[u8]>::first_chunk);
+    let width = width.map_or(0, |four| u32::from_be_bytes(*four));
+    let row = 8 * u64::from(width).min(MAX_PIXELS);
+    (1 << 24) + 4 * png.len() as u64 + row
 }
 
 impl Rgb {
@@ -260,7 +304,7 @@ fn from_cmyk(cmyk: &[u8]) -> Vec<u8> {
 }
 
 /// Pixels of a BMP whose colours have 5 or 6 bits: Pillow truncates where `image` rounds.
-fn as_pillow_widens(bmp: &[u8], mut stored: Stored) -> Stored {
+fn as_pillow_widens<'a>(bmp: &[u8], mut stored: Stored<'a>) -> Stored<'a> {
     let number = |at: usize| {
         bmp.get(at..at + 4)
             .and_then(|four| four.first_chunk().copied())

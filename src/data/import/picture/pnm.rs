@@ -3,18 +3,66 @@
 
 use super::{Reader, Rgb, Stored};
 
-pub(super) fn read(bytes: &[u8], reader: &Reader) -> Result<Stored, String> {
-    let kind = bytes[1] - b'0';
-    let mut rest = &bytes[2..];
-    let (width, height) = (number(&mut rest)?, number(&mut rest)?);
-    let is_bits = matches!(kind, 1 | 4);
-    let largest = if is_bits { 1 } else { number(&mut rest)? };
+/// What stands before the values.
+struct Header<'a> {
+    /// 1 to 3 as text, 4 to 6 as bytes: bits, grey, colours.
+    kind: u8,
+    width: u64,
+    height: u64,
+    /// 1 of bits.
+    largest: u64,
+    rest: &'a [u8],
+}
+
+impl<'a> Header<'a> {
+    /// Of a file that begins with its kind.
+    fn read(bytes: &'a [u8]) -> Result<Header<'a>, String> {
+        let kind = bytes[1] - b'0';
+        let mut rest = &bytes[2..];
+        if !matches!(rest, [b'#', ..]) && !rest.first().is_some_and(u8::is_ascii_whitespace) {
+            return Err("is damaged: its size is missing".into());
+        }
+        let (width, height) = (number(&mut rest)?, number(&mut rest)?);
+        let largest = match kind {
+            1 | 4 => 1,
+            _ => number(&mut rest)?,
+        };
+        Ok(Header {
+            kind,
+            width,
+            height,
+            largest,
+            rest,
+        })
+    }
+}
+
+/// Whether a header follows the two letters that files of this kind begin with, and what can be a value.
+pub(super) fn has_header(bytes: &[u8]) -> bool {
+    let Ok(header) = Header::read(bytes) else {
+        return false;
+    };
+    match (header.kind, header.rest) {
+        (_, []) => true,
+        (1, rest) => !matches!(rest.trim_ascii_start(), [first, ..] if !b"01#".contains(first)),
+        (_, [after, ..]) => after.is_ascii_whitespace() || *after == b'#',
+    }
+}
+
+pub(super) fn read<'a>(bytes: &[u8], reader: &'a Reader) -> Result<Stored<'a>, String> {
+    let Header {
+        kind,
+        width,
+        height,
+        largest,
+        rest,
+    } = Header::read(bytes)?;
     if !(1..=65_535).contains(&largest) {
         return Err(format!(
             "is damaged: its largest value is {largest}, not 1 to 65535"
         ));
     }
-    let _room = reader.room(width, height)?;
+    let room = reader.room(width, height)?;
     let (width, height) = (width as usize, height as usize);
     let channels = if matches!(kind, 3 | 6) { 3 } else { 1 };
     let n = width * height * channels;
@@ -23,49 +71,52 @@ pub(super) fn read(bytes: &[u8], reader: &Reader) -> Result<Stored, String> {
         is_grey: channels == 1,
     };
     // The header ends with one space or line end, but a text's values may follow many.
-    let content = if kind > 3 {
-        rest.get(1..).unwrap_or_default()
-    } else {
-        rest
-    };
+    let content = rest.get(1..).unwrap_or_default();
     let values = match kind {
-        1 => text_bits(content, n)?,
+        1 => text_bits(rest, n)?,
         4 => packed_bits(content, width, height)?,
-        2 | 3 => {
-            // A value takes 2 bytes of text at least.
-            if content.len() < n {
-                return Err("is cut short".into());
-            }
-            let mut rest = content;
-            let values = (0..n).map(|_| number(&mut rest));
-            let values =
-                values.map(|value| value.map(|value| scale.byte(value.min(largest) as u32)));
-            values.collect::<Result<_, _>>()?
-        }
-        _ if largest < 256 => {
-            let values = content.get(..n).ok_or("is cut short")?;
-            values.iter().map(|&v| scale.byte(v.into())).collect()
-        }
-        _ => {
-            let values = content.get(..2 * n).ok_or("is cut short")?;
-            let values = values.as_chunks().0.iter();
-            values
-                .map(|two| scale.byte(u16::from_be_bytes(*two).into()))
-                .collect()
-        }
+        2 | 3 => text_values(rest, n, &scale)?,
+        _ => byte_values(content, n, &scale)?,
     };
     let bytes = match channels {
         1 => super::repeated(values),
         _ => values,
     };
+    let rgb = Rgb {
+        width,
+        height,
+        bytes,
+    };
     Ok(Stored {
         is_grey_16: channels == 1 && largest > 255,
-        ..Stored::new(Rgb {
-            width,
-            height,
-            bytes,
-        })
+        ..Stored::new(rgb, room)?
     })
+}
+
+/// Numbers in digits.
+fn text_values(text: &[u8], n: usize, scale: &Scale) -> Result<Vec<u8>, String> {
+    // A value takes a space and a digit at least.
+    if text.len() < 2 * n {
+        return Err("is cut short".into());
+    }
+    let mut rest = text;
+    let largest = u64::from(scale.largest);
+    let values = (0..n).map(|_| number(&mut rest));
+    let values = values.map(|value| value.map(|value| scale.byte(value.min(largest) as u32)));
+    values.collect()
+}
+
+/// Numbers of a byte each, or of two where one cannot hold the largest.
+fn byte_values(content: &[u8], n: usize, scale: &Scale) -> Result<Vec<u8>, String> {
+    if scale.largest < 256 {
+        let values = content.get(..n).ok_or("is cut short")?;
+        return Ok(values.iter().map(|&v| scale.byte(v.into())).collect());
+    }
+    let values = content.get(..2 * n).ok_or("is cut short")?;
+    let values = values.as_chunks().0.iter();
+    Ok(values
+        .map(|two| scale.byte(u16::from_be_bytes(*two).into()))
+        .collect())
 }
 
 /// How values become bytes.

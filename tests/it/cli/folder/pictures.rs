@@ -65,12 +65,21 @@ fn surprises_are_told() {
     let mut tiff = b"II*\0\x0c\0\0\0\xff\0\0\0\x09\0".to_vec();
     tiff.extend(entries.concat());
     tiff.extend([0; 4]);
-    file(&pear, "turned.tif", tiff);
+    file(&pear, "turned.tif", &tiff);
+    // Beside the class folders: a TIFF, and a text that begins as pictures do.
+    file(&folder.path().join("fruit"), "stray", &tiff);
+    file(
+        &folder.path().join("fruit"),
+        "notes",
+        "P1 is a kind of pear",
+    );
     let ended = import(folder.path(), "out", &[]);
     assert_eq!(ended.code, 0, "{ended:?}");
     for words in [
         "1 picture grey with 16 bits",
         "1 picture turned by the orientation tag (TIFF",
+        "1 picture lies beside the class folders",
+        "fruit/stray: of no class, and left out",
     ] {
         assert!(ended.stderr.contains(words), "{words} {ended:?}");
     }

@@ -154,7 +154,9 @@ fn bad_batches_end_in_words() {
     place.fails(
         &["cifar100", &folder],
         3,
-        "holds CIFAR-10, not CIFAR-100; import it with nas-engine data import cifar10",
+        &format!(
+            "holds CIFAR-10, not CIFAR-100; import it with nas-engine data import cifar10 {folder} --out DIR"
+        ),
     );
     place.fails(&["cifar10", "/absent"], 3, "cannot read /absent");
     place.fails(

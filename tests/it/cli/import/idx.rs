@@ -280,6 +280,15 @@ fn bad_idx_files_end_in_words() {
         ],
         "crc: is damaged",
     );
+    // Nothing is reserved for images that a header says are there.
+    let n = (1 << 28) + 1;
+    fails(
+        &[
+            &write("many-images", &idx(&[n, 1, 1], [0; 9])),
+            &write("many-labels", &idx(&[n], [0; 9])),
+        ],
+        "holds 268,435,457 images; at most 268,435,456",
+    );
     fails(&[&good], "the labels to the images in");
     fails(&[&good_labels], "the images to the labels in");
     fails(&["/absent"], "cannot read /absent");

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::ImportError;
-use super::idx::{failed, open};
+use super::super::ImportError;
+use super::{failed, open};
 
 /// Folders below the one that is named where programs put the files: torchvision's `MNIST/raw` and others.
 const BELOW: [&str; 7] = [
@@ -49,6 +49,9 @@ struct Name {
     is_test: bool,
 }
 
+/// The files of all parts: by the data set, and whether it is the test part.
+type Parts = BTreeMap<(String, bool), Files>;
+
 /// Finds the files of one data set.
 ///
 /// # Errors
@@ -63,104 +66,106 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Found, ImportError> {
         }
     }
     let name = set_name(&first);
-    let unusable = |problem: String| ImportError::Unusable {
-        path: first.clone(),
-        problem,
-    };
-    let mut parts: BTreeMap<(String, bool), Files> = BTreeMap::new();
-    let mut only = Files::default();
-    for path in &files {
-        let is_images = !open(path)?.0.item().is_empty();
-        let Name { set, is_test } = Name::of(path);
-        let part = parts.entry((set, is_test)).or_default();
-        for files in [&mut only, part] {
-            let place = match is_images {
-                true => &mut files.images,
-                false => &mut files.labels,
-            };
-            match place {
-                // Compressed and not: unpacked by whoever downloaded it.
-                Some(other) if stem(other) == stem(path) => {
-                    if is_gz(other) {
-                        *place = Some(path.clone());
-                    }
-                }
-                place => {
-                    place.get_or_insert(path.clone());
-                }
-            }
-        }
-    }
+    let (parts, only) = sorted(&files)?;
     // Two files need no names to belong together.
-    if let (
-        [_, _],
-        Files {
-            images: Some(images),
-            labels: Some(labels),
-        },
-    ) = (&files[..], only)
-    {
-        let training = Pair { images, labels };
+    if let ([_, _], Some(training)) = (&files[..], only.pair()) {
         return Ok(Found {
             name,
             training,
             test: None,
         });
     }
-    let sets: Vec<&String> = parts.keys().map(|(set, _)| set).collect();
-    let mut sets: Vec<&str> = sets.into_iter().map(String::as_str).collect();
+    let unusable = |problem: String| ImportError::unusable(&first, problem);
+    let set = only_set(&parts).map_err(unusable)?;
+    let part = |is_test: bool| match parts.get(&(set.clone(), is_test)) {
+        None => Ok(None),
+        Some(files) => files.both().map(Some),
+    };
+    let training = part(false).map_err(unusable)?;
+    let test = part(true).map_err(unusable)?;
+    let training = training.ok_or_else(|| {
+        unusable(
+            "holds a test part, but no training images; give them too (train-images-idx3-ubyte)"
+                .into(),
+        )
+    })?;
+    Ok(Found {
+        name,
+        training,
+        test,
+    })
+}
+
+/// The files by part, each images or labels by its header; and what there would be of one part alone.
+fn sorted(files: &[PathBuf]) -> Result<(Parts, Files), ImportError> {
+    let mut parts = Parts::new();
+    let mut only = Files::default();
+    for path in files {
+        let is_images = !open(path)?.0.item().is_empty();
+        let Name { set, is_test } = Name::of(path);
+        let part = parts.entry((set, is_test)).or_default();
+        for files in [&mut only, part] {
+            files.add(path, is_images);
+        }
+    }
+    Ok((parts, only))
+}
+
+/// The one data set that the files are of.
+fn only_set(parts: &Parts) -> Result<String, String> {
+    let mut sets: Vec<&str> = parts.keys().map(|(set, _)| set.as_str()).collect();
     sets.dedup();
-    let set = match sets[..] {
-        [] => return Err(unusable("holds no IDX files".into())),
-        [set] => set.to_owned(),
+    match sets[..] {
+        [] => Err("holds no IDX files; name them one by one".into()),
+        [set] => Ok(set.to_owned()),
         _ => {
             let sets = sets.iter().map(|set| format!("`{set}`"));
             let sets = sets.collect::<Vec<_>>().join(", ");
-            return Err(unusable(format!(
+            Err(format!(
                 "holds files of several data sets ({sets}); name the files of one of them, images and \
                  labels, one by one"
-            )));
+            ))
         }
-    };
-    let pair = |is_test: bool| -> Result<Option<Pair>, ImportError> {
-        match parts.get(&(set.clone(), is_test)) {
-            None => Ok(None),
-            Some(Files {
-                images: Some(images),
-                labels: Some(labels),
-            }) => Ok(Some(Pair {
-                images: images.clone(),
-                labels: labels.clone(),
-            })),
-            Some(Files {
-                images: Some(found),
-                ..
-            })
-            | Some(Files {
-                labels: Some(found),
-                ..
-            }) => {
-                let (has, lacks) = match parts[&(set.clone(), is_test)].images {
-                    Some(_) => ("images", "labels"),
-                    None => ("labels", "images"),
-                };
-                Err(unusable(format!(
-                    "the {lacks} to the {has} in {} are missing; both have one name but for these words",
-                    found.display()
-                )))
-            }
-            Some(_) => Ok(None),
+    }
+}
+
+impl Files {
+    /// Adds a file; of one that is there compressed and not, the one that is not counts, which whoever
+    /// downloaded it has unpacked.
+    fn add(&mut self, path: &Path, is_images: bool) {
+        let place = match is_images {
+            true => &mut self.images,
+            false => &mut self.labels,
+        };
+        let is_unpacked = |other: &PathBuf| stem(other) == stem(path) && is_gz(other);
+        if place.as_ref().is_none_or(is_unpacked) {
+            *place = Some(path.into());
         }
-    };
-    match (pair(false)?, pair(true)?) {
-        (Some(training), test) => Ok(Found {
-            name,
-            training,
-            test,
-        }),
-        (None, _) => Err(unusable(
-            "holds a test part, but no training images (train-images-idx3-ubyte)".into(),
-        )),
+    }
+
+    /// Both, where both are there.
+    fn pair(&self) -> Option<Pair> {
+        Some(Pair {
+            images: self.images.clone()?,
+            labels: self.labels.clone()?,
+        })
+    }
+
+    /// Both, or in words which is missing.
+    fn both(&self) -> Result<Pair, String> {
+        self.pair().ok_or_else(|| {
+            let (has, lacks) = match self.images {
+                Some(_) => ("images", "labels"),
+                None => ("labels", "images"),
+            };
+            let found = self.images.as_ref().or(self.labels.as_ref());
+            let found = found.map_or(Path::new(""), PathBuf::as_path);
+            format!(
+                "the {lacks} to the {has} in {} are missing; give them too: both have one name but for \
+                 these words",
+                found.display()
+            )
+        })
     }
 }
 
@@ -182,13 +187,12 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, ImportError> {
     }
     let error = folder.read_dir().err();
     Err(match error {
-        Some(error) => failed(folder, error),
-        None => ImportError::Unusable {
-            path: folder.into(),
-            problem: "holds no IDX files (train-images-idx3-ubyte, train-labels-idx1-ubyte, … or their .gz); \
-                      name them one by one where they are called otherwise"
-                .into(),
-        },
+        Some(error) => failed(folder, &error),
+        None => ImportError::unusable(
+            folder,
+            "holds no IDX files (train-images-idx3-ubyte, train-labels-idx1-ubyte, … or their .gz); \
+             name them one by one where they are called otherwise",
+        ),
     })
 }
 

@@ -1,11 +1,8 @@
 //! The images of IDX files, grey or colour, into planes of 32x32.
 
-use super::fit::Fit;
-use super::picture::Rgb;
+use super::super::fit::{Fit, default_fit};
+use super::super::picture::Rgb;
 use crate::data::IMAGE_BYTES;
-
-/// Height and width of a record.
-const SIDE: usize = 32;
 
 /// The longest side of an image.
 const LONGEST_SIDE: u32 = 4096;
@@ -48,43 +45,35 @@ impl Shape {
         }
     }
 
-    fn is_small(self) -> bool {
-        self.height <= SIDE && self.width <= SIDE
-    }
-
     /// How images of these shapes are brought to 32x32 where `asked` is asked for, or what is wrong with
     /// that.
     pub(super) fn fit_of_all(shapes: &[Shape], asked: Option<Fit>) -> Result<Fit, String> {
-        let all_small = shapes.iter().all(|shape| shape.is_small());
-        match (asked, all_small) {
-            (asked, true) => Ok(asked.unwrap_or(Fit::Pad)),
-            (Some(Fit::Pad), false) => Err(
+        match (asked, Shape::default_of_all(shapes)) {
+            (Some(Fit::Pad), Some(Fit::Resize)) => Err(
                 "holds images with a side above 32, which cannot be padded; give --fit resize or crop".into(),
             ),
-            (asked, false) => Ok(asked.unwrap_or(Fit::Resize)),
+            (asked, default) => Ok(asked.or(default).unwrap_or(Fit::Pad)),
         }
+    }
+
+    /// As the largest of them by itself; nothing where all are 32x32.
+    fn default_of_all(shapes: &[Shape]) -> Option<Fit> {
+        let default = |shape: &Shape| default_fit(shape.width, shape.height);
+        shapes.iter().filter_map(default).max()
     }
 
     /// What `dataset.toml` calls it.
     pub(super) fn name_of_fit(shapes: &[Shape], fit: Fit) -> String {
-        let is_exact = |shape: &Shape| shape.height == SIDE && shape.width == SIDE;
-        match shapes.iter().all(is_exact) {
-            true => "none".into(),
-            false => fit.to_string(),
+        match Shape::default_of_all(shapes) {
+            None => "none".into(),
+            Some(_) => fit.to_string(),
         }
     }
 
     /// Writes an image into the planes of a record.
     pub(super) fn to_record(self, image: &[u8], fit: Fit, record: &mut [u8; IMAGE_BYTES]) {
-        match fit {
-            Fit::Pad | Fit::Crop if self.is_small() => self.pad(image, record),
-            _ => {
-                *record = self
-                    .rgb(image)
-                    .fitted(fit)
-                    .expect("`fit_of_all` pads small images alone")
-            }
-        }
+        let rgb = self.rgb(image).fitted(fit);
+        *record = rgb.expect("`fit_of_all` pads small images alone");
     }
 
     /// An image as a picture, grey repeated.
@@ -98,37 +87,12 @@ impl Shape {
             },
         }
     }
-
-    /// Zeros around, floor of half at the top and left.
-    fn pad(self, image: &[u8], record: &mut [u8; IMAGE_BYTES]) {
-        let Shape {
-            height,
-            width,
-            channels,
-        } = self;
-        let (top, left) = ((SIDE - height) / 2, (SIDE - width) / 2);
-        record.fill(0);
-        for (channel, plane) in record.chunks_exact_mut(SIDE * SIDE).enumerate() {
-            let rows = plane.chunks_exact_mut(SIDE).skip(top);
-            for (row, source) in rows.zip(image.chunks_exact(width * channels)) {
-                let row = &mut row[left..left + width];
-                match channels {
-                    1 => row.copy_from_slice(source),
-                    _ => {
-                        let source = source.iter().skip(channel).step_by(channels);
-                        row.iter_mut()
-                            .zip(source)
-                            .for_each(|(to, from)| *to = *from);
-                    }
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::SIDE;
 
     fn padded(item: &[u32], image: &[u8]) -> Vec<Vec<(usize, usize, u8)>> {
         let mut record = [7; IMAGE_BYTES];

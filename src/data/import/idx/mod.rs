@@ -1,21 +1,30 @@
 //! IDX files, the format of the MNIST family, into a data folder: grey images [n, height, width] or colour
 //! images [n, height, width, 3], and their labels.
 
+mod files;
+mod fit;
+
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use super::fit::Fit;
-use super::idx_files::{self, Pair};
-use super::idx_fit::Shape;
 use super::order::{self, Part};
 use super::pipeline::pipeline;
+use super::stop::Stop;
 use super::{ImportError, Imported, NewFolder, Place, gz};
 use crate::data::idx::Idx;
 use crate::data::{Description, MAX_CLASSES, RECORD_BYTES};
 use crate::text;
+use files::Pair;
+use fit::Shape;
 
 /// Bytes of images that are read at a time, at most. What they become is written in the order in which it
 /// stands in the file: all of MNIST at one go, larger files with gaps that later images fill.
 const BAND_BYTES: u64 = 1 << 26;
+
+/// Most images of a file: what compressed files say that they hold, they may all but not hold, and each takes
+/// memory.
+const MOST_IMAGES: u32 = 1 << 28;
 
 /// Records that are written at a time, 1 MB.
 const RECORDS_AT_A_TIME: usize = 340;
@@ -47,13 +56,15 @@ struct Labelled {
 /// `out`. Files may be compressed by gzip. Memory holds some 20 bytes an image and 64 MiB of images.
 ///
 /// # Errors
-/// Names the file, and the byte where there is one, of what is wrong.
+/// Names the file, and the byte where there is one, of what is wrong; ends early where `stop` is set.
 pub fn import_idx(
     paths: &[PathBuf],
     out: &Path,
     options: &IdxOptions,
+    stop: &AtomicBool,
 ) -> Result<Imported, ImportError> {
-    let found = idx_files::find(paths)?;
+    let stop = Stop { flag: stop, out };
+    let found = files::find(paths)?;
     let training = read_labels(&found.training)?;
     let test = found.test.as_ref().map(read_labels).transpose()?;
     let first = paths
@@ -65,10 +76,8 @@ pub fn import_idx(
         .flatten()
         .map(|part| part.shape)
         .collect();
-    let fit = Shape::fit_of_all(&shapes, options.fit).map_err(|problem| ImportError::Unusable {
-        path: training.path.clone(),
-        problem,
-    })?;
+    let fit = Shape::fit_of_all(&shapes, options.fit)
+        .map_err(|problem| ImportError::unusable(&training.path, problem))?;
     let (classes, mut notes) = classes(&training, test.as_ref(), options)?;
     let parts = match test {
         Some(test) => {
@@ -87,7 +96,7 @@ pub fn import_idx(
     };
     let folder = NewFolder::create(out, 1)?;
     for (part, places) in parts {
-        write(part, &places, fit, &folder)?;
+        write(part, &places, fit, &folder, stop)?;
     }
     let description = Description {
         name: options.name.clone().unwrap_or(found.name),
@@ -101,12 +110,8 @@ pub fn import_idx(
 
 /// Reads the headers of a pair, and all labels.
 fn read_labels(pair: &Pair) -> Result<Labelled, ImportError> {
-    let (images, n_images) = open(&pair.images)?;
+    let (images, most_bytes) = open(&pair.images)?;
     let (mut labels, _) = open(&pair.labels)?;
-    let unusable = |path: &Path, problem: String| ImportError::Unusable {
-        path: path.into(),
-        problem,
-    };
     if images.n() != labels.n() {
         let problem = format!(
             "holds {} labels, but {} holds {} images; give files that belong together",
@@ -114,25 +119,34 @@ fn read_labels(pair: &Pair) -> Result<Labelled, ImportError> {
             pair.images.display(),
             images.n()
         );
-        return Err(unusable(&pair.labels, problem));
+        return Err(ImportError::unusable(&pair.labels, problem));
     }
-    let shape = Shape::of(images.item()).map_err(|problem| unusable(&pair.images, problem))?;
-    if images.n() == 0 {
-        return Err(unusable(&pair.images, "holds no image".into()));
+    let unusable = |problem: String| ImportError::unusable(&pair.images, problem);
+    let shape = Shape::of(images.item()).map_err(unusable)?;
+    match images.n() {
+        0 => return Err(unusable("holds no image; give a file that does".into())),
+        1..=MOST_IMAGES => {}
+        n => {
+            return Err(unusable(format!(
+                "holds {} images; at most {} are imported at a time, give a file of fewer",
+                text::count(n.into()),
+                text::count(MOST_IMAGES.into())
+            )));
+        }
     }
-    if images.file_bytes() > n_images {
+    if images.file_bytes() > most_bytes {
         let problem = format!(
             "is cut short: by its header it has {} bytes unpacked, and it cannot have more than {}; copy or \
              download it again",
             text::count(images.file_bytes()),
-            text::count(n_images)
+            text::count(most_bytes)
         );
-        return Err(unusable(&pair.images, problem));
+        return Err(unusable(problem));
     }
     let mut all = Vec::new();
     labels
         .read(u32::MAX, &mut all)
-        .map_err(|error| failed(&pair.labels, error))?;
+        .map_err(|error| failed(&pair.labels, &error))?;
     Ok(Labelled {
         images,
         path: pair.images.clone(),
@@ -143,22 +157,14 @@ fn read_labels(pair: &Pair) -> Result<Labelled, ImportError> {
 
 /// Opens a file, compressed or not; also the most bytes that it can hold.
 pub(super) fn open(path: &Path) -> Result<(Idx<Box<dyn std::io::Read + Send>>, u64), ImportError> {
-    let gz::Opened { file, most } = gz::open(path).map_err(|error| failed(path, error))?;
-    Ok((Idx::new(file).map_err(|error| failed(path, error))?, most))
+    let gz::Opened { file, most_bytes } = gz::open(path).map_err(|error| failed(path, &error))?;
+    let idx = Idx::new(file).map_err(|error| failed(path, &error))?;
+    Ok((idx, most_bytes))
 }
 
 /// What went wrong in reading a file.
-pub(super) fn failed(path: &Path, error: std::io::Error) -> ImportError {
-    match gz::problem(&error) {
-        Some(problem) => ImportError::Unusable {
-            path: path.into(),
-            problem,
-        },
-        None => ImportError::Read {
-            path: path.into(),
-            source: error,
-        },
-    }
+pub(super) fn failed(path: &Path, error: &std::io::Error) -> ImportError {
+    gz::failed(path, error, "cannot be read; copy or download it again")
 }
 
 /// Names of the classes: as many as the largest label asks for, also where some have no image.
@@ -178,13 +184,11 @@ fn classes(
         .rposition(|label| n(label) > 0)
         .unwrap_or(0);
     let n_different = (0..=last).filter(|&label| n(label) > 0).count();
-    let unusable = |problem: String| ImportError::Unusable {
-        path: training.path.clone(),
-        problem,
-    };
+    let unusable = |problem: String| ImportError::unusable(&training.path, problem);
     if n_different < 2 {
         let problem = format!(
-            "every label is {last}; a data set has 2 to 256 classes: give the labels that belong to the images"
+            "every label is {last}; a data set has 2 to 256 classes: give the labels that belong to the \
+             images"
         );
         return Err(unusable(problem));
     }
@@ -192,7 +196,7 @@ fn classes(
         Some(classes) if last < classes.len() => classes.clone(),
         Some(classes) => {
             let problem = format!(
-                "has a label {last}, but {} classes are known",
+                "has a label {last}, but {} classes are known; copy or download the labels again",
                 classes.len()
             );
             return Err(unusable(problem));
@@ -240,7 +244,7 @@ fn split(
     n_classes: usize,
     options: &IdxOptions,
 ) -> Result<Vec<Target>, ImportError> {
-    let share = options.test_share.unwrap_or(0.1);
+    let share = options.test_share.unwrap_or(order::DEFAULT_TEST_SHARE);
     let mut targets = vec![
         Target {
             test: false,
@@ -260,20 +264,19 @@ fn split(
     drop(by_class);
     for part in [Part::Training, Part::Test] {
         let is_test = part == Part::Test;
-        let of_part = (0..all.labels.len()).filter(|&image| targets[image].test == is_test);
-        let of_part: Vec<usize> = of_part.collect();
+        let of_part = (0..)
+            .zip(&targets)
+            .filter(|(_, target)| target.test == is_test);
+        let of_part: Vec<u32> = of_part.map(|(image, _)| image).collect();
         if of_part.is_empty() {
             let problem = format!(
                 "--test-share {share} leaves no image to {}; give another share, or more images",
                 if is_test { "test with" } else { "train on" }
             );
-            return Err(ImportError::Unusable {
-                path: all.path.clone(),
-                problem,
-            });
+            return Err(ImportError::unusable(&all.path, problem));
         }
         for (record, i) in (0..).zip(order::order(of_part.len(), part)) {
-            targets[of_part[i as usize]].record = record;
+            targets[of_part[i as usize] as usize].record = record;
         }
     }
     Ok(targets)
@@ -306,6 +309,7 @@ fn write(
     targets: &[Target],
     fit: Fit,
     folder: &NewFolder,
+    stop: Stop,
 ) -> Result<(), ImportError> {
     let Labelled {
         mut images,
@@ -319,7 +323,7 @@ fn write(
     loop {
         let n = images
             .read(at_a_time, &mut band)
-            .map_err(|error| failed(&path, error))? as usize;
+            .map_err(|error| failed(&path, &error))? as usize;
         if n == 0 {
             return Ok(());
         }
@@ -327,6 +331,7 @@ fn write(
         order.sort_unstable_by_key(|&image| (targets[image].test, targets[image].record));
         let mut chunks = order.chunks(RECORDS_AT_A_TIME);
         pipeline(
+            stop,
             || Ok(chunks.next()),
             |chunk: &[usize]| {
                 for run in chunk.chunk_by(|&a, &b| targets[a].is_before(targets[b])) {

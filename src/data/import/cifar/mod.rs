@@ -2,28 +2,40 @@
 //! published, into a data folder. Records keep their order and their files, so that those of CIFAR-10 are
 //! the published binary version, byte for byte.
 
+mod files;
+
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard};
 
 use super::archive::{self, Wanted};
-use super::cifar_files::{self, Layout, Role, Source};
-pub use super::cifar_files::{Cifar, Labels};
 use super::pickle::Pickle;
 use super::pipeline::pipeline;
+use super::stop::Stop;
 use super::{ImportError, Imported, NewFolder, Place};
 use crate::data::mmap::{self, FileBytes};
-use crate::data::{Description, IMAGE_BYTES, MAX_CLASSES, RECORD_BYTES};
+use crate::data::{DataError, Description, IMAGE_BYTES, MAX_CLASSES, RECORD_BYTES};
+pub use files::{Cifar, Labels};
+use files::{Layout, Role, Source};
 
 /// Records that are written at a time.
 const AT_A_TIME: usize = 256;
 
+/// Most bytes of the names of all classes.
+const MOST_NAME_BYTES: usize = 1 << 16;
+
 /// Imports the data set at `path` to the new data folder `out`. Memory holds few files of images at a time.
 ///
 /// # Errors
-/// Names the file, or the member of the archive, of what is wrong.
-pub fn import_cifar(cifar: Cifar, path: &Path, out: &Path) -> Result<Imported, ImportError> {
-    let source = cifar_files::find(cifar, path).map_err(|problem| match path.exists() {
-        true => unusable(path, problem),
+/// Names the file, or the member of the archive, of what is wrong; ends early where `stop` is set.
+pub fn import_cifar(
+    cifar: Cifar,
+    path: &Path,
+    out: &Path,
+    stop: &AtomicBool,
+) -> Result<Imported, ImportError> {
+    let source = files::find(cifar, path).map_err(|problem| match path.exists() {
+        true => ImportError::unusable(path, problem),
         false => ImportError::Read {
             path: path.into(),
             source: std::io::ErrorKind::NotFound.into(),
@@ -33,6 +45,7 @@ pub fn import_cifar(cifar: Cifar, path: &Path, out: &Path) -> Result<Imported, I
     let import = Import {
         cifar,
         folder: &folder,
+        stop: Stop { flag: stop, out },
         found: Mutex::new(Found::default()),
     };
     let place = match &source {
@@ -70,6 +83,7 @@ struct Found {
 struct Import<'a> {
     cifar: Cifar,
     folder: &'a NewFolder,
+    stop: Stop<'a>,
     found: Mutex<Found>,
 }
 
@@ -94,14 +108,18 @@ impl Import<'_> {
                 false => None,
             }))
         };
-        pipeline(next, |file: Option<(usize, FileBytes)>| match file {
-            Some((file, bytes)) => {
-                let path = folder.join(self.cifar.files(layout)[file]);
-                let taken = self.take(file, layout, &bytes);
-                taken.map_err(|error| error.of(&path))
-            }
-            None => Ok(()),
-        })
+        pipeline(
+            self.stop,
+            next,
+            |file: Option<(usize, FileBytes)>| match file {
+                Some((file, bytes)) => {
+                    let path = folder.join(self.cifar.files(layout)[file]);
+                    let taken = self.take(file, layout, &bytes);
+                    taken.map_err(|error| error.of(&path))
+                }
+                None => Ok(()),
+            },
+        )
     }
 
     /// Reads the members of an archive.
@@ -112,7 +130,7 @@ impl Import<'_> {
             names: &names,
             most_bytes: self.cifar.most_bytes(),
         };
-        archive::read(archive, wanted, |member, bytes| {
+        archive::read(archive, wanted, self.stop, |member, bytes| {
             let n_files = names.len() / 2;
             let taken = self.take(member % n_files, layouts[member / n_files], bytes);
             taken.map_err(|error| error.of(&archive.join(names[member])))
@@ -163,13 +181,13 @@ impl Import<'_> {
         };
         let record_bytes = n_labels + IMAGE_BYTES;
         if bytes.is_empty() {
-            return Err("is empty; copy or download it again".to_string().into());
+            return Err("is empty".to_string().into());
         }
         let left = bytes.len() % record_bytes;
         if left != 0 {
             return Err(format!(
                 "ends at byte {} within record {}, after {left} of {record_bytes} bytes; it is cut short or \
-                 of another kind, copy or download it again",
+                 of another kind",
                 bytes.len(),
                 bytes.len() / record_bytes
             )
@@ -221,9 +239,11 @@ impl Import<'_> {
             let [binary, python] =
                 [Layout::Binary, Layout::Python].map(|layout| self.cifar.files(layout)[1]);
             let name = self.cifar.name();
-            unusable(
+            ImportError::unusable(
                 place,
-                format!("holds no {name}: no file {binary} or {python} is in it"),
+                format!(
+                    "holds no {name}: no file {binary} or {python} is in it; give what was published"
+                ),
             )
         })?;
         let files = self.cifar.files(layout);
@@ -237,7 +257,7 @@ impl Import<'_> {
             .collect();
         if !missing.is_empty() {
             let problem = format!("lacks {}; restore what was published", missing.join(", "));
-            return Err(unusable(place, problem));
+            return Err(ImportError::unusable(place, problem));
         }
         let names = found.names[layout as usize].take().unwrap_or_default();
         for &(file, (label, record)) in &found.largest {
@@ -247,7 +267,7 @@ impl Import<'_> {
                      download it again",
                     names.len()
                 );
-                return Err(unusable(&place.join(files[file]), problem));
+                return Err(ImportError::unusable(&place.join(files[file]), problem));
             }
         }
         Ok(names)
@@ -261,23 +281,29 @@ fn names(cifar: Cifar, layout: Layout, bytes: &[u8]) -> Result<Vec<String>, Stri
             let text = std::str::from_utf8(bytes)
                 .map_err(|error| format!("is not UTF-8 at byte {}", error.valid_up_to()))?;
             let lines = crate::text::strip_bom(text).lines().map(str::trim);
-            lines
-                .filter(|name| !name.is_empty())
-                .map(String::from)
-                .collect()
+            let names = lines.filter(|name| !name.is_empty());
+            // One too many is enough to refuse them.
+            let names: Vec<&str> = names.take(MAX_CLASSES + 1).collect();
+            let n_bytes: usize = names.iter().map(|name| name.len()).sum();
+            if n_bytes > MOST_NAME_BYTES {
+                return Err(format!("holds names of {n_bytes} bytes"));
+            }
+            names.into_iter().map(String::from).collect()
         }
         Layout::Python => {
             let pickle = Pickle::read(bytes).map_err(|error| error.to_string())?;
-            pickle.strings(match cifar {
+            let key = match cifar {
                 Cifar::Ten => "label_names",
                 Cifar::Hundred(Labels::Fine) => "fine_label_names",
                 Cifar::Hundred(Labels::Coarse) => "coarse_label_names",
-            })?
+            };
+            pickle.strings(key, MAX_CLASSES)?
         }
     };
     match names.len() {
         2..=MAX_CLASSES => Ok(names),
-        n => Err(format!("names {n} classes, not 2 to 256")),
+        n if n > MAX_CLASSES => Err(format!("names more than {MAX_CLASSES} classes")),
+        n => Err(format!("names {n} classes, not 2 to {MAX_CLASSES}")),
     }
 }
 
@@ -327,7 +353,9 @@ enum TakeError {
 impl TakeError {
     fn of(self, path: &Path) -> ImportError {
         match self {
-            TakeError::Problem(problem) => unusable(path, problem),
+            TakeError::Problem(problem) => {
+                ImportError::unusable(path, format!("{problem}; copy or download it again"))
+            }
             TakeError::Import(error) => error,
         }
     }
@@ -353,24 +381,19 @@ fn open(path: &Path, most_bytes: u64) -> Result<FileBytes, ImportError> {
     };
     let metadata = path.metadata().map_err(failed)?;
     if !metadata.is_file() {
-        return Err(unusable(
-            path,
-            "is no regular file; put the file itself there".into(),
-        ));
+        let problem = "is no regular file; put the file itself there";
+        return Err(ImportError::unusable(path, problem));
     }
     if metadata.len() > most_bytes {
         let problem = format!(
-            "has {} bytes, where at most {most_bytes} are expected; it is none of the published files",
+            "has {} bytes, where at most {most_bytes} are expected; it is none of the published files, \
+             copy or download it again",
             metadata.len()
         );
-        return Err(unusable(path, problem));
+        return Err(ImportError::unusable(path, problem));
     }
-    Ok(mmap::map(path)?)
-}
-
-fn unusable(path: &Path, problem: String) -> ImportError {
-    ImportError::Unusable {
-        path: path.into(),
-        problem,
-    }
+    mmap::map(path).map_err(|error| match error {
+        DataError::Read { path, source } => ImportError::Read { path, source },
+        error => error.into(),
+    })
 }

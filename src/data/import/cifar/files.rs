@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::text::shell_path;
+
 /// Which of both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cifar {
@@ -151,9 +153,10 @@ pub(super) fn find(cifar: Cifar, path: &Path) -> Result<Source, String> {
     let (other, command) = cifar.other();
     if find_in(other, path).is_some() {
         return Err(format!(
-            "holds {}, not {}; import it with nas-engine data import {command}",
+            "holds {}, not {}; import it with nas-engine data import {command} {} --out DIR",
             other.name(),
-            cifar.name()
+            cifar.name(),
+            shell_path(path)
         ));
     }
     let first = |layout| cifar.files(layout)[1];
