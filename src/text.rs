@@ -1,4 +1,5 @@
 //! Numbers, durations, sizes, digests and names as people read them.
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -78,8 +79,36 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, other)| other)
 }
 
+/// A text whose control characters do nothing to a terminal: `\n`, `\x1b` and the like in their place.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    escaped(text, char::is_control)
+}
+
+/// As [`one_line`], of a text of several lines and columns.
+pub fn lines(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| c.is_control() && c != '\n' && c != '\t')
+}
+
+fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&is_escaped) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            c if !is_escaped(c) => shown.push(c),
+            '\n' => shown += r"\n",
+            '\r' => shown += r"\r",
+            '\t' => shown += r"\t",
+            c if c.is_ascii() => shown += &format!(r"\x{:02x}", u32::from(c)),
+            c => shown += &format!(r"\u{:04x}", u32::from(c)),
+        }
+    }
+    shown.into()
+}
+
 /// A path as a shell hands it on: quoted where it holds more than letters, digits and `/._-+=:,@%`, and
-/// never a flag.
+/// never a flag. Control characters are written as shells read them, `$'a\nb'`.
 pub fn shell_path(path: &Path) -> String {
     let mut word = path.display().to_string();
     if word.starts_with('-') {
@@ -88,6 +117,10 @@ pub fn shell_path(path: &Path) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
     match !word.is_empty() && word.chars().all(is_plain) {
         true => word,
+        false if word.contains(char::is_control) => {
+            let word = word.replace('\\', r"\\").replace('\'', r"\'");
+            format!("$'{}'", one_line(&word))
+        }
         false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
@@ -106,6 +139,36 @@ mod tests {
         assert_eq!(near("lerning_rates"), Some("learning_rate"));
         assert_eq!(near("dropout"), None);
         assert_eq!(near(&"epochs".repeat(10_000)), None);
+    }
+
+    #[test]
+    fn control_characters_are_shown() {
+        for (text, line, several) in [
+            ("plain, ü 火", "plain, ü 火", "plain, ü 火"),
+            ("a\n\tb\r", r"a\n\tb\r", "a\n\tb\\r"),
+            (
+                "\x1b[31m\x07\x7f\u{9b}",
+                r"\x1b[31m\x07\x7f\u009b",
+                r"\x1b[31m\x07\x7f\u009b",
+            ),
+            (r"\n", r"\n", r"\n"),
+        ] {
+            assert_eq!((&*one_line(text), &*lines(text)), (line, several));
+        }
+    }
+
+    #[test]
+    fn a_path_is_one_word_of_a_shell() {
+        for (path, word) in [
+            ("a/b-1.bin", "a/b-1.bin"),
+            ("-a", "./-a"),
+            ("it's here", r"'it'\''s here'"),
+            ("a\nb", r"$'a\nb'"),
+            ("a\\\x1b'", r"$'a\\\x1b\''"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell_path(Path::new(path)), word);
+        }
     }
 
     #[test]

@@ -189,7 +189,7 @@ fn words(audit: &Audit, retrained: Option<&Retrained>, torn: u64) -> String {
             "{} controllers have other bits than recorded: the run was on {}, which promises none on {}; \
              decisions, baselines and rewards agree\n",
             text::count(not.updates),
-            not.recorded_device,
+            text::one_line(&not.recorded_device),
             not.device
         );
     }

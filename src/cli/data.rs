@@ -58,8 +58,8 @@ pub struct ShowFlags {
     /// Write a contact sheet: images of every class, a PNG
     #[arg(long, value_name = "FILE.png")]
     sheet: Option<PathBuf>,
-    /// On the sheet, images as the first epoch of a training sees them
-    #[arg(long, requires = "sheet")]
+    /// On the sheet of --sheet, images as the first epoch of a training sees them
+    #[arg(long)]
     augmented: bool,
 }
 
@@ -83,6 +83,14 @@ pub fn run(command: &Command, typed: &[String], output: &Output) -> Result<(), F
     let is_typed = |name: &str| typed.iter().any(|flag| flag == name);
     if is_typed("path") && is_typed("data") {
         let message = "a path and --data name the same thing; give one of them";
+        return Err(Failure::new(Kind::Usage, message));
+    }
+    // A variable that is set for all commands means nothing where there is no sheet.
+    if let Command::Show(ShowFlags { sheet: None, .. }) = command
+        && is_typed("augmented")
+    {
+        let message =
+            "--augmented is of a contact sheet; name its file with --sheet, or leave it out";
         return Err(Failure::new(Kind::Usage, message));
     }
     match command {
@@ -155,7 +163,7 @@ fn images(
         "classes": by_name.collect::<Map<String, Value>>(),
         "class_counts": class_counts(dataset.classes(), &counts),
     });
-    let mut words = format!("images  {}\n", dataset.describe());
+    let mut words = format!("images  {}\n", text::one_line(&dataset.describe()));
     if verify {
         let mut files = dataset.file_facts();
         if config.path.is_none() {
@@ -182,7 +190,8 @@ fn images(
     if let Some(sheet) = sheet {
         sheet.write(dataset)?;
         json["sheet"] = json!(sheet.path.display().to_string());
-        words += &format!("\nsheet   {}\n", sheet.path.display());
+        let path = sheet.path.display().to_string();
+        words += &format!("\nsheet   {}\n", text::one_line(&path));
     }
     output.result(&json, &words)
 }
@@ -233,7 +242,7 @@ fn a_text(config: &DataConfig, verify: bool, output: &Output) -> Result<(), Fail
     });
     let mut words = format!(
         "text        {}\nlayout      {}\nvocabulary  {} {noun}s\n",
-        corpus.name(),
+        text::one_line(corpus.name()),
         corpus.layout().describe(),
         text::count(vocabulary.len() as u64),
     );

@@ -182,7 +182,8 @@ impl Cache {
             ),
             Some(reason) => format!("not used: {reason}"),
         };
-        format!("cache    {folder}, {}, {how}\n", text::bytes(self.bytes))
+        let line = format!("cache    {folder}, {}, {how}", text::bytes(self.bytes));
+        format!("{}\n", text::one_line(&line))
     }
 }
 

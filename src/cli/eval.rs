@@ -63,11 +63,14 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let metadata = file.metadata()?;
     let config = resolve(flags, &file, &metadata)?;
     let course = open_course(&config, &metadata, output)?;
-    check_data(flags, &metadata, &course)?;
+    check_vocabulary(flags, &metadata, &course)?;
     let child = course.child(&metadata.architecture)?;
     let weights = file.weights(child.params())?;
-    let device = flags::open_device(&config, output)?;
     let (name, held) = flags.split.held();
+    if let Some(doubt) = held_out::doubt(&metadata, &course, held) {
+        tracing::warn!("{} {doubt}", flags.weights.display());
+    }
+    let device = flags::open_device(&config, output)?;
     let evaluation = child.evaluate(held, &weights, &flags::runner(&*device))?;
     if !(evaluation.loss().is_finite() && evaluation.value().is_finite()) {
         return Err(Failure::not_finite(&flags.weights));
@@ -173,8 +176,8 @@ fn other_text(weights: &Path, flag: &str, theirs: &str) -> Failure {
     Failure::new(Kind::Usage, message)
 }
 
-/// Warns of data that the weights were not trained on; refuses a text of other words.
-fn check_data(flags: &Flags, metadata: &Metadata, course: &Course) -> Result<(), Failure> {
+/// Refuses a text of other words than the weights were trained on.
+fn check_vocabulary(flags: &Flags, metadata: &Metadata, course: &Course) -> Result<(), Failure> {
     let weights = &flags.weights;
     if let (
         Course::Text(corpus, _),
@@ -196,10 +199,6 @@ fn check_data(flags: &Flags, metadata: &Metadata, course: &Course) -> Result<(),
             corpus.vocabulary().sha256()
         );
         return Err(Failure::new(Kind::Data, message));
-    }
-    let held = flags.split.held().1;
-    if let Some(doubt) = held_out::doubt(metadata, course, held) {
-        tracing::warn!("{} {doubt}", weights.display());
     }
     Ok(())
 }

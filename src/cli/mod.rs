@@ -207,5 +207,5 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         true => message.to_owned(),
         false => message.replacen(reason, &full, 1),
     };
-    Output::new(json, false, 0).fail(&Failure::new(Kind::Usage, message))
+    Output::new(json, false, 0).fail_with_usage(message)
 }

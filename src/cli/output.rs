@@ -9,6 +9,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::failure::{Failure, Kind};
 use super::terminal::Stderr;
+use crate::text;
 
 /// The two streams of a command.
 #[derive(Clone, Debug)]
@@ -75,9 +76,9 @@ impl Output {
         })
     }
 
-    /// Text on standard output.
+    /// Text on standard output; of what it names, no control character reaches a terminal.
     pub fn text(&self, text: &str) -> Result<(), Failure> {
-        write(|stdout| stdout.write_all(text.as_bytes()))
+        write(|stdout| stdout.write_all(text::lines(text).as_bytes()))
     }
 
     /// A line on standard error, unless quiet.
@@ -95,17 +96,27 @@ impl Output {
 
     /// Says why the command failed; its exit code.
     pub fn fail(&self, failure: &Failure) -> ExitCode {
+        let label = match failure.kind {
+            Kind::Stopped => "stopped",
+            _ => "error",
+        };
+        self.stderr
+            .message(&format!("{label}: {}", failure.message));
+        self.end(failure)
+    }
+
+    /// As [`Output::fail`], of arguments that make no command: how it is used stands in lines below.
+    pub fn fail_with_usage(&self, message: String) -> ExitCode {
+        self.stderr.lines(&format!("error: {message}"));
+        self.end(&Failure::new(Kind::Usage, message))
+    }
+
+    fn end(&self, failure: &Failure) -> ExitCode {
         let Failure {
             kind,
             message,
             partial,
         } = failure;
-        let label = if *kind == Kind::Stopped {
-            "stopped"
-        } else {
-            "error"
-        };
-        self.stderr.line(&format!("{label}: {message}"));
         if self.json {
             let mut object = partial.clone().unwrap_or_else(|| json!({}));
             object["error"] = json!({"kind": kind.word(), "message": message});

@@ -178,7 +178,7 @@ impl Report {
             None => "not measured".to_owned(),
         };
         let on = match &self.measured {
-            Some(measured) => format!("measured  on {}\n", measured.device),
+            Some(measured) => format!("measured  on {}\n", text::one_line(&measured.device)),
             None => String::new(),
         };
         format!(

@@ -7,6 +7,8 @@ use clap::ColorChoice;
 use indicatif::ProgressBar;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::text;
+
 /// Whether a terminal may be sent escape codes: neither `NO_COLOR` nor a terminal that knows none.
 fn takes_escapes() -> bool {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -26,6 +28,9 @@ pub fn colours() -> ColorChoice {
     }
 }
 
+/// Where a message begins a line of its own; a line break in a name stands otherwise.
+const BREAK: &str = "\n  ";
+
 /// Standard error, with a progress bar at its end where there is one: a line that is written takes the
 /// bar away and puts it back below.
 #[derive(Clone, Debug, Default)]
@@ -39,10 +44,30 @@ impl Stderr {
         *self.bar() = bar;
     }
 
-    /// A whole line, or several.
+    /// A line; what control characters it holds, of a name, do nothing to the terminal.
     pub fn line(&self, text: &str) {
+        self.show(&text::one_line(text));
+    }
+
+    /// A message; lines of its own, as of a list, begin with two blanks.
+    pub fn message(&self, text: &str) {
+        let lines: Vec<_> = text.split(BREAK).map(text::one_line).collect();
+        self.show(&lines.join(BREAK));
+    }
+
+    /// Several lines.
+    pub fn lines(&self, text: &str) {
+        self.show(&text::lines(text));
+    }
+
+    fn show(&self, text: &str) {
+        let text = format!("{text}\n");
+        let write = || io::stderr().write_all(text.as_bytes());
         // Nobody to tell where standard error is closed.
-        let _ = (&mut &*self).write_all(format!("{text}\n").as_bytes());
+        let _ = match &*self.bar() {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        };
     }
 
     fn bar(&self) -> MutexGuard<'_, Option<ProgressBar>> {
@@ -52,12 +77,12 @@ impl Stderr {
     }
 }
 
+/// Warnings, each written whole.
 impl Write for &Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &*self.bar() {
-            Some(bar) => bar.suspend(|| io::stderr().write(bytes)),
-            None => io::stderr().write(bytes),
-        }
+        let text = String::from_utf8_lossy(bytes);
+        self.line(text.strip_suffix('\n').unwrap_or(&text));
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

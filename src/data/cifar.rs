@@ -45,8 +45,13 @@ impl RecordFile {
         RecordFile::InMemory(bytes)
     }
 
-    /// Maps a file and checks its length and every label, which must be one of `n_classes`.
-    fn open(path: &Path, n_classes: usize) -> Result<RecordFile, DataError> {
+    /// Maps a file and checks its length and every label, which must be one of `n_classes` that are named
+    /// in a file of this name.
+    fn open(
+        path: &Path,
+        n_classes: usize,
+        named_in: &'static str,
+    ) -> Result<RecordFile, DataError> {
         let file = RecordFile::Mapped(mmap::map(path)?);
         if file.bytes().is_empty() {
             return Err(DataError::Empty {
@@ -80,6 +85,7 @@ impl RecordFile {
                 offset: record * RECORD_BYTES,
                 label: records[record][0],
                 last: n_classes - 1,
+                named_in,
             }),
         }
     }
@@ -123,11 +129,11 @@ pub(super) fn open(dir: &Path, name: String) -> Result<Dataset, DataError> {
     }
     check_count(dir, bytes / RECORD_BYTES as u64)?;
     let description = Description::read(dir)?;
-    let classes = match &description {
-        Some(description) => description.classes.clone(),
-        None => read_names(&dir.join(NAMES_FILE))?,
+    let (classes, named_in) = match &description {
+        Some(description) => (description.classes.clone(), description::FILE_NAME),
+        None => (read_names(&dir.join(NAMES_FILE))?, NAMES_FILE),
     };
-    let open = |path| RecordFile::open(path, classes.len());
+    let open = |path| RecordFile::open(path, classes.len(), named_in);
     let train: Vec<RecordFile> = paths
         .iter()
         .map(|path| open(path))
@@ -169,7 +175,7 @@ pub(super) fn holds_images(path: &Path) -> bool {
     let is_data = |name: &str| train_number(name).is_some() || name == TEST_FILE;
     let Ok(names) = list(path) else {
         let name = path.file_name().and_then(|name| name.to_str());
-        return name.is_some_and(|name| is_data(name) || is_archive(name));
+        return name.is_some_and(is_data) || known_format::next_for_archive(path).is_some();
     };
     names.iter().any(|name| {
         is_data(name)
@@ -246,12 +252,14 @@ fn list(dir: &Path) -> Result<Vec<String>, DataError> {
             ));
         }
         Err(e) if e.kind() == ErrorKind::NotADirectory => {
-            return Err(match dir.to_str().is_some_and(is_archive) {
-                true => not_a_folder(&import(dir)),
-                false => {
-                    not_a_folder("give --data the folder of the .bin files, not one of the files")
-                }
-            });
+            let next = "give --data the folder of the .bin files, not one of the files";
+            return Err(known_format::refusal(dir).unwrap_or_else(|| {
+                not_a_folder(
+                    known_format::next_for_archive(dir)
+                        .as_deref()
+                        .unwrap_or(next),
+                )
+            }));
         }
         Err(source) => return Err(failed(source)),
     };
@@ -275,27 +283,17 @@ fn advice(dir: &Path, names: &[String]) -> String {
         .iter()
         .any(|name| PYTHON_VERSION.contains(&name.as_str()))
     {
-        format!("this is the Python version of CIFAR-10: {}", import(dir))
-    } else if let Some(archive) = names.iter().find(|name| is_archive(name)) {
-        import(&dir.join(archive))
+        let path = text::shell_path(dir);
+        format!(
+            "this is the Python version of CIFAR-10: import it with nas-engine data import cifar10 \
+             {path} --out DIR"
+        )
     } else if let Some(next) = known_format::next_for_folder(dir) {
         next
     } else {
         "give --data a folder in the CIFAR-10 binary layout (data_batch_1.bin …, test_batch.bin)"
             .to_string()
     }
-}
-
-/// What to do with CIFAR-10 as a folder or an archive of another layout.
-fn import(path: &Path) -> String {
-    let path = text::shell_path(path);
-    format!("import it with nas-engine data import cifar10 {path} --out DIR")
-}
-
-fn is_archive(name: &str) -> bool {
-    [".tar.gz", ".tgz", ".tar", ".tar.xz"]
-        .iter()
-        .any(|ending| name.ends_with(ending))
 }
 
 /// Names of the classes, one a line; `0` to `9` where there is no such file.

@@ -56,7 +56,7 @@ impl Description {
         };
         let text = text.map_err(wrong)?;
         let description: Description =
-            toml::from_str(&text).map_err(|error| wrong(error.to_string().trim_end().into()))?;
+            toml::from_str(&text).map_err(|error| wrong(in_a_line(&error, &text)))?;
         match description.classes.len() {
             2..=MAX_CLASSES => Ok(Some(description)),
             n => Err(wrong(format!("`classes` holds {n} names, not 2 to 256"))),
@@ -67,6 +67,13 @@ impl Description {
     pub(super) fn to_toml(&self) -> String {
         toml::to_string(self).expect("texts, numbers and lists have a form in TOML")
     }
+}
+
+/// What is wrong with a text of TOML, and in which line.
+fn in_a_line(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+    format!("line {line}: {}", error.message().replace('\n', ", "))
 }
 
 /// The text of a small file without a byte order mark, or what is wrong with it; nothing where there is

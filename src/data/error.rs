@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::description::FILE_NAME;
 use super::{MIN_LIMIT, RECORD_BYTES};
 
 /// Why a data set could not be opened. The message names the place and the next step.
@@ -76,8 +77,9 @@ pub enum DataError {
     #[error(
         "{}: record {record} at byte offset {offset} has label {label}, but labels are 0 to {last}; \
          the file is damaged or is no CIFAR-10 binary file, copy or download it again; where it has \
-         more classes, name all of them in batches.meta.txt, one a line",
-        path.display()
+         more classes, name all of them in {named_in}{}",
+        path.display(),
+        how_to_name(named_in)
     )]
     Label {
         /// The file.
@@ -90,6 +92,8 @@ pub enum DataError {
         label: u8,
         /// The largest label.
         last: usize,
+        /// The file in the folder that names the classes, or may.
+        named_in: &'static str,
     },
     /// A data file is of another known format: import it.
     #[error("{} is {format}; {next}", path.display())]
@@ -146,4 +150,12 @@ pub enum DataError {
         /// Its reason.
         source: io::Error,
     },
+}
+
+/// How a file of class names says them.
+fn how_to_name(file: &str) -> &'static str {
+    match file {
+        FILE_NAME => ", in `classes`",
+        _ => ", one a line",
+    }
 }

@@ -38,12 +38,8 @@ impl DataKind {
                 source,
             })?;
         }
-        if let Some(format) = known_format::of_file(path) {
-            return Err(DataError::OtherFormat {
-                path: owned(),
-                format: format.name(),
-                next: format.next(path),
-            });
+        if let Some(error) = known_format::refusal(path) {
+            return Err(error);
         }
         if !path.is_dir() && !path.is_file() {
             return Err(DataError::NotAFile { path: owned() });

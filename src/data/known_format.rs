@@ -1,10 +1,12 @@
 //! Formats that people's data come in and that are not read as they are: known by their first bytes or
 //! by the names of files, with the command that imports them.
 
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::io::Read;
-use std::path::Path;
+use std::iter;
+use std::path::{Path, PathBuf};
 
+use super::DataError;
 use super::import::picture;
 use crate::text::shell_path;
 
@@ -129,51 +131,135 @@ impl KnownFormat {
     }
 }
 
+/// Why a file of a known format is not read as it is; nothing of any other, and of a folder.
+pub(super) fn refusal(path: &Path) -> Option<DataError> {
+    let format = of_file(path)?;
+    Some(DataError::OtherFormat {
+        path: path.to_path_buf(),
+        format: format.name(),
+        next: match format {
+            KnownFormat::Gzip | KnownFormat::Tar => {
+                published(&name_of(path)).map(|set| import(set, path))
+            }
+            _ => None,
+        }
+        .unwrap_or_else(|| format.next(path)),
+    })
+}
+
+/// What to do with an archive, judged by its name alone; nothing where it is not called as one.
+pub(super) fn next_for_archive(path: &Path) -> Option<String> {
+    let name = name_of(path);
+    let set = published(&name);
+    if ends(&name, &READ) {
+        let import = import(set.unwrap_or("cifar10"), path);
+        return Some(match set {
+            Some(_) => import,
+            None => format!("{import}, or cifar100, whichever it holds"),
+        });
+    }
+    ends(&name, &PACKED).then(|| {
+        let path = shell_path(path);
+        let set = set.unwrap_or("cifar10, cifar100, idx or folder, whichever it is");
+        format!("unpack {path}, and import what it holds with nas-engine data import {set}")
+    })
+}
+
+/// Endings of archives that are imported, and of those that are not.
+const READ: [&str; 3] = [".tar.gz", ".tgz", ".tar"];
+const PACKED: [&str; 6] = [
+    ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tar.zst", ".tar.lz",
+];
+
+fn ends(name: &str, endings: &[&str]) -> bool {
+    endings.iter().any(|ending| name.ends_with(ending))
+}
+
+/// The data set that a name of a folder or an archive tells.
+fn published(name: &str) -> Option<&'static str> {
+    let is = |words: [&str; 2]| words.iter().any(|word| name.contains(word));
+    match (is(["cifar-100", "cifar100"]), is(["cifar-10", "cifar10"])) {
+        (true, _) => Some("cifar100"),
+        (_, true) => Some("cifar10"),
+        _ => None,
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_lowercase()
+}
+
+fn import(what: &str, path: &Path) -> String {
+    let path = shell_path(path);
+    format!("import it with nas-engine data import {what} {path} --out DIR")
+}
+
 /// What to do with a folder of a layout that is imported; nothing where its names tell none.
 pub(super) fn next_for_folder(folder: &Path) -> Option<String> {
-    let import = |what: &str| {
-        let path = shell_path(folder);
-        Some(format!(
-            "import it with nas-engine data import {what} {path} --out DIR"
-        ))
-    };
     let mut entries: Vec<_> = folder.read_dir().ok()?.flatten().collect();
     entries.sort_by_key(|entry| entry.file_name());
     let has = |wanted: &str| entries.iter().any(|entry| entry.file_name() == wanted);
-    if has("fine_label_names.txt") || has("cifar-100-python") || has("cifar-100-binary") {
-        return import("cifar100");
+    let is_pickle = |name| of_file(&folder.join(name)) == Some(KnownFormat::Pickle);
+    let is_cifar_100 = || ["meta", "test", "train"].into_iter().all(is_pickle);
+    let named = [
+        "fine_label_names.txt",
+        "cifar-100-python",
+        "cifar-100-binary",
+    ];
+    if named.into_iter().any(has) || is_cifar_100() {
+        return Some(import("cifar100", folder));
     }
     if has("cifar-10-batches-bin") {
-        return import("cifar10");
+        return Some(import("cifar10", folder));
     }
-    let is_idx = |name: &str| name.contains("-idx1-ubyte") || name.contains("-idx3-ubyte");
-    if entries
-        .iter()
-        .any(|entry| is_idx(&entry.file_name().to_string_lossy()))
-    {
-        return import("idx");
+    let below = two_below(&entries);
+    let mut with_idx = iter::once(folder).chain(below.iter().map(PathBuf::as_path));
+    if let Some(folder) = with_idx.find(|folder| holds_idx(folder)) {
+        return Some(import("idx", folder));
     }
-    // A folder for each class, perhaps below one for each part; a look at the first few files is enough.
-    let holds_pictures = |folder: &Path| {
-        let files = folder.read_dir().into_iter().flatten().flatten().take(8);
-        files
-            .map(|file| file.path())
-            .any(|file| of_file(&file) == Some(KnownFormat::Picture))
+    if below.iter().any(|folder| holds_pictures(folder)) {
+        return Some(import("folder", folder));
+    }
+    let files = entries.iter().map(|entry| entry.path());
+    let archives: Vec<PathBuf> = files.filter(|path| path.is_file()).collect();
+    let is_known = |path: &&PathBuf| published(&name_of(path)).is_some();
+    let is_read = |path: &&PathBuf| ends(&name_of(path), &READ);
+    let known = archives.iter().filter(is_known);
+    known
+        .chain(archives.iter().filter(is_read))
+        .find_map(|path| next_for_archive(path))
+}
+
+/// Folders in a folder with these entries, and those in them; the first ones are enough to tell.
+fn two_below(entries: &[DirEntry]) -> Vec<PathBuf> {
+    let folders = |paths: &mut dyn Iterator<Item = PathBuf>| -> Vec<PathBuf> {
+        paths.filter(|path| path.is_dir()).take(64).collect()
     };
-    let below = entries
-        .iter()
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir());
-    let two_below = below
-        .clone()
-        .flat_map(|path| path.read_dir().into_iter().flatten().flatten().take(8));
-    let two_below = two_below
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir());
-    let mut folders = below.chain(two_below).take(64);
-    folders
-        .any(|folder| holds_pictures(&folder))
-        .then(|| import("folder"))?
+    let below = folders(&mut entries.iter().map(|entry| entry.path()));
+    let entries = |folder: &PathBuf| folder.read_dir().into_iter().flatten().flatten().take(8);
+    let further = folders(&mut below.iter().flat_map(entries).map(|entry| entry.path()));
+    [below, further].concat()
+}
+
+/// Whether a folder holds files that are called as IDX files are.
+fn holds_idx(folder: &Path) -> bool {
+    let entries = folder.read_dir().into_iter().flatten().flatten();
+    entries.map(|entry| name_of(&entry.path())).any(|name| {
+        let name = name.strip_suffix(".gz").unwrap_or(&name);
+        let kinds = ["idx1-", "idx3-", "idx4-"];
+        kinds.iter().any(|kind| name.contains(kind)) || name.ends_with(".idx")
+    })
+}
+
+/// Whether a folder holds pictures, by a look at the first few files.
+fn holds_pictures(folder: &Path) -> bool {
+    let files = folder.read_dir().into_iter().flatten().flatten().take(8);
+    files
+        .map(|file| file.path())
+        .any(|file| of_file(&file) == Some(KnownFormat::Picture))
 }
 
 #[cfg(test)]

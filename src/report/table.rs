@@ -1,5 +1,7 @@
 //! Columns of text that line up.
 
+use crate::text;
+
 /// Where the cells of a column stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
@@ -10,10 +12,17 @@ pub enum Align {
 }
 
 /// Rows under a header, two blanks between columns, no blanks at the ends of lines. A row may
-/// have fewer cells than the header.
+/// have fewer cells than the header; a name in a cell breaks no line.
 pub fn aligned(header: &[(&str, Align)], rows: &[Vec<String>]) -> String {
-    let titles: Vec<String> = header.iter().map(|(title, _)| title.to_string()).collect();
-    let lines = || std::iter::once(&titles).chain(rows);
+    let titles: Vec<_> = header
+        .iter()
+        .map(|(title, _)| text::one_line(title))
+        .collect();
+    let rows: Vec<Vec<_>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| text::one_line(cell)).collect())
+        .collect();
+    let lines = || std::iter::once(&titles).chain(&rows);
     let width = |column: usize| {
         let cells = lines().filter_map(|line| line.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -46,10 +55,11 @@ mod tests {
         let rows = [
             vec!["a".into(), "1000".into(), "x".into()],
             vec!["longer".into(), "7".into()],
+            vec!["a\nb\x1b".into()],
         ];
         assert_eq!(
             aligned(&header, &rows),
-            "name       n  note\na       1000  x\nlonger     7\n"
+            "name         n  note\na         1000  x\nlonger       7\na\\nb\\x1b\n"
         );
     }
 }

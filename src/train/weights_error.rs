@@ -41,6 +41,21 @@ pub enum WeightsError {
         /// What is wrong.
         reason: String,
     },
+    /// They tell other classes apart.
+    #[error(
+        "{path} was trained on {theirs} classes ({names}) and the data have {ours}; give --data with \
+         these {theirs} classes"
+    )]
+    Classes {
+        /// The file.
+        path: PathBuf,
+        /// How many it tells apart.
+        theirs: usize,
+        /// How many there are.
+        ours: usize,
+        /// The first of its classes.
+        names: String,
+    },
     /// The tensors are not those of the architecture.
     #[error("{path} does not fit the architecture: {reason}; use weights of this architecture")]
     Misfit {

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 pub use super::weights_error::WeightsError;
 
-use super::metadata::{DIGEST, Entries, FORMAT, Metadata, WITH_DIGEST};
+use super::metadata::{DIGEST, Entries, FORMAT, Facts, Metadata, WITH_DIGEST};
 use crate::disk::{Disk, input, whole};
 use crate::graph::Params;
 use crate::graph::language::{MAX_HIDDEN, MAX_LAYERS, MAX_VOCABULARY};
@@ -129,6 +130,16 @@ pub struct LanguageSizes {
     pub layers: usize,
     /// Whether the decoder's matrix is the embedding.
     pub tied: bool,
+}
+
+/// The tensor that has a row for each class.
+const CLASSIFIER: &str = "classifier.weight";
+
+/// Names in a row, the first of many.
+fn first_few(names: &[String]) -> String {
+    let n = if names.len() <= 6 { names.len() } else { 4 };
+    let more = if n < names.len() { ", …" } else { "" };
+    names[..n].join(", ") + more
 }
 
 /// Bytes of the longest header that safetensors allows.
@@ -286,13 +297,7 @@ impl WeightsFile {
                     .remove(&param.name)
                     .ok_or_else(|| self.misfit(format!("tensor `{}` is missing", param.name)))?;
                 if tensor.dtype() != Dtype::F32 || tensor.shape() != param.shape {
-                    return Err(self.misfit(format!(
-                        "tensor `{}` is {:?} {:?} and should be F32 {:?}",
-                        param.name,
-                        tensor.dtype(),
-                        tensor.shape(),
-                        param.shape
-                    )));
+                    return Err(self.other_shape(param, &tensor));
                 }
                 let (words, _) = tensor.data().as_chunks::<4>();
                 values.extend(words.iter().map(|&word| f32::from_le_bytes(word)));
@@ -309,6 +314,32 @@ impl WeightsFile {
             }
             None => Ok(weights),
         }
+    }
+
+    /// That a tensor is not what it should be; of a network for other classes, which they are.
+    fn other_shape(&self, param: &Param, tensor: &TensorView) -> WeightsError {
+        if let (CLASSIFIER, [theirs, _], Some(&ours)) =
+            (&*param.name, tensor.shape(), param.shape.first())
+            && let Ok(Metadata {
+                facts: Facts::Images { classes, .. },
+                ..
+            }) = self.metadata()
+            && (*theirs != ours && classes.len() == *theirs)
+        {
+            return WeightsError::Classes {
+                path: self.path.clone(),
+                theirs: *theirs,
+                ours,
+                names: first_few(&classes),
+            };
+        }
+        self.misfit(format!(
+            "tensor `{}` is {:?} {:?} and should be F32 {:?}",
+            param.name,
+            tensor.dtype(),
+            tensor.shape(),
+            param.shape
+        ))
     }
 
     fn misfit(&self, reason: String) -> WeightsError {

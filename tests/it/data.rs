@@ -1,5 +1,6 @@
 //! Data sets: split and order, views, folders and their faults, the bundled sample, made-up data.
 
+mod advice;
 mod classes;
 mod corpus;
 mod fetch;

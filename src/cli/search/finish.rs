@@ -78,7 +78,7 @@ fn words(config: &Config, directory: &Path, summary: &Summary) -> String {
         "\nmean reward  first quarter {}, last quarter {}\nrun          {}\n",
         text::share(summary.mean_reward_first_quarter),
         text::share(summary.mean_reward_last_quarter),
-        directory.display(),
+        text::one_line(&directory.display().to_string()),
     );
     if !summary.best.is_empty() {
         let file = |name: &str| text::shell_path(&directory.join(name));

@@ -96,7 +96,7 @@ impl Come<'_> {
             ),
         );
         if let Some(saved) = &self.saved {
-            row("weights".into(), saved.clone());
+            row("weights".into(), text::one_line(saved).into_owned());
         }
         (json, words)
     }

@@ -190,13 +190,15 @@ impl Client<'_> {
             .agent
             .get(partial.url)
             .header("Accept-Encoding", "identity");
-        if partial.bytes > 0 {
+        if partial.bytes > 0 && !partial.whole {
             request = request.header("Range", format!("bytes={}-", partial.bytes));
             if let Ok(version) = fs::read_to_string(&partial.version) {
                 request = request.header("If-Range", version);
             }
         }
-        let response = request.call().map_err(|error| in_words(&error))?;
+        let response = request
+            .call()
+            .map_err(|error| in_words(&error, partial.url))?;
         partial.accept(&response)?;
         let total = partial.longest();
         tell(Event::Begun {
@@ -236,12 +238,15 @@ impl Client<'_> {
     }
 }
 
-/// An error of the client, which may go away.
-fn in_words(error: &ureq::Error) -> Trouble {
-    Trouble::Retry(match error {
-        ureq::Error::Timeout(_) => format!("the server does not answer ({error})"),
-        _ => error.to_string(),
-    })
+/// An error of the client, which may go away where it is not one of the address.
+fn in_words(error: &ureq::Error, url: &str) -> Trouble {
+    match error {
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
+            Trouble::Final(FetchError::Url { url: url.into() })
+        }
+        ureq::Error::Timeout(_) => Trouble::Retry(format!("the server does not answer ({error})")),
+        _ => Trouble::Retry(error.to_string()),
+    }
 }
 
 /// SHA-256 of a file, in hexadecimal.

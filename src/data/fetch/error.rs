@@ -47,12 +47,14 @@ pub enum FetchError {
         status: u16,
     },
     /// What the server gives is not what was published.
-    #[error("{url} {problem}; nothing of it is kept, give another --url")]
+    #[error("{url} {problem}; nothing of it is kept, {}", before(*bytes))]
     Other {
         /// The address.
         url: String,
         /// How it differs.
         problem: String,
+        /// Bytes that are kept from before.
+        bytes: u64,
     },
     /// Another process fetches the same file.
     #[error("{} is being fetched by another process; wait for it, or end it", path.display())]
@@ -85,5 +87,15 @@ fn kept(bytes: u64) -> String {
     match bytes {
         0 => String::new(),
         _ => format!("{} bytes are kept; to go on, ", text::count(bytes)),
+    }
+}
+
+fn before(bytes: u64) -> String {
+    match bytes {
+        0 => "give another --url".into(),
+        _ => format!(
+            "but {} bytes from before are; to go on, give the same command again later, or another --url",
+            text::count(bytes)
+        ),
     }
 }

@@ -15,6 +15,8 @@ pub use download::{Event, Patience};
 pub use error::FetchError;
 pub use published::{Alternative, DATA_SETS, Kind, Published, RemoteFile};
 
+use ureq::http::Uri;
+
 use super::cache;
 use super::import::{
     Cifar, IdxOptions, ImportError, Imported, Labels, NewFolder, import_cifar, import_idx,
@@ -77,8 +79,7 @@ fn download_all(
     client: &Client,
     tell: &mut dyn FnMut(Event),
 ) -> Result<Vec<PathBuf>, FetchError> {
-    let is_http = |url: &str| url.starts_with("https://") || url.starts_with("http://");
-    if let Some(url) = url.filter(|url| !is_http(url)) {
+    if let Some(url) = url.filter(|url| !is_address(url)) {
         return Err(FetchError::Url { url: url.into() });
     }
     let names_a_file = |url: &str| {
@@ -126,6 +127,22 @@ fn download_all(
         }
     }
     Err(missing.expect("what is not there was noted"))
+}
+
+/// Whether an address can be asked at all: https or http, a host, a port that there is.
+fn is_address(url: &str) -> bool {
+    let Ok(uri) = url.parse::<Uri>() else {
+        return false;
+    };
+    let Some(authority) = uri.authority().filter(|place| !place.host().is_empty()) else {
+        return false;
+    };
+    // With a name and a password before it, perhaps.
+    let place = authority.as_str().rsplit('@').next().unwrap_or_default();
+    let port = place.strip_prefix(authority.host());
+    let port = port.and_then(|rest| rest.strip_prefix(':'));
+    matches!(uri.scheme_str(), Some("https" | "http"))
+        && port.is_none_or(|port| port.is_empty() || port.parse::<u16>().is_ok())
 }
 
 fn idx_options(published: &Published) -> IdxOptions {

@@ -31,6 +31,9 @@ pub(super) struct Partial<'a> {
     pub(super) bytes: u64,
     /// Whether it is made of pieces, or was there before.
     pub(super) joined: bool,
+    /// Whether the server did not give the range that was asked for: then the whole is asked for. What
+    /// is there stays until that begins.
+    pub(super) whole: bool,
 }
 
 impl<'a> Partial<'a> {
@@ -65,6 +68,7 @@ impl<'a> Partial<'a> {
             file,
             bytes,
             joined: bytes > 0,
+            whole: false,
         };
         if bytes > partial.longest() {
             partial.restart()?;
@@ -83,13 +87,14 @@ impl<'a> Partial<'a> {
         self.candidates.iter().any(|file| file.bytes == self.bytes)
     }
 
-    /// That an answer continues or begins the file; where it begins, what was there is dropped.
+    /// That an answer continues or begins the file. What was there is dropped only where the published
+    /// file begins anew: a wrong answer, as of the sign-in page of a network, costs nothing.
     pub(super) fn accept(&mut self, response: &Response<Body>) -> Result<(), Trouble> {
         let headers = response.headers();
         match response.status() {
             StatusCode::OK => {
+                self.check_begin(headers)?;
                 self.restart().map_err(Trouble::Final)?;
-                self.check_length(number(headers, "content-length"))?;
                 self.keep_version(headers);
                 Ok(())
             }
@@ -97,19 +102,19 @@ impl<'a> Partial<'a> {
                 let range = header(headers, "content-range").unwrap_or_default();
                 let (first, total) = first_and_total(range);
                 if first == Some(self.bytes) {
+                    self.check_length(total)?;
                     self.joined = true;
-                    return self.check_length(total);
+                    return Ok(());
                 }
                 // Whatever it sends is of another place.
-                let problem = format!(
+                self.whole = true;
+                Err(Trouble::Retry(format!(
                     "the server was asked for byte {} on and sends `{range}`",
                     self.bytes
-                );
-                self.restart().map_err(Trouble::Final)?;
-                Err(Trouble::Retry(problem))
+                )))
             }
             StatusCode::RANGE_NOT_SATISFIABLE => {
-                self.restart().map_err(Trouble::Final)?;
+                self.whole = true;
                 Err(Trouble::Retry("the server has no such range".into()))
             }
             // Asking again helps where it was too often or too slow.
@@ -124,11 +129,22 @@ impl<'a> Partial<'a> {
         }
     }
 
+    /// That the whole file that begins may be the published one.
+    fn check_begin(&self, headers: &HeaderMap) -> Result<(), Trouble> {
+        let length = number(headers, "content-length");
+        let kind = header(headers, "content-type").unwrap_or_default();
+        // A page says what it is where it does not say how long it is.
+        if length.is_none() && kind.to_ascii_lowercase().starts_with("text/html") {
+            let problem = format!("is a web page ({kind}), not the file");
+            return Err(Trouble::Final(self.other(problem)));
+        }
+        self.check_length(length)
+    }
+
     /// That the whole file has a length that was published.
-    fn check_length(&mut self, length: Option<u64>) -> Result<(), Trouble> {
+    fn check_length(&self, length: Option<u64>) -> Result<(), Trouble> {
         match length {
             Some(length) if self.candidates.iter().all(|file| file.bytes != length) => {
-                self.restart().map_err(Trouble::Final)?;
                 let wanted = self.candidates.iter().map(|file| text::count(file.bytes));
                 let wanted = wanted.collect::<Vec<_>>().join(" or ");
                 let problem = format!("has {} bytes, not {wanted}", text::count(length));
@@ -164,6 +180,7 @@ impl<'a> Partial<'a> {
         let _ = fs::remove_file(&self.version);
         self.bytes = 0;
         self.joined = false;
+        self.whole = false;
         Ok(())
     }
 
@@ -194,6 +211,7 @@ impl<'a> Partial<'a> {
         FetchError::Other {
             url: self.url.into(),
             problem,
+            bytes: self.bytes,
         }
     }
 

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use memmap2::Mmap;
 
+use crate::text;
+
 /// Exit code of data that cannot be used.
 const DATA: libc::c_int = 3;
 
@@ -52,7 +54,7 @@ impl Watched {
         let watch = Box::leak(Box::new(Watch {
             start: map.as_ptr() as usize,
             length: AtomicUsize::new(map.len()),
-            words: format!("error: {message}\n"),
+            words: format!("error: {}\n", text::one_line(&message)),
             json: format!("{json}\n"),
             next: ptr::null(),
         }));

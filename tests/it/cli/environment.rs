@@ -180,3 +180,23 @@ fn a_letter_is_typed_too() {
         );
     }
 }
+
+/// What is set for all commands means nothing to some of them; what was typed is meant.
+#[test]
+fn a_variable_alone_asks_for_no_sheet() {
+    let place = Place::new();
+    let data = text(place.data.path());
+    let sheet = text(&place.path("sheet.png"));
+    let show = ["data", "show", &data];
+    let set = [("NAS_ENGINE_AUGMENTED", "1")];
+    let ended = with(&set, &show);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let typed = with(&set, &[&show[..], &["--augmented"]].concat());
+    assert_eq!(typed.code, 2, "{typed:?}");
+    assert!(typed.stderr.contains("--sheet"), "{typed:?}");
+    let both = [&show[..], &["--sheet", &sheet]].concat();
+    assert_eq!(with(&set, &both).code, 0);
+    let augmented = std::fs::read(&sheet).unwrap();
+    assert_eq!(with(&[], &both).code, 0);
+    assert_ne!(std::fs::read(&sheet).unwrap(), augmented);
+}

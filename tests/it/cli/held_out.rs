@@ -171,3 +171,38 @@ fn a_text_cut_elsewhere_is_told() {
     assert_eq!(other.code, 0, "{other:?}");
     assert!(other.stderr.contains("cut into other parts"), "{other:?}");
 }
+
+/// Weights of three classes, and data of ten: what does not fit are the data.
+#[test]
+fn weights_of_other_classes_ask_for_their_data() {
+    let data = data_folder(60, 12);
+    let mut records = fs::read(data.path().join("data_batch_1.bin")).unwrap();
+    records
+        .iter_mut()
+        .step_by(3073)
+        .for_each(|label| *label %= 3);
+    let names = "classes = [\"cat\", \"dog\", \"eel\"]";
+    file(data.path(), "data_batch_1.bin", &records);
+    file(data.path(), "test_batch.bin", &records[..3073 * 12]);
+    file(data.path(), "dataset.toml", names);
+    let folder = tempfile::tempdir().unwrap();
+    let (three, save) = (
+        text(data.path()),
+        text(&folder.path().join("w.safetensors")),
+    );
+    train(&three, &save, &[]);
+    let ten = data_folder(60, 12);
+    let ten = text(ten.path());
+    let small = example("small.json");
+    let again = [
+        "train", "--arch", &small, "--data", &ten, "--batch", "8", "--init", &save,
+    ];
+    for ended in [eval(&ten, &save, &[]), nas(&again)] {
+        assert_eq!(ended.code, 3, "{ended:?}");
+        let words = "w.safetensors was trained on 3 classes (cat, dog, eel) and the data have 10; give --data \
+                     with these 3 classes";
+        assert!(ended.stderr.contains(words), "{ended:?}");
+        assert!(!ended.stderr.contains("WARN"), "{ended:?}");
+    }
+    assert_eq!(eval(&three, &save, &[]).code, 0);
+}

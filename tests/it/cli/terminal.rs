@@ -339,3 +339,41 @@ fn the_screen_is_that_of_a_terminal() {
     assert_eq!(screen(&long), [long]);
     assert_eq!(screen("\x1b[1m\x1b[31mred\x1b[0m\x1b[K"), ["red"]);
 }
+
+/// Of files and classes: nothing that they are called reaches the terminal as a command or a line.
+#[test]
+fn names_are_shown_and_not_obeyed() {
+    let place = Place::new();
+    let classes = "classes = [\"a\\u001b[31m\\nb\", \"c\\td\", \"\\u009b\", \"3\", \"4\", \"5\", \"6\", \"7\", \"8\", \"9\"]";
+    file(place.data.path(), "dataset.toml", classes);
+    let show = |more: &[&str]| {
+        let arguments = [&["data", "show", "DATA"][..], more].concat();
+        super::run(&mut place.command(&arguments, &[]))
+    };
+    let shown = show(&[]);
+    for name in [r"a\x1b[31m\nb  ", r"c\td  ", r"\u009b  "] {
+        assert!(shown.stdout.contains(name), "{}", shown.stdout);
+    }
+    let json = super::object(&show(&["--json"]));
+    assert_eq!(json["class_counts"][0]["name"], "a\x1b[31m\nb");
+
+    let bad = place.here.path().join("x\x1b[2J\nerror: y");
+    fs::create_dir(&bad).unwrap();
+    let bad = text(&bad);
+    for arguments in [
+        &["data", "show", &bad][..],
+        &["search", "--dry-run", "--data", &bad],
+        &["train", "--resume", &bad],
+    ] {
+        let ended = super::run(&mut place.command(arguments, &[]));
+        assert_ne!(ended.code, 0, "{ended:?}");
+        assert!(ended.stderr.contains(r"x\x1b[2J\nerror: y"), "{ended:?}");
+        assert!(!ended.stderr.contains('\x1b'), "{ended:?}");
+        assert_eq!(ended.stderr.matches("\nerror: ").count(), 0, "{ended:?}");
+    }
+    // In the one object it is itself.
+    let arguments = ["data", "show", &bad, "--json"];
+    let json = super::object(&super::run(&mut place.command(&arguments, &[])));
+    let message = json["error"]["message"].as_str().unwrap();
+    assert!(message.contains(&bad), "{message}");
+}

@@ -47,6 +47,28 @@ fn there_are_as_many_classes_as_names() {
 }
 
 #[test]
+fn the_file_that_names_too_few_classes_is_told() {
+    type Names = fn(&Path);
+    let cases: [(Names, &str); 3] = [
+        (
+            |dir| fs::write(dir.join("dataset.toml"), "classes = [\"a\", \"b\"]").unwrap(),
+            "in dataset.toml, in `classes`",
+        ),
+        (
+            |dir| fs::write(dir.join("batches.meta.txt"), "a\nb\n").unwrap(),
+            "in batches.meta.txt, one a line",
+        ),
+        (|_| {}, "in batches.meta.txt, one a line"),
+    ];
+    for (names, place) in cases {
+        let dir = folder_of(11, names);
+        let message = Dataset::open(dir.path(), None).unwrap_err().to_string();
+        let end = format!("where it has more classes, name all of them {place}");
+        assert!(message.ends_with(&end), "{message}");
+    }
+}
+
+#[test]
 fn a_description_names_the_classes_before_all_else() {
     let description = "classes = [\"a\", \"a\", \"b\\nc\"]\ntraining = 3\ntest = 1\nlater = true\n";
     let dir = folder_of(3, |dir| {
@@ -72,15 +94,19 @@ fn a_description_names_the_classes_before_all_else() {
             "",
             "`classes` holds 1 names, not 2 to 256",
         ),
-        ("[", "[[", "TOML parse error"),
-        ("3", "-3", "invalid value"),
+        ("[", "[[", "line 2: missing comma"),
+        ("training = 3", "training = ", "line 2: "),
+        ("3", "-3", "line 2: invalid value"),
+        ("[\"a\", \"a\", ", "7 #", "line 1: invalid type"),
     ] {
         let spoiled = description.replacen(from, to, 1);
         fs::write(dir.path().join("dataset.toml"), &spoiled).unwrap();
         let error = Dataset::open(dir.path(), None).unwrap_err();
         assert!(matches!(error, DataError::Description { .. }), "{error:?}");
         let message = error.to_string();
-        let named = message.contains("dataset.toml") && message.contains(problem);
-        assert!(named, "{spoiled}{message}");
+        let named = message.contains("dataset.toml: ") && message.contains(problem);
+        assert!(named && !message.contains('\n'), "{spoiled}{message}");
+        let next = "; import the data again, or remove the file";
+        assert!(message.ends_with(next), "{spoiled}{message}");
     }
 }

@@ -267,6 +267,49 @@ fn a_network_that_stays_down_keeps_what_there_is() {
     );
 }
 
+/// What a wrong answer says, as of a network that wants a sign-in, is no reason to lose what there is.
+#[test]
+fn a_wrong_answer_leaves_what_there_is() {
+    let whole = |head: &'static str| Reply::Says(head, 18);
+    let ranges = [
+        "HTTP/1.1 206 Partial Content\r\nContent-Length: 18\r\nContent-Range: bytes 700-717/718",
+        "HTTP/1.1 416 No\r\nContent-Length: 0\r\nContent-Range: bytes */718",
+        "HTTP/1.1 206 Partial Content\r\nContent-Length: 18\r\nContent-Range: bytes 0-17/718",
+    ];
+    let page = whole("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 18");
+    for (replies, words) in [
+        (&[page][..], "has 18 bytes, not 1,"),
+        (
+            &[whole(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/HTML; charset=utf-8",
+            )],
+            "is a web page (text/HTML; charset=utf-8), not the file",
+        ),
+        (&[whole(ranges[0])], "has 718 bytes, not 1,"),
+        (&[whole(ranges[1]), page], "has 18 bytes, not 1,"),
+        (&[whole(ranges[2]), page], "has 18 bytes, not 1,"),
+        (&[whole(ranges[1]), Reply::Status(404)], "(404)"),
+    ] {
+        let cut = [Reply::Cut(700), Reply::Status(404)];
+        let ended = fetch_from(&cut);
+        assert_eq!(ended.kept(), 700);
+        let ended = fetch_into(ended.folder, replies, "/archive.tar.gz", PATIENCE);
+        assert!(ended.message().contains(words), "{}", ended.message());
+        if let Err(error @ FetchError::Other { bytes: 700, .. }) = &ended.result {
+            let words = "but 700 bytes from before are; to go on, give the same command again";
+            assert!(error.to_string().contains(words), "{error}");
+        } else {
+            assert!(words.contains("404"), "{}", ended.message());
+        }
+        assert_eq!(ended.kept(), 700, "{words}");
+        let ended = fetch_into(ended.folder, &[Reply::Good], "/archive.tar.gz", PATIENCE);
+        ended.result.as_ref().unwrap();
+        let asked = &ended.asked[0];
+        assert!(asked.contains("range: bytes=700-"), "{asked}");
+        assert!(asked.contains("if-range: \"one\""), "{asked}");
+    }
+}
+
 /// Each try begins anew: that one gets further than the one before is no progress.
 #[test]
 fn a_server_without_ranges_is_given_up_too() {
@@ -337,6 +380,12 @@ fn addresses_that_are_none() {
         "archive.tar.gz",
         "file:///etc/passwd",
         "",
+        "http://",
+        "https:///archive.tar.gz",
+        "http://:80/archive.tar.gz",
+        "http://127.0.0.1:1/x y/archive.tar.gz",
+        "http://[::1",
+        "http://127.0.0.1:99999/archive.tar.gz",
     ] {
         let (out, downloads) = (folder.path().join("out"), folder.path().join("downloads"));
         let error = fetch(

@@ -19,7 +19,7 @@ fn records(first: u16, n: u16) -> Vec<u8> {
 }
 
 /// A folder of 30 + 20 training and 12 test records.
-fn folder() -> TempDir {
+pub fn folder() -> TempDir {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("data_batch_1.bin"), records(0, 30)).unwrap();
     fs::write(dir.path().join("data_batch_2.bin"), records(30, 20)).unwrap();
@@ -135,7 +135,7 @@ fn error_after(spoil: impl FnOnce(&Path)) -> (DataError, String) {
 }
 
 #[track_caller]
-fn assert_starts(message: &str, start: &str) {
+pub fn assert_starts(message: &str, start: &str) {
     assert!(
         message.starts_with(start),
         "the message is\n  {message}\nand should start\n  {start}"
@@ -240,72 +240,6 @@ fn missing_files_are_named() {
         &message,
         "no data_batch_1.bin in DIR; data_batch_2.bin is there, and",
     );
-}
-
-#[test]
-fn a_folder_without_data_gets_advice_by_what_it_holds() {
-    type Fill = fn(&Path);
-    let cases: [(Fill, &str); 6] = [
-        (|_| {}, "give --data a folder in the CIFAR-10 binary layout"),
-        (
-            |dir| {
-                fs::create_dir(dir.join("cifar-10-batches-bin")).unwrap();
-                fs::write(dir.join("cifar-10-batches-bin/data_batch_1.bin"), "").unwrap();
-                fs::write(dir.join("cifar-10-binary.tar.gz"), "").unwrap();
-            },
-            "it is one folder further down: give --data DIR/cifar-10-batches-bin",
-        ),
-        (
-            |dir| fs::write(dir.join("cifar-10-binary.tar.gz"), "").unwrap(),
-            "import it with nas-engine data import cifar10 DIR/cifar-10-binary.tar.gz --out DIR",
-        ),
-        (
-            |dir| fs::write(dir.join("cifar-10-python.tar.gz"), "").unwrap(),
-            "this is the Python version of CIFAR-10: import it with nas-engine data import cifar10 DIR --",
-        ),
-        (
-            |dir| fs::write(dir.join("data_batch_1"), "").unwrap(),
-            "this is the Python version of CIFAR-10: import it with nas-engine data import cifar10 DIR --",
-        ),
-        (
-            |dir| fs::create_dir(dir.join("cifar-10-batches-py")).unwrap(),
-            "this is the Python version of CIFAR-10: import it with nas-engine data import cifar10 DIR --",
-        ),
-    ];
-    for (fill, advice) in cases {
-        let dir = TempDir::new().unwrap();
-        fill(dir.path());
-        let message = Dataset::open(dir.path(), None).unwrap_err().to_string();
-        let message = message.replace(&dir.path().display().to_string(), "DIR");
-        assert_starts(&message, &format!("no data_batch_1.bin in DIR; {advice}"));
-    }
-}
-
-#[test]
-fn what_is_no_folder_is_told_apart() {
-    let dir = folder();
-    fs::write(dir.path().join("cifar-10-binary.tar.gz"), "").unwrap();
-    let cases = [
-        (
-            "nowhere",
-            "it does not exist: give --data the folder of the .bin files",
-        ),
-        (
-            "data_batch_1.bin",
-            "give --data the folder of the .bin files, not one of the files",
-        ),
-        (
-            "cifar-10-binary.tar.gz",
-            "import it with nas-engine data import cifar10",
-        ),
-    ];
-    for (name, next) in cases {
-        let path = dir.path().join(name);
-        let error = Dataset::open(&path, None).unwrap_err();
-        assert!(matches!(error, DataError::NotAFolder { .. }), "{error:?}");
-        let start = format!("{} is not a folder; {next}", path.display());
-        assert_starts(&error.to_string(), &start);
-    }
 }
 
 #[test]

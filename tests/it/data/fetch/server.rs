@@ -32,6 +32,8 @@ pub enum Reply {
     /// Another version: the range is not heeded because the tag differs.
     Changed,
     Status(u16),
+    /// These lines of a head, then as many letters.
+    Says(&'static str, usize),
     /// To another place on the same server, which is then good.
     Redirect,
     /// Bytes that are no answer.
@@ -118,6 +120,10 @@ fn answer(stream: &mut TcpStream, request: &str, reply: Reply) {
                 format!("HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
                 b"",
             );
+        }
+        Reply::Says(head, n) => {
+            let head = format!("{head}\r\nConnection: close\r\n\r\n");
+            send(head, &b"x".repeat(n));
         }
         Reply::Redirect => {
             let head = "HTTP/1.1 302 Found\r\nLocation: /elsewhere.tar.gz\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
