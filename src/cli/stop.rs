@@ -81,7 +81,7 @@ fn ignored() -> u64 {
 
 /// A time such as `1d12h`, `90m` or `23h30m15s`: whole numbers, each with its unit, larger units
 /// first.
-fn parse(text: &str) -> Result<Duration, String> {
+pub fn parse(text: &str) -> Result<Duration, String> {
     let wrong = || {
         format!("`{text}` is no time; give whole numbers with the units d, h, m, s, such as 23h30m")
     };

@@ -26,6 +26,8 @@ pub struct RunFact {
     pub data_sha256: String,
     /// How the work is spread.
     pub scheme: Scheme,
+    /// Seconds that a job is a worker's own unless it is kept.
+    pub lease_seconds: u64,
 }
 
 impl Message for RunFact {
@@ -64,7 +66,12 @@ pub enum SettingsError {
 
 impl RunFact {
     /// That of a new run.
-    pub fn new(config: &Config, data_sha256: String, scheme: Scheme) -> RunFact {
+    pub fn new(
+        config: &Config,
+        data_sha256: String,
+        scheme: Scheme,
+        lease_seconds: u64,
+    ) -> RunFact {
         let mut kept = config.clone();
         kept.data.path = None;
         kept.device.threads = None;
@@ -75,6 +82,7 @@ impl RunFact {
             config_sha256: config.sha256(),
             data_sha256,
             scheme,
+            lease_seconds,
         }
     }
 
@@ -143,7 +151,7 @@ mod tests {
     fn fact() -> RunFact {
         let config = Config::preset("sample").unwrap();
         let scheme = scheme(&config, 2, 3, false);
-        RunFact::new(&config, "abc".into(), scheme)
+        RunFact::new(&config, "abc".into(), scheme, 60)
     }
 
     #[test]

@@ -11,14 +11,15 @@ use crate::cli::failure::{Failure, Kind};
 use crate::cli::flags::whole;
 use crate::cli::output::Output;
 use crate::cli::search::{self, RunFlags};
+use crate::cli::stop;
 use crate::cluster::key::Fact;
 use crate::cluster::nats::{Nats, Room};
 use crate::cluster::role;
 use crate::cluster::settings::{RunFact, scheme};
 use crate::text;
 
-/// How long a job is a worker's own unless it is kept.
-const LEASE: Duration = Duration::from_secs(60);
+/// Workers say four times in a lease that they are there.
+const SHORTEST_LEASE: Duration = Duration::from_secs(2);
 
 /// How long the server's monitor is waited for.
 const MONITOR: Duration = Duration::from_secs(5);
@@ -40,6 +41,9 @@ pub struct Flags {
     /// Workers at most
     #[arg(long, allow_negative_numbers = true, value_parser = whole(1..=100_000), value_name = "N", default_value = "1000")]
     workers: i64,
+    /// Time after which the child of a worker that is silent is another's
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = stop::parse)]
+    lease: Duration,
     /// NATS servers that keep a copy of everything: 1 or 3
     #[arg(long, value_name = "R", default_value = "1", value_parser = ["1", "3"])]
     copies: String,
@@ -64,13 +68,17 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         number(flags.replicas),
         flags.synchronous,
     );
-    let fact = RunFact::new(&config, course.data_sha256(), scheme);
+    let fact = RunFact::new(&config, course.data_sha256(), scheme, flags.lease.as_secs());
     fact.learner()?; // that its shards are not too many
     check_sync(flags)?;
+    if flags.lease < SHORTEST_LEASE {
+        let message = "--lease is the time in which a worker must be heard of; give 2s or more";
+        return Err(Failure::new(Kind::Usage, message));
+    }
     let room = Room {
         replicas: flags.copies.parse().expect("1 or 3"),
         workers: number(flags.workers),
-        lease: LEASE,
+        lease: flags.lease,
     };
     super::runtime()?.block_on(async {
         let connection = &flags.connection;

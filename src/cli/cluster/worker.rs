@@ -25,9 +25,6 @@ use crate::cluster::settings::RunFact;
 use crate::cluster::worker::Worker;
 use crate::config::{Config, FILE_NAME};
 
-/// A fourth of the time that a job is a worker's own.
-const KEEP: Duration = Duration::from_secs(15);
-
 /// How often is looked whether the run is done.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -84,7 +81,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         let learner = fact.learner()?;
         let worker = Worker {
             node: flags.node.clone().unwrap_or_else(host_name),
-            keep: KEEP,
+            keep: Duration::from_secs(fact.lease_seconds) / 4,
         };
         output.note(&format!("worker on {model}, waiting for children of {}", flags.connection.name()));
         let work = worker.run((&engine, &learner), &trainer, &stop);

@@ -1,5 +1,6 @@
 //! A search by roles in processes of their own, on a real server.
 
+use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,7 +46,13 @@ impl Place {
 
     fn init(&self, name: &str, more: &[&str]) -> Ended {
         let mut command = self.cluster("init", name, &SETTINGS);
-        command.args(["--i-checked-sync", "--data", &text(self.data.path())]);
+        command.args([
+            "--i-checked-sync",
+            "--lease",
+            "3s",
+            "--data",
+            &text(self.data.path()),
+        ]);
         run(command.args(more))
     }
 
@@ -132,8 +139,11 @@ fn workers_achieve_what_one_process_does_though_one_is_killed() {
     let lines = journal
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let rewards: Vec<f64> = lines.filter_map(|line| line["reward"].as_f64()).collect();
-    let mean = rewards.iter().sum::<f64>() / rewards.len() as f64;
+    // In the order of their samples, for the sum's sake.
+    let rewards: BTreeMap<u64, f64> = lines
+        .filter_map(|line| Some((line["sample"].as_u64()?, line["reward"].as_f64()?)))
+        .collect();
+    let mean = rewards.values().sum::<f64>() / rewards.len() as f64;
     assert_eq!(
         (rewards.len(), status["mean_reward"].as_f64()),
         (10, Some(mean))

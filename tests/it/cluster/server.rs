@@ -71,6 +71,10 @@ impl Drop for Server {
 }
 
 /// Runs a server in a folder; its port.
+#[expect(
+    clippy::zombie_processes,
+    reason = "whoever asked for it waits, but where the test has failed"
+)]
 fn run(folder: &Path, port: Option<u16>) -> (Child, u16) {
     for old in ports_files(folder) {
         fs::remove_file(old).unwrap();

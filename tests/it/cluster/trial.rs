@@ -130,6 +130,8 @@ struct Child {
     is_kept: bool,
     is_poison: bool,
     is_stopped: bool,
+    /// When the epoch under way ends.
+    due: Option<Duration>,
     noise: f64,
     clock: Clock,
     doom: Doom,
@@ -149,6 +151,7 @@ impl Trainer for Children {
             is_kept: true,
             is_poison: self.poison.contains(&job.sample),
             is_stopped: false,
+            due: None,
             noise: if self.is_noisy { noise } else { 0.0 },
             clock: self.clock.clone(),
             doom: self.doom.clone(),
@@ -184,8 +187,13 @@ impl Training for Child {
                     bytes: vec![self.epoch as u8],
                 };
             }
-            let seconds = self.rng.lock().unwrap().uniform_in(1.0, 12.0);
-            self.clock.sleep(Duration::from_secs_f64(seconds)).await;
+            // Whoever asks again waits for the same moment.
+            let due = *self.due.get_or_insert_with(|| {
+                let seconds = self.rng.lock().unwrap().uniform_in(1.0, 12.0);
+                self.clock.now() + Duration::from_secs_f64(seconds)
+            });
+            self.clock.sleep(due.saturating_sub(self.clock.now())).await;
+            self.due = None;
             if self.is_poison {
                 self.doom.kill();
                 std::future::pending::<()>().await;
