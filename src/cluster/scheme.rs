@@ -1,6 +1,7 @@
 //! How the work of a search is spread: shards, replicas, rounds.
 
 use std::ops::Range;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,32 @@ impl Staleness {
             Staleness::Paper => Some(1.0),
             Staleness::Scale { tau0 } => Some(1.0 / (1.0 + tau as f64 / tau0)),
             Staleness::Bound { most } => (tau <= most).then_some(1.0),
+        }
+    }
+}
+
+/// From `paper`, `scale:TAU0` or `bound:TAU`.
+impl FromStr for Staleness {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Staleness, String> {
+        let wrong = || {
+            format!(
+                "`{text}`: give paper, scale:T (weight 1 / (1 + lateness / T)), or bound:T (those later than T \
+                 versions are set aside)"
+            )
+        };
+        match text.split_once(':') {
+            None if text == "paper" => Ok(Staleness::Paper),
+            Some(("scale", tau0)) => match tau0.parse() {
+                Ok(tau0) if f64::is_finite(tau0) && tau0 > 0.0 => Ok(Staleness::Scale { tau0 }),
+                _ => Err(wrong()),
+            },
+            Some(("bound", most)) => {
+                let most = most.parse().map_err(|_| wrong())?;
+                Ok(Staleness::Bound { most })
+            }
+            _ => Err(wrong()),
         }
     }
 }
@@ -123,6 +150,26 @@ mod tests {
             .flat_map(|t| scheme.samples_of(t))
             .collect();
         assert!(samples.into_iter().eq(0..18));
+    }
+
+    #[test]
+    fn policies_have_names() {
+        let parsed = |text: &str| text.parse::<Staleness>().ok();
+        assert_eq!(parsed("paper"), Some(Staleness::Paper));
+        assert_eq!(parsed("scale:4"), Some(Staleness::Scale { tau0: 4.0 }));
+        assert_eq!(parsed("bound:0"), Some(Staleness::Bound { most: 0 }));
+        for text in [
+            "",
+            "scale",
+            "scale:0",
+            "scale:nan",
+            "scale:-1",
+            "bound:x",
+            "bound:-1",
+            "paper:1",
+        ] {
+            assert_eq!(parsed(text), None, "{text}");
+        }
     }
 
     #[test]

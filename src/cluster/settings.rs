@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::learner::{Learner, TooManyShards};
 use super::message::{Message, MessageError, from_json, to_json};
-use super::scheme::{Scheme, Staleness};
+use super::scheme::Scheme;
 use crate::checkpoint::NUMERICS;
 use crate::config::{Config, ConfigError, StrategyKind};
 use crate::space::{Space, SpaceError};
@@ -131,26 +131,22 @@ impl RunFact {
     }
 }
 
-/// The scheme of a run's settings, where nothing else is asked for.
-pub fn scheme(config: &Config, shards: u32, replicas: u32, synchronous: bool) -> Scheme {
-    Scheme {
-        shards,
-        replicas,
-        children_per_round: config.search.children_per_update,
-        gradients_per_update: 1,
-        staleness: Staleness::Paper,
-        synchronous,
-        samples: config.search.samples,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::scheme::Staleness;
 
     fn fact() -> RunFact {
         let config = Config::preset("sample").unwrap();
-        let scheme = scheme(&config, 2, 3, false);
+        let scheme = Scheme {
+            shards: 2,
+            replicas: 3,
+            children_per_round: 8,
+            gradients_per_update: 1,
+            staleness: Staleness::Scale { tau0: 2.5 },
+            synchronous: false,
+            samples: 48,
+        };
         RunFact::new(&config, "abc".into(), scheme, 60)
     }
 

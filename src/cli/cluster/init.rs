@@ -15,7 +15,9 @@ use crate::cli::stop;
 use crate::cluster::key::Fact;
 use crate::cluster::nats::{Nats, Room};
 use crate::cluster::role;
-use crate::cluster::settings::{RunFact, scheme};
+use crate::cluster::scheme::{Scheme, Staleness};
+use crate::cluster::settings::RunFact;
+use crate::config::Config;
 use crate::text;
 
 /// Workers say four times in a lease that they are there.
@@ -38,6 +40,12 @@ pub struct Flags {
     /// Every replica waits for all others: the result is a function of the settings alone
     #[arg(long)]
     synchronous: bool,
+    /// Gradients of an update: each replica then draws as many times fewer children at once
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(1..=1_000_000), value_name = "G", default_value = "1")]
+    gradients: i64,
+    /// What a late gradient counts: paper (in full), scale:T or bound:T
+    #[arg(long, value_name = "POLICY", default_value = "paper")]
+    staleness: Staleness,
     /// Workers at most
     #[arg(long, allow_negative_numbers = true, value_parser = whole(1..=100_000), value_name = "N", default_value = "1000")]
     workers: i64,
@@ -61,13 +69,7 @@ pub struct Flags {
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let config = flags.run.resolve()?;
     let course = search::open_course(&config, output)?;
-    let number = |value: i64| u32::try_from(value).expect("the flag is within its range");
-    let scheme = scheme(
-        &config,
-        number(flags.shards),
-        number(flags.replicas),
-        flags.synchronous,
-    );
+    let scheme = scheme(flags, &config)?;
     let fact = RunFact::new(&config, course.data_sha256(), scheme, flags.lease.as_secs());
     fact.learner()?; // that its shards are not too many
     check_sync(flags)?;
@@ -103,6 +105,31 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
             "data_sha256": fact.data_sha256,
         });
         output.result(&json, &words(flags, &fact))
+    })
+}
+
+fn number(flag: i64) -> u32 {
+    u32::try_from(flag).expect("the flag is within its range")
+}
+
+/// How the work is spread: an update is of as many samples as that of `search`.
+fn scheme(flags: &Flags, config: &Config) -> Result<Scheme, Failure> {
+    let (samples, gradients) = (config.search.children_per_update, flags.gradients as u64);
+    if !samples.is_multiple_of(gradients) {
+        let message = format!(
+            "--gradients {gradients}: an update is of {samples} samples (search.children_per_update), which \
+             cannot be shared so; give a number that divides them"
+        );
+        return Err(Failure::new(Kind::Usage, message));
+    }
+    Ok(Scheme {
+        shards: number(flags.shards),
+        replicas: number(flags.replicas),
+        children_per_round: samples / gradients,
+        gradients_per_update: number(flags.gradients),
+        staleness: flags.staleness,
+        synchronous: flags.synchronous,
+        samples: config.search.samples,
     })
 }
 

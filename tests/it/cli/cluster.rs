@@ -169,6 +169,13 @@ fn what_does_not_fit_is_refused_before_anything_is_done() {
         2,
         "--strategy random",
     );
+    refused(place.init("a", &["--gradients", "7"]), 2, "that divides");
+    refused(
+        place.init("a", &["--staleness", "never"]),
+        2,
+        "give paper, scale:T",
+    );
+    refused(place.init("a", &["--lease", "1s"]), 2, "give 2s or more");
     let mut command = place.cluster("init", "a", &SETTINGS);
     refused(run(&mut command), 2, "sync_interval: always");
     let monitor = ["--monitor", "http://127.0.0.1:1"];

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use nas_engine::cluster::key::{Cell, Fact};
 use nas_engine::cluster::message::{Ended, Gradient, Replica, Round, Shard};
+use nas_engine::cluster::scheme::Staleness;
 use nas_engine::controller::Scored;
 
 use super::trial::Finished;
@@ -130,8 +131,10 @@ fn shards(run: &Finished, rounds: &BTreeMap<(u32, u64), (u64, Round)>, wrong: &m
         }
         let mut weights = run.learner.fresh(s).weights;
         let (mut mean, mut square) = (vec![0.0; weights.len()], vec![0.0; weights.len()]);
+        let mut sum = vec![0.0; weights.len()];
         let mut marks: BTreeMap<u32, u64> = BTreeMap::new();
-        let mut step = 0;
+        let (mut step, mut waiting, mut counted) = (0, 0, 0);
+        let scheme = run.learner.scheme();
         for (_, bytes) in &world.pushed[&s] {
             let gradient = Gradient::from_bytes(bytes).unwrap();
             let mark = marks.entry(gradient.head.replica).or_insert(0);
@@ -139,19 +142,35 @@ fn shards(run: &Finished, rounds: &BTreeMap<(u32, u64), (u64, Round)>, wrong: &m
                 continue;
             }
             *mark += 1;
-            if gradient.values.is_empty() {
+            counted += 1;
+            let late = step as u64 - gradient.head.seen;
+            let weight = match scheme.staleness {
+                Staleness::Paper => 1.0,
+                Staleness::Scale { tau0 } => 1.0 / (1.0 + late as f64 / tau0),
+                Staleness::Bound { most } if late <= most => 1.0,
+                Staleness::Bound { .. } => 0.0,
+            };
+            if weight > 0.0 && !gradient.values.is_empty() {
+                sum.iter_mut()
+                    .zip(&gradient.values)
+                    .for_each(|(sum, g)| *sum += weight * g);
+                waiting += 1;
+            }
+            if waiting == 0 || (waiting < scheme.gradients_per_update && counted < scheme.rounds())
+            {
                 continue;
             }
             step += 1;
-            for (i, g) in gradient.values.iter().enumerate() {
+            for (i, sum) in sum.iter_mut().enumerate() {
+                let g = *sum / f64::from(waiting);
                 mean[i] = 0.9 * mean[i] + (1.0 - 0.9) * g;
                 square[i] = 0.999 * square[i] + (1.0 - 0.999) * g * g;
-                let (m, v) = (
-                    mean[i] / (1.0 - 0.9f64.powi(step)),
-                    square[i] / (1.0 - 0.999f64.powi(step)),
-                );
+                let m = mean[i] / (1.0 - 0.9f64.powi(step));
+                let v = square[i] / (1.0 - 0.999f64.powi(step));
                 weights[i] += 0.05 * m / (v.sqrt() + 1e-8);
+                *sum = 0.0;
             }
+            waiting = 0;
         }
         if found.weights != weights {
             wrong.push(format!("shard {s} has other parameters than its log makes"));

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use nas_engine::cluster::key::Fact;
 use nas_engine::cluster::message::Ended;
+use nas_engine::cluster::scheme::{Scheme, Staleness};
 use nas_engine::run::Status;
 
 use super::check::faults;
@@ -49,12 +50,30 @@ fn a_calm_run_trains_every_child_once() {
     assert_eq!(run.n_epochs, 4 * trained);
 }
 
+/// A scheme for each seed: updates of one gradient or of several, late ones counted in every way.
+fn schemes(seed: u64) -> Scheme {
+    Scheme {
+        gradients_per_update: [1, 3, 1][(seed % 3) as usize],
+        staleness: match seed % 4 {
+            0 | 1 => Staleness::Paper,
+            2 => Staleness::Scale { tau0: 2.0 },
+            _ => Staleness::Bound { most: 2 },
+        },
+        ..scheme()
+    }
+}
+
+// paper P7.5, P8.5
 #[test]
 fn nothing_is_lost_and_nothing_counts_twice() {
     let began = Instant::now();
     let (mut n_ended, mut n_late, mut n_down, mut n_poison) = (0, 0, 0, 0);
     for seed in 0..seeds() {
-        let run = rough(seed).run();
+        let run = Trial {
+            scheme: schemes(seed),
+            ..rough(seed)
+        }
+        .run();
         assert_eq!(faults(&run), [""; 0], "seed {seed}");
         let world = run.engine.world.lock().unwrap();
         n_ended += run.n_ended;

@@ -89,6 +89,7 @@ pub fn state(shards: &[Shard]) -> ControllerState {
     }
 }
 
+// paper P7.3, P7.4
 #[test]
 fn any_number_of_shards_and_faults_gives_the_same_bits() {
     for (replicas, shards) in [(1, 1), (1, 3), (4, 1), (4, 3), (4, 20), (3, 20)] {
