@@ -1,5 +1,7 @@
 //! A search by roles in processes of their own, on a real server.
 
+mod chaos;
+
 use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
 use std::thread;
@@ -127,6 +129,11 @@ fn workers_achieve_what_one_process_does_though_one_is_killed() {
         (&"finished".into(), &serde_json::json!({}))
     );
 
+    check(&place, &status);
+}
+
+/// That a run of one replica has achieved what `search` does with the same settings.
+fn check(place: &Place, status: &Value) {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let mut search = program();
