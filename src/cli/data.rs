@@ -242,7 +242,7 @@ fn a_text(config: &DataConfig, verify: bool, output: &Output) -> Result<(), Fail
     });
     let mut words = format!(
         "text        {}\nlayout      {}\nvocabulary  {} {noun}s\n",
-        text::one_line(&corpus.name().to_string()),
+        text::one_line(corpus.name()),
         corpus.layout().describe(),
         text::count(vocabulary.len() as u64),
     );
