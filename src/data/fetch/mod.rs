@@ -19,7 +19,7 @@ use ureq::http::Uri;
 
 use super::cache;
 use super::import::{
-    Cifar, IdxOptions, ImportError, Imported, Labels, NewFolder, import_cifar, import_idx,
+    Cifar, Created, IdxOptions, ImportError, Imported, Labels, NewFolder, import_cifar, import_idx,
 };
 
 /// The folder that downloads are kept in until they are imported: `downloads` below the cache folder.
@@ -53,11 +53,27 @@ pub fn fetch(
     // That there is a place for it, before hundreds of megabytes are fetched.
     drop(NewFolder::create(out, 1)?);
     let folder = downloads.join(published.name);
-    fs::create_dir_all(&folder).map_err(|source| FetchError::Write {
-        path: folder.clone(),
+    let _created = Created::on_the_way_to(&folder);
+    let fetched = fetch_by_way_of(&folder, published, url, out, (patience, stop), tell);
+    // Where there is nothing in it to go on with.
+    let _ = fs::remove_dir(folder);
+    fetched
+}
+
+/// Downloads to `folder`, and imports to `out`.
+fn fetch_by_way_of(
+    folder: &Path,
+    published: &Published,
+    url: Option<&str>,
+    out: &Path,
+    (patience, stop): (Patience, &AtomicBool),
+    tell: &mut dyn FnMut(Event),
+) -> Result<Imported, FetchError> {
+    fs::create_dir_all(folder).map_err(|source| FetchError::Write {
+        path: folder.into(),
         source,
     })?;
-    let files = download_all(published, url, &folder, &Client::new(patience, stop), tell)?;
+    let files = download_all(published, url, folder, &Client::new(patience, stop), tell)?;
     let imported = match published.kind {
         Kind::Cifar10 => import_cifar(Cifar::Ten, &files[0], out, stop)?,
         Kind::Cifar100 => import_cifar(Cifar::Hundred(Labels::Fine), &files[0], out, stop)?,
@@ -67,7 +83,6 @@ pub fn fetch(
         // What is left costs room and no more.
         let _ = fs::remove_file(file);
     }
-    let _ = fs::remove_dir(folder);
     Ok(imported)
 }
 

@@ -8,7 +8,7 @@ use tar::{Archive, Entry, EntryType};
 
 use super::pipeline::pipeline;
 use super::stop::Stop;
-use super::{ImportError, gz};
+use super::{ImportError, gz, packed};
 use crate::text;
 
 /// What an archive may unpack to; the published ones come to 187 MB.
@@ -62,6 +62,9 @@ pub(super) fn read(
     stop: Stop,
     work: impl Fn(usize, &[u8]) -> Result<(), ImportError> + Sync,
 ) -> Result<(), ImportError> {
+    if let Some(problem) = packed::archive(path) {
+        return Err(ImportError::unusable(path, problem));
+    }
     let file = gz::open(path).map_err(|error| failed(path, &error))?.file;
     read_from(path, file, wanted, stop, &work, || {
         Ok(gz::open(path).map_err(|error| failed(path, &error))?.file)

@@ -35,6 +35,34 @@ pub(super) fn default_fit(width: usize, height: usize) -> Option<Fit> {
     }
 }
 
+/// Writes the centre of a picture into the planes of an image, with zeros around where it is smaller. Of its
+/// `channels`, the fastest dimension, one is repeated, three are red, green and blue.
+pub(super) fn put_centre(
+    bytes: &[u8],
+    (width, height): (usize, usize),
+    channels: usize,
+    image: &mut [u8; IMAGE_BYTES],
+) {
+    image.fill(0);
+    let (columns, rows) = (Cut::new(width), Cut::new(height));
+    for row in 0..rows.length {
+        let from = channels * ((rows.from + row) * width + columns.from);
+        let pixels = &bytes[from..][..channels * columns.length];
+        let to = (rows.to + row) * SIDE + columns.to;
+        for (channel, plane) in image.chunks_exact_mut(SIDE * SIDE).enumerate() {
+            let plane = &mut plane[to..][..columns.length];
+            match channels {
+                1 => plane.copy_from_slice(pixels),
+                _ => {
+                    for (byte, pixel) in plane.iter_mut().zip(pixels.as_chunks::<3>().0) {
+                        *byte = pixel[channel];
+                    }
+                }
+            }
+        }
+    }
+}
+
 impl Rgb {
     /// How the picture is brought to 32x32 where nothing is said; nothing where it has that size.
     pub fn default_fit(&self) -> Option<Fit> {
@@ -62,17 +90,7 @@ impl Rgb {
             ));
         }
         let mut image = [0; IMAGE_BYTES];
-        let (columns, rows) = (Cut::new(width), Cut::new(height));
-        for row in 0..rows.length {
-            let from = 3 * ((rows.from + row) * width + columns.from);
-            let pixels = self.bytes[from..].as_chunks::<3>().0;
-            for (column, pixel) in pixels[..columns.length].iter().enumerate() {
-                let to = (rows.to + row) * SIDE + columns.to + column;
-                for (channel, &byte) in pixel.iter().enumerate() {
-                    image[channel * SIDE * SIDE + to] = byte;
-                }
-            }
-        }
+        put_centre(&self.bytes, (width, height), 3, &mut image);
         Ok(image)
     }
 

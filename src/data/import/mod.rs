@@ -3,15 +3,18 @@
 
 mod archive;
 mod cifar;
+mod created;
 mod error;
 mod fit;
 mod folder;
 mod gz;
 mod idx;
 mod order;
+mod packed;
 pub mod pickle;
 pub mod picture;
 mod pipeline;
+mod site;
 mod stop;
 mod writer;
 
@@ -21,6 +24,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use cifar::{Cifar, Labels, import_cifar};
+pub(in crate::data) use created::Created;
 pub use error::ImportError;
 pub use fit::Fit;
 pub use folder::{FolderOptions, folder};

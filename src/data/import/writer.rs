@@ -1,20 +1,16 @@
 //! A data folder in the making: it appears whole or not at all.
 
-use std::fs::{self, File, Permissions};
-use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Mutex;
 use std::{io, thread};
 
-use tempfile::TempDir;
-
+use super::site::Site;
 use super::{ImportError, Imported, Skipped};
 use crate::data::cifar::{NAMES_FILE, TEST_FILE, train_file};
 use crate::data::{Dataset, Description, RECORD_BYTES, description};
-use crate::disk::{self, Disk, Real, whole};
-
-/// What ends the name of a folder that is being written: `.<name>.<6 letters>.unfinished`.
-const UNFINISHED: &str = ".unfinished";
+use crate::disk::{self, Disk, Real};
 
 /// Where a record stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,13 +21,12 @@ pub struct Place {
     pub record: u64,
 }
 
-/// A data folder that is being written, beside the place where it will stand. Dropped unfinished,
-/// nothing is left of it; what a process leaves that is killed, the next import to the same place removes.
+/// A data folder that is being written. Dropped unfinished, nothing is left of it; what a process leaves that
+/// is killed, the next import to the same place removes.
 #[derive(Debug)]
 pub struct NewFolder {
-    out: PathBuf,
-    unfinished: TempDir,
     files: Vec<File>,
+    site: Site,
     /// Records of each file so far.
     counts: Mutex<Vec<u64>>,
 }
@@ -40,36 +35,16 @@ impl NewFolder {
     /// Begins a folder with `n_train_files` files of training records, to stand at `out`.
     ///
     /// # Errors
-    /// Where there is something at `out` but an empty folder, it has no name, or beside it nothing can be
-    /// written.
+    /// Where there is something at `out` but an empty folder, it has no name, or nothing can be written there.
     pub fn create(out: &Path, n_train_files: usize) -> Result<NewFolder, ImportError> {
-        let failed = |source| ImportError::Write {
-            path: out.into(),
-            source,
-        };
-        let Some(name) = out.file_name().map(|name| name.to_string_lossy()) else {
-            return Err(ImportError::NoName { path: out.into() });
-        };
-        let is_free = match fs::symlink_metadata(out) {
-            Ok(found) => found.is_dir() && fs::read_dir(out).map_err(failed)?.next().is_none(),
-            Err(_) => true,
-        };
-        if !is_free {
-            return Err(ImportError::Exists { path: out.into() });
-        }
-        let parent = disk::folder(out);
-        whole::create_folders(&Real, parent).map_err(failed)?;
-        remove_abandoned(parent, &name);
-        let unfinished = tempfile::Builder::new()
-            .prefix(&format!(".{name}."))
-            .suffix(UNFINISHED)
-            .permissions(Permissions::from_mode(0o777)) // less what the user's mask takes
-            .tempdir_in(parent)
-            .map_err(failed)?;
+        let site = Site::begin(out)?;
+        let files = create_files(site.folder(), n_train_files);
         Ok(NewFolder {
-            out: out.into(),
-            files: create_files(unfinished.path(), n_train_files).map_err(failed)?,
-            unfinished,
+            files: files.map_err(|source| ImportError::Write {
+                path: out.into(),
+                source,
+            })?,
+            site,
             counts: Mutex::new(vec![0; n_train_files + 1]),
         })
     }
@@ -90,7 +65,7 @@ impl NewFolder {
 
     fn failed(&self, file: usize, source: std::io::Error) -> ImportError {
         ImportError::Write {
-            path: self.out.join(file_name(file)),
+            path: self.site.out().join(file_name(file)),
             source,
         }
     }
@@ -120,10 +95,10 @@ impl NewFolder {
         description.test = Some(counts[0]);
         description.training = Some(counts[1..].iter().sum());
         let failed = |source| ImportError::Write {
-            path: self.out.clone(),
+            path: self.site.out().into(),
             source,
         };
-        let folder = self.unfinished.path();
+        let folder = self.site.folder();
         let write = |name: &str, text: String| {
             let path = folder.join(name);
             fs::write(&path, text).and_then(|()| disk::sync(&File::open(path)?))
@@ -148,7 +123,7 @@ impl NewFolder {
             write(NAMES_FILE, description.classes.join("\n") + "\n").map_err(failed)?;
         }
         let imported = Imported {
-            folder: self.out.clone(),
+            folder: self.site.out().into(),
             class_counts: dataset.class_counts(),
             training: dataset.n_train() as u64,
             test: dataset.n_test() as u64,
@@ -158,10 +133,7 @@ impl NewFolder {
         };
         drop(dataset);
         Real.sync_folder(folder).map_err(failed)?;
-        fs::rename(folder, &self.out).map_err(failed)?;
-        let _ = self.unfinished.keep(); // it has another name now
-        // For that name to survive a power cut too.
-        Real.sync_folder(disk::folder(&self.out)).map_err(failed)?;
+        self.site.appear()?;
         Ok(imported)
     }
 }
@@ -186,39 +158,10 @@ fn create_files(folder: &Path, n_train_files: usize) -> io::Result<Vec<File>> {
     [Ok(first)].into_iter().chain(others).collect()
 }
 
-/// Removes what imports to the folder `name` in `parent` have left that were killed.
-fn remove_abandoned(parent: &Path, name: &str) {
-    let entries = parent.read_dir().into_iter().flatten().flatten();
-    for entry in entries {
-        let folder = entry.path();
-        let is_ours = entry
-            .file_name()
-            .to_str()
-            .is_some_and(|found| is_unfinished(found, name));
-        if is_ours && is_abandoned(&folder) {
-            // What stays costs room and no more.
-            let _ = fs::remove_dir_all(folder);
-        }
-    }
-}
-
-/// Whether a name is one of a folder that will be called `name`.
-fn is_unfinished(found: &str, name: &str) -> bool {
-    let letters = found
-        .strip_prefix('.')
-        .and_then(|found| found.strip_prefix(name)?.strip_prefix('.'))
-        .and_then(|found| found.strip_suffix(UNFINISHED));
-    letters.is_some_and(|letters| letters.len() == 6 && letters.chars().all(char::is_alphanumeric))
-}
-
-/// Whether nobody writes an unfinished folder: its lock went with the process that had it.
-fn is_abandoned(folder: &Path) -> bool {
-    let file = folder.join(file_name(0));
-    file.is_file() && File::open(file).is_ok_and(|file| file.try_lock().is_ok())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]
@@ -246,7 +189,7 @@ mod tests {
         let entries = fs::read_dir(parent.path()).unwrap();
         let mut left: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
         left.sort();
-        let mut expected = [first.unfinished.path(), second.unfinished.path()]
+        let mut expected = [first.site.folder(), second.site.folder()]
             .map(PathBuf::from)
             .to_vec();
         for name in [
@@ -259,13 +202,5 @@ mod tests {
         }
         expected.sort();
         assert_eq!(left, expected);
-    }
-
-    #[test]
-    fn a_place_needs_a_name() {
-        for out in [".", "..", "/", "a/.."] {
-            let error = NewFolder::create(Path::new(out), 1).unwrap_err();
-            assert!(matches!(error, ImportError::NoName { .. }), "{error}");
-        }
     }
 }

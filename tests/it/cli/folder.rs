@@ -1,6 +1,7 @@
 //! `data import folder` and `data show --sheet`: pictures of the user's own, and all that may be wrong
 //! with a folder of them.
 
+mod layout;
 mod pictures;
 mod stopped;
 
@@ -303,8 +304,8 @@ fn folders_that_hold_no_classes_end_in_words() {
         (&spoiled, 3, "1 file that cannot be used"),
         (&many, 3, "holds 257 class folders"),
         (&flat, 3, "flat/train: holds no class folders"),
-        (&folder.path().join("absent"), 3, "cannot read"),
-        (&fruit.join("apple/picture 0.ppm"), 3, "cannot read"),
+        (&folder.path().join("absent"), 3, "nothing of this name"),
+        (&fruit.join("apple/picture 0.ppm"), 3, "is no folder"),
         (&cifar.path().to_path_buf(), 3, "holds no class folders"),
     ] {
         let ended = nas(&["data", "import", "folder", &text(dir), "--out", &out]);

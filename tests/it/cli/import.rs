@@ -4,6 +4,7 @@
 mod archive;
 mod cifar;
 mod idx;
+mod place;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -97,6 +98,7 @@ fn fetch_ends_in_words() {
             .contains("ftp://host/file cannot be fetched from"),
         "{ended:?}"
     );
+    assert!(names(folder.path()).is_empty(), "no folder is left");
     let ended = fetch(&["mnist"]);
     assert_eq!(ended.code, 2, "{ended:?}");
     assert!(ended.stderr.contains("fashion-mnist"), "{ended:?}");

@@ -1,6 +1,8 @@
 //! A folder of pictures, a folder for each class, as a data folder.
 
+mod entries;
 mod find;
+mod parts;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -65,7 +67,7 @@ pub fn folder(
         has_test,
         bad: mut skipped,
         notes: mut said,
-    } = find::find(dir)?;
+    } = find::find(dir, options.skip_bad)?;
     if has_test && options.test_share.is_some() {
         return Err(ImportError::TestPart { path: dir.into() });
     }

@@ -238,25 +238,19 @@ fn set_name(path: &Path) -> String {
 impl Name {
     fn of(path: &Path) -> Name {
         let mut set = stem(path);
-        let mut cut = |word: &str| {
-            let at = set.find(word);
-            if let Some(at) = at {
-                set.replace_range(at..at + word.len(), "");
-            }
-            at.is_some()
-        };
-        for word in ["images", "labels", "idx1", "idx3", "idx4", "ubyte", ".idx"] {
-            cut(word);
+        for kind in ["images", "labels", "idx1", "idx3", "idx4", "ubyte", ".idx"] {
+            set = set.replace(kind, "-");
         }
-        let is_test = cut("t10k") || cut("test");
-        if !is_test {
-            cut("train");
-        }
-        let plain = |c: char| c.is_alphanumeric();
-        let set = set.split(|c| !plain(c)).filter(|word| !word.is_empty());
+        let words = set.split(|c: char| !c.is_alphanumeric());
+        let mut words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+        // The last: what stands before it is the name of the set.
+        let part = words
+            .iter()
+            .rposition(|word| matches!(*word, "t10k" | "test" | "train"));
+        let part = part.map(|part| words.remove(part));
         Name {
-            set: set.collect::<Vec<_>>().join("-"),
-            is_test,
+            set: words.join("-"),
+            is_test: part.is_some_and(|part| part != "train"),
         }
     }
 }
@@ -283,6 +277,11 @@ mod tests {
                 true,
             ),
             ("my_images.idx", "my", false),
+            ("contest-train-images-idx3-ubyte", "contest", false),
+            ("contest-test-labels-idx1-ubyte", "contest", true),
+            ("test-images-train-images-idx3-ubyte", "test", false),
+            ("trains-t10k-labels-idx1-ubyte", "trains", true),
+            ("testimages.idx", "", true),
             ("Train_Labels.IDX", "", false),
         ] {
             let set = set.to_string();

@@ -1,6 +1,6 @@
 //! The images of IDX files, grey or colour, into planes of 32x32.
 
-use super::super::fit::{Fit, default_fit};
+use super::super::fit::{Fit, default_fit, put_centre};
 use super::super::picture::Rgb;
 use crate::data::IMAGE_BYTES;
 
@@ -72,8 +72,16 @@ impl Shape {
 
     /// Writes an image into the planes of a record.
     pub(super) fn to_record(self, image: &[u8], fit: Fit, record: &mut [u8; IMAGE_BYTES]) {
-        let rgb = self.rgb(image).fitted(fit);
-        *record = rgb.expect("`fit_of_all` pads small images alone");
+        match fit {
+            // `fit_of_all` pads small images alone.
+            Fit::Pad | Fit::Crop => {
+                put_centre(image, (self.width, self.height), self.channels, record);
+            }
+            Fit::Resize => {
+                let resized = self.rgb(image).fitted(fit);
+                *record = resized.expect("only padding asks for a size");
+            }
+        }
     }
 
     /// An image as a picture, grey repeated.

@@ -11,7 +11,7 @@ use super::fit::Fit;
 use super::order::{self, Part};
 use super::pipeline::pipeline;
 use super::stop::Stop;
-use super::{ImportError, Imported, NewFolder, Place, gz};
+use super::{ImportError, Imported, NewFolder, Place, gz, packed};
 use crate::data::idx::Idx;
 use crate::data::{Description, MAX_CLASSES, RECORD_BYTES};
 use crate::text;
@@ -157,6 +157,9 @@ fn read_labels(pair: &Pair) -> Result<Labelled, ImportError> {
 
 /// Opens a file, compressed or not; also the most bytes that it can hold.
 pub(super) fn open(path: &Path) -> Result<(Idx<Box<dyn std::io::Read + Send>>, u64), ImportError> {
+    if let Some(problem) = packed::single(path) {
+        return Err(ImportError::unusable(path, problem));
+    }
     let gz::Opened { file, most_bytes } = gz::open(path).map_err(|error| failed(path, &error))?;
     let idx = Idx::new(file).map_err(|error| failed(path, &error))?;
     Ok((idx, most_bytes))

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::globals::{self, Global};
-use super::{Id, MOST_VALUES, Node, PickleError, text};
+use super::{Id, MOST_VALUES, NO_PICKLE, Node, PickleError, text};
 
 /// Most instructions; each makes or moves one value at most but for those that close a list.
 const MOST_STEPS: usize = 4 * MOST_VALUES;
@@ -35,7 +35,11 @@ pub(super) fn run(bytes: &[u8]) -> Result<(Vec<Node<'_>>, Id), PickleError> {
     for _ in 0..MOST_STEPS {
         let offset = machine.at;
         let failed = |problem| PickleError { offset, problem };
-        let more = machine.step().map_err(failed)?;
+        let stepped = machine.step();
+        if stepped.is_err() && machine.nodes.len() < FEW_VALUES && !begins_as_pickle(bytes) {
+            return Err(failed(NO_PICKLE.into()));
+        }
+        let more = stepped.map_err(failed)?;
         if machine.nodes.len() > MOST_VALUES {
             return Err(failed(format!("holds more than {MOST_VALUES} values")));
         }
@@ -52,6 +56,14 @@ pub(super) fn run(bytes: &[u8]) -> Result<(Vec<Node<'_>>, Id), PickleError> {
     let offset = machine.at;
     let problem = format!("has more than {MOST_STEPS} instructions");
     Err(PickleError { offset, problem })
+}
+
+/// Any letter is an instruction: what makes fewer values before the first wrong one may be any file.
+const FEW_VALUES: usize = 3;
+
+/// Whether a file begins as pickles do: with a protocol, or, of those without one, with a container or a name.
+fn begins_as_pickle(bytes: &[u8]) -> bool {
+    matches!(bytes.first(), Some(0x80 | b'(' | b']' | b'}' | b'c'))
 }
 
 impl<'a> Machine<'a> {

@@ -19,12 +19,22 @@ const MOST_STRING_BYTES: usize = 1 << 16;
 
 /// Why a pickle is not read.
 #[derive(Debug, thiserror::Error)]
-#[error("byte {offset}: {problem}")]
+#[error("{}", in_words(*offset, problem))]
 pub struct PickleError {
     /// Where in the file.
     pub offset: usize,
     /// What is wrong, and what to do.
     pub problem: String,
+}
+
+/// What is wrong with what begins as no pickle.
+const NO_PICKLE: &str = "is no pickle";
+
+fn in_words(offset: usize, problem: &str) -> String {
+    match problem {
+        NO_PICKLE => problem.into(),
+        _ => format!("byte {offset}: {problem}"),
+    }
 }
 
 /// A value, by its index.

@@ -102,6 +102,28 @@ fn a_pickle_cut_anywhere_is_an_error() {
     assert!(error.problem.contains("1 bytes follow"), "{error}");
 }
 
+#[test]
+fn what_is_no_pickle_is_called_so() {
+    for bytes in [
+        &b"hello"[..],
+        b"<html>",
+        b"Not Found",
+        b"no pickle",
+        b"\x1f\x8b\x08",
+        b"",
+    ] {
+        let error = Pickle::read(bytes).unwrap_err();
+        assert_eq!(error.to_string(), "is no pickle", "{bytes:?}");
+    }
+    for (bytes, words) in [
+        (&b"(dp0\nhq"[..], "byte 5: takes what was not remembered"),
+        (b"\x80\x09.", "byte 0: is of protocol 9"),
+    ] {
+        let error = Pickle::read(bytes).unwrap_err().to_string();
+        assert!(error.starts_with(words), "{error}");
+    }
+}
+
 /// Depth, sharing and numbers of values cost no more than the bytes that say so.
 #[test]
 fn bombs_are_bounded() {

@@ -96,8 +96,8 @@ fn archives_of_all_kinds() {
         (
             "x/data_batch_2",
             Kind::Regular,
-            b"no pickle",
-            "x/data_batch_2: ",
+            b"hello",
+            "x/data_batch_2: is no pickle; copy or download it again",
         ),
         ("x/data_batch_2", Kind::GNUSparse, b"", "sparse members"),
     ] {
@@ -152,6 +152,17 @@ fn archives_of_all_kinds() {
     );
     fails(&linked[..linked.len() / 2], "copy or download it again");
     fails(b"no archive at all", "no whole archive");
+    for (name, bytes, words) in [
+        (
+            "a.tar.bz2",
+            &b"BZh91AY&SY"[..],
+            "is compressed by bzip2; unpack it with tar -xf",
+        ),
+        ("a.tar.xz", b"\xfd7zXZ\0", "is compressed by xz; unpack it"),
+        ("a.zip", b"PK\x03\x04", "unpack it with unzip"),
+    ] {
+        place.fails(&["cifar10", &file(&root, name, bytes)], 3, words);
+    }
     let cut = file(&root, "cut.tar.gz", &TEN[..TEN.len() - 3]);
     place.fails(&["cifar10", &cut], 3, "ends early");
     let longer = file(&root, "longer.tar.gz", [TEN, b"junk"].concat());

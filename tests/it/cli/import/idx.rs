@@ -248,6 +248,11 @@ fn bad_idx_files_end_in_words() {
             b"a text".to_vec(),
             "begins with the bytes [97, 32, 116, 101]",
         ),
+        (
+            "packed",
+            b"BZh91AY&SY".to_vec(),
+            "is compressed by bzip2; unpack it with bunzip2",
+        ),
         ("none", idx(&[0, 28, 28], []), "holds 0 images"),
         (
             "channels",
