@@ -16,7 +16,7 @@ use super::learner::Learner;
 use super::message::{Attempt, Attempts, Checkpoint, Done, Ended, Job};
 use super::role::{self, RoleError};
 use crate::run::Status;
-use crate::run::entry::Timing;
+use crate::run::entry::{Child, Timing};
 use crate::search::evaluator::Outcome;
 use crate::search::proposal::{self, Proposal};
 use crate::text;
@@ -273,7 +273,7 @@ impl<E: Engine> At<'_, E> {
     /// Writes a result; the first one counts.
     async fn end(
         &self,
-        child: crate::run::entry::Child,
+        child: Child,
         attempts: u64,
     ) -> Result<Leave, RoleError> {
         let fact = Fact::Child(child.sample);
