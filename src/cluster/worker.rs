@@ -271,11 +271,7 @@ impl<E: Engine> At<'_, E> {
     }
 
     /// Writes a result; the first one counts.
-    async fn end(
-        &self,
-        child: Child,
-        attempts: u64,
-    ) -> Result<Leave, RoleError> {
+    async fn end(&self, child: Child, attempts: u64) -> Result<Leave, RoleError> {
         let fact = Fact::Child(child.sample);
         let ended = Ended {
             writer: self.engine.unique(),

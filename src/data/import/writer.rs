@@ -35,7 +35,8 @@ impl NewFolder {
     /// Begins a folder with `n_train_files` files of training records, to stand at `out`.
     ///
     /// # Errors
-    /// Where there is something at `out` but an empty folder, it has no name, or nothing can be written there.
+    /// Where there is something at `out` but an empty folder, it has no name, or nothing can be written
+    /// there.
     pub fn create(out: &Path, n_train_files: usize) -> Result<NewFolder, ImportError> {
         let site = Site::begin(out)?;
         let files = create_files(site.folder(), n_train_files);

@@ -1,6 +1,6 @@
 //! Downloads from a server in the test that does what servers do when they fail.
 
-mod addresses;
+mod ends;
 mod server;
 
 use std::fs;
@@ -110,13 +110,14 @@ fn fetch_into(folder: TempDir, replies: &[Reply], path: &str, patience: Patience
         Ok(()) => {
             let data = Dataset::open(&out, None).unwrap();
             assert_eq!((data.n_train(), data.n_test()), (20, 4));
-            assert!(
-                fs::read_dir(&downloads).unwrap().next().is_none(),
-                "nothing is left"
-            );
+            let is_left = |left: fs::ReadDir| left.count() > 0;
+            assert!(!fs::read_dir(&downloads).is_ok_and(is_left));
         }
         Err(_) => assert!(!out.exists()),
     }
+    // A folder is there only where there is something to go on with.
+    let kept = fs::read_dir(downloads.join("test-set"));
+    assert!(kept.is_err() || kept.is_ok_and(|kept| kept.count() > 0));
     let asked = asked.lock().unwrap().clone();
     Ended {
         folder,
@@ -328,92 +329,20 @@ fn a_server_without_ranges_is_given_up_too() {
     ended.result.as_ref().unwrap();
 }
 
+/// As shops of files and mirrors give them.
 #[test]
-fn a_server_that_stalls_is_given_up() {
-    let patience = Patience {
-        stall: Duration::from_secs(1),
-        retries: 0,
-        ..PATIENCE
-    };
-    let begun = std::time::Instant::now();
-    let ended = fetch_into(
-        tempfile::tempdir().unwrap(),
-        &[Reply::Stall(700)],
-        "/archive.tar.gz",
-        patience,
-    );
-    assert!(
-        matches!(ended.result, Err(FetchError::Network { .. })),
-        "{}",
-        ended.message()
-    );
-    assert!(
-        begun.elapsed() < Duration::from_secs(30),
-        "{:?}",
-        begun.elapsed()
-    );
-}
-
-/// Before hundreds of megabytes are fetched.
-#[test]
-fn a_place_that_is_taken_is_told_first() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::create_dir(folder.path().join("out")).unwrap();
-    fs::write(folder.path().join("out/file"), "x").unwrap();
-    let error = addresses::try_once(folder.path(), "http://127.0.0.1:1/archive.tar.gz");
-    assert!(error.to_string().contains("is there already"), "{error}");
-}
-
-/// Between two pieces, and while it waits to try again: what there is stays, and is gone on with.
-#[test]
-fn a_download_can_be_stopped() {
-    let folder = tempfile::tempdir().unwrap();
-    let (out, downloads) = (folder.path().join("out"), folder.path().join("downloads"));
-    let patience = Patience {
-        delay: Duration::from_secs(60),
-        ..PATIENCE
-    };
-    for (replies, bytes) in [(vec![Reply::Status(503)], 0), (vec![Reply::Cut(700)], 700)] {
-        let (address, _) = server(replies);
-        let stop = AtomicBool::new(false);
-        let mut tell = |event: Event| {
-            let waits = matches!(event, Event::Again { .. });
-            stop.fetch_or(waits, Ordering::Relaxed);
-        };
-        let url = format!("{address}/archive.tar.gz");
-        let begun = std::time::Instant::now();
-        let error = fetch(
-            &published(),
-            Some(&url),
-            &out,
-            &downloads,
-            patience,
-            &stop,
-            &mut tell,
-        );
-        let error = error.unwrap_err();
-        let is_stopped = matches!(error, FetchError::Stopped { bytes: kept, .. } if kept == bytes);
-        assert!(is_stopped, "{error}");
-        assert!(
-            begun.elapsed() < Duration::from_secs(30),
-            "{:?}",
-            begun.elapsed()
-        );
-        assert!(!out.exists());
+fn addresses_may_have_a_question() {
+    for (path, is_good) in [
+        ("/archive.tar.gz?download=1", true),
+        ("/archive.tar.gz#top", true),
+        ("/mirror?list=1", false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let ended = fetch_into(folder, &[Reply::Good], path, PATIENCE);
+        match ended.result {
+            Ok(()) => assert!(is_good, "{path}"),
+            Err(FetchError::Url { .. }) => assert!(!is_good, "{path}"),
+            Err(error) => panic!("{path}: {error}"),
+        }
     }
-    let (address, asked) = server(vec![Reply::Good]);
-    let stop = AtomicBool::new(true);
-    let url = format!("{address}/archive.tar.gz");
-    let error = fetch(
-        &published(),
-        Some(&url),
-        &out,
-        &downloads,
-        patience,
-        &stop,
-        &mut |_| {},
-    );
-    let error = error.unwrap_err().to_string();
-    assert!(error.contains("was stopped; 700 bytes are kept"), "{error}");
-    assert!(asked.lock().unwrap().is_empty());
 }

@@ -2,6 +2,7 @@
 //! file that can be read. Nothing is decoded.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -45,8 +46,15 @@ pub(super) struct Content {
 /// Where it is no folder, holds fewer than two classes or more than 256, or parts of which it cannot be said which
 /// is which.
 pub(super) fn find(dir: &Path, skip_bad: bool) -> Result<Content, ImportError> {
-    if !dir.is_dir() {
-        return Err(ImportError::unusable(dir, no_folder(dir)));
+    match fs::metadata(dir) {
+        Ok(found) if found.is_dir() => {}
+        Err(source) if source.kind() != ErrorKind::NotFound => {
+            return Err(ImportError::Read {
+                path: dir.into(),
+                source,
+            });
+        }
+        _ => return Err(ImportError::unusable(dir, no_folder(dir))),
     }
     let mut content = Content::default();
     let roots = match roots(dir, &mut content) {
