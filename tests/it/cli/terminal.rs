@@ -192,7 +192,16 @@ impl Place {
 }
 
 /// Every command as somebody types it, in an order in which each finds what it reads; and wrong ones.
-const COMMANDS: [&[&str]; 19] = [
+const COMMANDS: [&[&str]; 21] = [
+    &["cluster", "status", "a", "--server", "nats://127.0.0.1:1"],
+    &[
+        "cluster",
+        "init",
+        "a",
+        "--i-checked-sync",
+        "--server",
+        "nats://127.0.0.1:1",
+    ],
     &[
         "search",
         "--data",
