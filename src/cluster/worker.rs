@@ -347,7 +347,13 @@ impl<E: Engine> At<'_, E> {
             .await;
         match swap {
             Ok(Swap::Done) => Ok(true),
-            Ok(Swap::Refused | Swap::Unknown) | Err(EngineError::Retry(_)) => Ok(false),
+            Ok(Swap::Refused) => Ok(false),
+            // It may be noted: then it does not count against the child.
+            Ok(Swap::Unknown) | Err(EngineError::Retry(_)) => {
+                self.mark(i, mine, |attempt| attempt.released = true)
+                    .await?;
+                Ok(false)
+            }
             Err(error) => Err(error.into()),
         }
     }
