@@ -28,7 +28,7 @@ use super::trial::{accuracy, config, scheme, space};
 const ROOM: Room = Room {
     replicas: 1,
     workers: 8,
-    lease: Duration::from_secs(2),
+    lease: Duration::from_secs(5),
 };
 
 pub fn runtime() -> tokio::runtime::Runtime {

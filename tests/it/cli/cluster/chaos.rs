@@ -71,7 +71,12 @@ fn trial(seed: u64) {
             }
         }
     }
-    // Then it is left alone.
+    // Then all begin once more, and are left alone.
+    for (number, child) in roles.iter_mut().enumerate() {
+        let _ = child.kill();
+        child.wait().unwrap();
+        *child = begin(&place, number);
+    }
     let status = place.wait("chaos", 10);
     for child in &mut roles {
         let ended = child.wait().unwrap();
