@@ -31,7 +31,7 @@ pub async fn applier<E: Engine>(
             None => learner.fresh(shard),
         };
         if !learner.fits(shard, &before) {
-            return Err(other_run(shard));
+            return Err(RoleError::other_run(format!("the cell of shard {shard}")));
         }
         if before.rounds() >= learner.scheme().rounds() {
             engine.trim(shard, before.head.position).await;
@@ -59,6 +59,17 @@ enum Read {
     Moved(Shard),
     /// A replica's gradient is missing before this one.
     Gap { replica: u32, mark: u64, n: u64 },
+}
+
+/// A gradient of the log.
+fn read(learner: &Learner, shard: u32, bytes: &[u8]) -> Result<Gradient, RoleError> {
+    let gradient = Gradient::from_bytes(bytes)?;
+    match learner.fits_gradient(shard, &gradient) {
+        true => Ok(gradient),
+        false => Err(RoleError::other_run(format!(
+            "a gradient for shard {shard}"
+        ))),
+    }
 }
 
 /// How a gradient stands to those that were counted.
@@ -91,7 +102,7 @@ async fn some<E: Engine>(
         return Ok(Read::Nothing);
     }
     for (position, bytes) in entries {
-        let gradient = Gradient::from_bytes(&bytes)?;
+        let gradient = read(learner, shard, &bytes)?;
         match turn(&state, &gradient) {
             Turn::Next => learner.count(&mut state, &gradient),
             Turn::Repeat => state.head.repeats += 1,
@@ -122,7 +133,7 @@ async fn wave<E: Engine>(
         }
         for (at, bytes) in entries {
             position = at;
-            let gradient = Gradient::from_bytes(&bytes)?;
+            let gradient = read(learner, shard, &bytes)?;
             let place = gradient.head.round.checked_sub(rounds.start);
             let place = place.and_then(|place| wave.get_mut(place as usize));
             match (turn(&state, &gradient), place) {
@@ -184,11 +195,4 @@ fn known(swap: Result<Swap, EngineError>) -> Result<Swap, EngineError> {
         Err(EngineError::Retry(_)) => Ok(Swap::Unknown),
         swap => swap,
     }
-}
-
-fn other_run(shard: u32) -> RoleError {
-    RoleError::OtherRun(format!(
-        "shard {shard} holds the parameters of another controller; is this the configuration that the run \
-         was begun with?"
-    ))
 }

@@ -42,7 +42,7 @@ pub enum EngineError {
     #[error("{0}")]
     Refused(String),
     /// The store has lost what it had acknowledged.
-    #[error("{0}; restore it from a copy by `cluster import`")]
+    #[error("{0}; begin the run again under another name")]
     Lost(String),
 }
 

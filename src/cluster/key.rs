@@ -26,8 +26,6 @@ pub enum Cell {
     Attempts(u64),
     /// The newest checkpoint of child i.
     Checkpoint(u64),
-    /// What the run is told from outside: to drain.
-    Control,
 }
 
 /// As subjects of a broker have it.
@@ -49,7 +47,6 @@ impl fmt::Display for Cell {
             Cell::Replica(r) => write!(out, "cell.replica.{r}"),
             Cell::Attempts(i) => write!(out, "cell.try.{i}"),
             Cell::Checkpoint(i) => write!(out, "cell.ckpt.{i}"),
-            Cell::Control => write!(out, "cell.control"),
         }
     }
 }

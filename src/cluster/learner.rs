@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::message::{Gradient, Lateness, Replica, Shard, ShardHead};
+use super::message::{Gradient, Lateness, Replica, Round, Shard, ShardHead};
 use super::scheme::Scheme;
 use crate::controller::{
     Adam, Controller, ControllerConfig, ControllerState, Scored, moved_baseline,
@@ -85,9 +85,37 @@ impl Learner {
         }
     }
 
-    /// Whether shards are of this controller.
+    /// Whether a shard's state is of this controller.
     pub fn fits(&self, shard: u32, state: &Shard) -> bool {
         state.weights.len() == self.shards[shard as usize].len()
+    }
+
+    /// Whether a gradient is one of this controller's for a shard.
+    pub fn fits_gradient(&self, shard: u32, gradient: &Gradient) -> bool {
+        let n = gradient.values.len();
+        (n == 0 || n == self.shards[shard as usize].len())
+            && gradient.head.replica < self.scheme.replicas
+            && gradient.head.round < self.scheme.rounds()
+    }
+
+    /// Whether a replica's state is one of this controller's.
+    pub fn fits_replica(&self, replica: &Replica) -> bool {
+        let head = &replica.head;
+        !head.open
+            || (head.n > 0
+                && head.round.is_some_and(|round| round < self.scheme.rounds())
+                && head.versions.len() == self.shards.len()
+                && replica.weights.len() == self.initial.len())
+    }
+
+    /// Whether a round's decisions are architectures of the space, one a sample.
+    pub fn fits_round(&self, round: u64, claimed: &Round) -> bool {
+        let n = self.scheme.samples_of(round).count();
+        [claimed.tokens.len(), claimed.duplicate_of.len()] == [n; 2]
+            && claimed
+                .tokens
+                .iter()
+                .all(|tokens| self.space.decode(tokens).is_ok())
     }
 
     /// The decisions for samples by a replica's parameters.

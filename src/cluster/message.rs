@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::engine::Position;
-use crate::checkpoint::{self, Flaw, Saved};
+use crate::checkpoint::{self, Saved};
 use crate::controller::Adam;
 use crate::run::entry::Child;
 use crate::space::Token;
@@ -413,9 +413,3 @@ macro_rules! json {
 }
 
 json!(Round, Ended, Job, Attempts, Checkpoint);
-
-impl From<Flaw> for String {
-    fn from(flaw: Flaw) -> String {
-        flaw.to_string()
-    }
-}

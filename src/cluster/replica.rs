@@ -35,6 +35,9 @@ pub async fn replica<E: Engine>(engine: &E, learner: &Learner, r: u32) -> Result
                 weights: vec![],
             },
         };
+        if !learner.fits_replica(&state) {
+            return Err(RoleError::other_run(format!("the cell of replica {r}")));
+        }
         if state.head.open {
             role.work(revision, &state, &mut record).await?;
         } else if !role.open(revision, &state).await? {
@@ -113,6 +116,9 @@ impl<E: Engine> Role<'_, E> {
                     Some(bytes) => Shard::from_bytes(&bytes)?,
                     None => self.learner.fresh(s),
                 });
+                if !self.learner.fits(s, &shards[s as usize]) {
+                    return Err(RoleError::other_run(format!("the cell of shard {s}")));
+                }
             }
             if !scheme.is_synchronous() || shards.iter().all(|shard| shard.head.version == wave) {
                 return Ok(Some(shards));
@@ -139,17 +145,17 @@ impl<E: Engine> Role<'_, E> {
         let Some(children) = self.children(t, &round, revision).await? else {
             return Ok(()); // another process has closed it
         };
+        if self.learner.scheme().synchronous {
+            check_all_have_results(&children)?;
+        }
         let scored: Vec<Scored> = children
             .values()
-            .filter_map(|ended| {
+            .zip(&round.tokens)
+            .filter_map(|(ended, tokens)| {
                 let reward = ended.child.reward?;
-                let tokens = &ended.child.tokens;
                 Some(Scored { tokens, reward })
             })
             .collect();
-        if self.learner.scheme().is_synchronous() {
-            check_all_have_results(&children)?;
-        }
         self.send(t, state, &scored).await?;
         let closed = Replica {
             head: ReplicaHead {
@@ -171,7 +177,7 @@ impl<E: Engine> Role<'_, E> {
         record: &mut Record,
     ) -> Result<Round, RoleError> {
         if let Some(bytes) = role::fact(self.engine, Fact::Round(t)).await? {
-            return Ok(Round::from_bytes(&bytes)?);
+            return self.read_round(t, &bytes);
         }
         let samples = self.learner.scheme().samples_of(t);
         let tokens = self.learner.propose(state, samples.clone());
@@ -192,7 +198,15 @@ impl<E: Engine> Role<'_, E> {
             tokens,
         };
         let bytes = role::once(self.engine, Fact::Round(t), mine.to_bytes()).await?;
-        Ok(Round::from_bytes(&bytes)?)
+        self.read_round(t, &bytes)
+    }
+
+    fn read_round(&self, t: u64, bytes: &[u8]) -> Result<Round, RoleError> {
+        let round = Round::from_bytes(bytes)?;
+        match self.learner.fits_round(t, &round) {
+            true => Ok(round),
+            false => Err(RoleError::other_run(format!("round {t}"))),
+        }
     }
 
     /// Another replica has the round: takes the next free one, or, where none is left, was never open.
@@ -234,7 +248,9 @@ impl<E: Engine> Role<'_, E> {
                     && let Some(bytes) = role::fact(self.engine, Fact::Child(sample)).await?
                 {
                     ended.insert(sample, Ended::from_bytes(&bytes)?);
-                    next_sweep = self.engine.now(); // a repeat of it may be waiting
+                    if round.duplicate_of.contains(&Some(sample)) {
+                        next_sweep = self.engine.now(); // a repeat of it waits
+                    }
                 }
             }
             if ended.len() == n {

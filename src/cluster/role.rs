@@ -25,7 +25,8 @@ pub enum RoleError {
     Device(String),
     /// In a synchronous run a child has no result, and the run cannot be what it is to be without it.
     #[error(
-        "sample {sample} ended as {status}, which a synchronous run does not learn from; mend that and go on"
+        "sample {sample} ended as {status}, which a synchronous run does not learn from: it stops here; begin \
+         another run, or one without --synchronous"
     )]
     NoResult {
         /// The sample.
@@ -33,6 +34,16 @@ pub enum RoleError {
         /// How it ended.
         status: &'static str,
     },
+}
+
+impl RoleError {
+    /// Something that others wrote and that cannot be of this run.
+    pub(super) fn other_run(what: impl std::fmt::Display) -> RoleError {
+        RoleError::OtherRun(format!(
+            "{what} is of another controller than that of this run's settings; use one program everywhere, and \
+             one name for one run"
+        ))
+    }
 }
 
 /// How long is waited before a call is repeated: between these, drawn so that many do not come at once.

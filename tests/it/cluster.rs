@@ -3,6 +3,7 @@
 mod check;
 mod conformance;
 mod executor;
+mod foreign;
 mod nats;
 mod protocol;
 pub mod server;

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -129,9 +128,9 @@ fn check(fact: &RunFact, config: &Config, output: &Output) -> Result<String, Fai
 
 /// Waits until all rounds are in the first shard.
 async fn done(engine: &Nats, scheme: &Scheme) -> Result<(), Failure> {
-    let engine = Arc::new(engine.handle().await);
+    let engine = engine.handle().await;
     loop {
-        let (_, bytes) = role::cell(&*engine, Cell::Shard(0)).await?;
+        let (_, bytes) = role::cell(&engine, Cell::Shard(0)).await?;
         if let Some(bytes) = bytes {
             let shard = Shard::from_bytes(&bytes).map_err(crate::cluster::RoleError::Message)?;
             if shard.rounds() >= scheme.rounds() {

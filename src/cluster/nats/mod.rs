@@ -220,7 +220,13 @@ impl Engine for Nats {
 
     async fn push(&self, shard: u32, replica: u32, gradient: Vec<u8>) -> Result<(), EngineError> {
         let subject = self.layout.subject(format_args!("grad.{shard}.{replica}"));
-        self.wire.publish(&subject, gradient, None).await.map(drop)
+        match self.wire.publish(&subject, gradient, None).await? {
+            Published::Stored => Ok(()),
+            // Not by the stream's settings; what is not stored is sent again.
+            Published::Refused | Published::Full => {
+                Err(EngineError::Retry(format!("{subject} is not taken")))
+            }
+        }
     }
 
     async fn log(
