@@ -2,7 +2,9 @@
 
 mod child;
 mod connection;
+mod export;
 mod init;
+mod place;
 mod roles;
 mod status;
 mod worker;
@@ -35,6 +37,10 @@ pub enum Command {
     Apply(roles::ApplyFlags),
     /// Show how far a run is
     Status(status::Flags),
+    /// Write a run, under way or done, as a directory that `status`, `audit` and `search` read
+    Export(export::ExportFlags),
+    /// Begin a run on a server where a directory's run ends
+    Import(export::ImportFlags),
     /// Train one child, for the worker that begins this
     #[command(hide = true)]
     Child(child::Flags),
@@ -48,6 +54,8 @@ pub fn run(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Replica(flags) => roles::replica(flags, output),
         Command::Apply(flags) => roles::apply(flags, output),
         Command::Status(flags) => status::run(flags, output),
+        Command::Export(flags) => export::export(flags, output),
+        Command::Import(flags) => export::import(flags, output),
         Command::Child(flags) => child::run(flags, output),
     }
 }

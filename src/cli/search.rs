@@ -16,7 +16,7 @@ use super::machine;
 use super::output::Output;
 use super::progress::Progress;
 use super::stop::{self, TimeFlags};
-use crate::config::{self, Config, StrategyKind};
+use crate::config::{self, Config, Staleness, StrategyKind};
 use crate::device::{self, Devices};
 use crate::disk::{Disk, Real};
 use crate::run::history::History;
@@ -49,6 +49,21 @@ pub struct RunFlags {
     /// policy: the controller learns; random: uniform draws, nothing learns
     #[arg(long, value_name = "STRATEGY", value_parser = ["policy", "random"])]
     strategy: Option<String>,
+    /// Shards of the controller's parameters
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(config::SHARDS), value_name = "S")]
+    shards: Option<i64>,
+    /// Replicas of the controller, which draw and learn side by side
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(config::REPLICAS), value_name = "K")]
+    replicas: Option<i64>,
+    /// Every replica waits for all others: the result is a function of the settings alone
+    #[arg(long)]
+    synchronous: bool,
+    /// Gradients of an update: each replica then draws as many times fewer children at once
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(config::GRADIENTS), value_name = "G")]
+    gradients: Option<i64>,
+    /// What a late gradient counts: paper (in full, the default), scale:T or bound:T
+    #[arg(long, value_name = "POLICY")]
+    staleness: Option<Staleness>,
     #[command(flatten)]
     device: DeviceFlags,
     #[command(flatten)]
@@ -66,6 +81,16 @@ impl RunFlags {
         settings.set("search.samples", "--samples", self.samples);
         settings.set("search.strategy", "--strategy", self.strategy.clone());
         settings.set("train.epochs", "--epochs", self.epochs);
+        settings.set("search.shards", "--shards", self.shards);
+        settings.set("search.replicas", "--replicas", self.replicas);
+        settings.set("search.gradients", "--gradients", self.gradients);
+        settings.set(
+            "search.staleness",
+            "--staleness",
+            self.staleness.map(String::from),
+        );
+        let synchronous = self.synchronous.then_some(true);
+        settings.set("search.synchronous", "--synchronous", synchronous);
         settings.data(&self.data)?;
         settings.device(&self.device);
         settings.seed(&self.seed);

@@ -56,7 +56,7 @@ enum Read {
     /// There is nothing to count.
     Nothing,
     /// The shard with what there was.
-    Moved(Shard),
+    Moved(Box<Shard>),
     /// A replica's gradient is missing before this one.
     Gap { replica: u32, mark: u64, n: u64 },
 }
@@ -113,7 +113,7 @@ async fn some<E: Engine>(
         }
         state.head.position = position;
     }
-    Ok(Read::Moved(state))
+    Ok(Read::Moved(Box::new(state)))
 }
 
 /// Counts the gradients of the next wave once all are there; nothing is written before.
@@ -149,7 +149,7 @@ async fn wave<E: Engine>(
     let wave: Vec<Gradient> = wave.into_iter().flatten().collect();
     learner.count_wave(&mut state, &wave);
     state.head.position = position;
-    Ok(Read::Moved(state))
+    Ok(Read::Moved(Box::new(state)))
 }
 
 /// Writes a shard that has moved, and lets go of what is in it. Whoever is refused, or is not told, reads

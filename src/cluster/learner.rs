@@ -3,7 +3,9 @@
 
 use std::ops::Range;
 
-use super::message::{Gradient, Lateness, Replica, Round, Shard, ShardHead};
+use super::message::{
+    Gradient, GradientHead, Lateness, Replica, ReplicaHead, Round, Shard, ShardHead,
+};
 use super::scheme::Scheme;
 use crate::controller::{
     Adam, Controller, ControllerConfig, ControllerState, Scored, moved_baseline,
@@ -104,7 +106,7 @@ impl Learner {
         !head.open
             || (head.n > 0
                 && head.round.is_some_and(|round| round < self.scheme.rounds())
-                && head.versions.len() == self.shards.len()
+                && [head.versions.len(), head.counted.len()] == [self.shards.len(); 2]
                 && replica.weights.len() == self.initial.len())
     }
 
@@ -112,6 +114,7 @@ impl Learner {
     pub fn fits_round(&self, round: u64, claimed: &Round) -> bool {
         let n = self.scheme.samples_of(round).count();
         [claimed.tokens.len(), claimed.duplicate_of.len()] == [n; 2]
+            && claimed.counted.len() == self.shards.len()
             && claimed
                 .tokens
                 .iter()
@@ -131,6 +134,34 @@ impl Learner {
         let controller = self.controller(replica);
         let baseline = controller.baseline(batch);
         Some((baseline, controller.gradient(batch, baseline)))
+    }
+
+    /// What a replica sends a shard of a round's gradient; of one that nothing is learned from, its number
+    /// alone.
+    pub fn message(
+        &self,
+        shard: u32,
+        head: &ReplicaHead,
+        replica: u32,
+        scored: &[Scored],
+        gradient: Option<&(f64, Vec<f64>)>,
+    ) -> Gradient {
+        let is_first = shard == 0;
+        let rewards = scored.iter().map(|scored| scored.reward);
+        Gradient {
+            head: GradientHead {
+                replica,
+                n: head.n,
+                round: head.round.expect("a replica at work has a round"),
+                seen: head.versions[shard as usize],
+                rewards: rewards.filter(|_| is_first).collect(),
+                baseline: gradient.map(|(used, _)| *used).filter(|_| is_first),
+            },
+            values: match gradient {
+                Some((_, values)) => self.share(shard, values).to_vec(),
+                None => vec![],
+            },
+        }
     }
 
     /// A shard's share of a gradient.
@@ -161,10 +192,7 @@ impl Learner {
         let tau = shard.head.version.saturating_sub(gradient.head.seen);
         let weight = self.scheme.staleness.weight(tau);
         note(&mut shard.head.lateness, tau, weight.is_none());
-        shard
-            .head
-            .marks
-            .insert(gradient.head.replica, gradient.head.n);
+        mark(&mut shard.head, gradient);
         self.move_baseline(&mut shard.head, gradient);
         if let Some(weight) = weight
             && !gradient.values.is_empty()
@@ -183,10 +211,7 @@ impl Learner {
     pub fn count_wave(&self, shard: &mut Shard, wave: &[Gradient]) {
         for gradient in wave {
             note(&mut shard.head.lateness, 0, false);
-            shard
-                .head
-                .marks
-                .insert(gradient.head.replica, gradient.head.n);
+            mark(&mut shard.head, gradient);
             self.move_baseline(&mut shard.head, gradient);
             if !gradient.values.is_empty() {
                 add(&mut shard.sum, &gradient.values, 1.0);
@@ -219,6 +244,12 @@ impl Learner {
         shard.head.steps = shard.adam.step;
         true
     }
+}
+
+fn mark(head: &mut ShardHead, gradient: &Gradient) {
+    let GradientHead { replica, n, .. } = gradient.head;
+    head.marks.insert(replica, n);
+    head.order.push(replica);
 }
 
 fn add(sum: &mut [f64], values: &[f64], weight: f64) {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::engine::Position;
 use crate::checkpoint::{self, Saved};
-use crate::controller::Adam;
+use crate::controller::{Adam, ControllerState};
 use crate::run::entry::Child;
 use crate::space::Token;
 
@@ -136,6 +136,9 @@ pub struct ShardHead {
     pub position: Position,
     /// The last gradient that was counted, of each replica.
     pub marks: BTreeMap<u32, u64>,
+    /// The replicas of all gradients that were counted, in the order in which they were: with the facts,
+    /// all that a run can be computed from again.
+    pub order: Vec<u32>,
     /// Gradients that wait for an update.
     pub waiting: u32,
     /// How late gradients were.
@@ -166,7 +169,19 @@ impl Message for ShardHead {
 impl Shard {
     /// Rounds whose gradients it has counted or set aside.
     pub fn rounds(&self) -> u64 {
-        self.head.marks.values().sum()
+        self.head.order.len() as u64
+    }
+
+    /// SHA-256 of its numbers, as that of a controller which has them alone.
+    pub fn sha256(&self) -> String {
+        let state = ControllerState {
+            weights: self.weights.clone(),
+            mean: self.adam.mean.clone(),
+            square: self.adam.square.clone(),
+            step: self.adam.step,
+            baseline: self.head.baseline,
+        };
+        state.sha256()
     }
 
     /// As bytes.
@@ -202,7 +217,7 @@ impl Shard {
 }
 
 /// Where a replica of the controller stands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Replica {
     /// All but the numbers.
     pub head: ReplicaHead,
@@ -221,6 +236,8 @@ pub struct ReplicaHead {
     pub open: bool,
     /// Versions of the shards that its parameters were read at.
     pub versions: Vec<u64>,
+    /// Gradients that the shards had counted then.
+    pub counted: Vec<u64>,
     /// The baseline as it was then.
     pub baseline: Option<f64>,
 }
@@ -298,6 +315,8 @@ pub struct Round {
     pub replica: u32,
     /// As which of its rounds.
     pub n: u64,
+    /// Gradients that each shard had counted when its parameters were read.
+    pub counted: Vec<u64>,
     /// Decisions for each of its samples.
     pub tokens: Vec<Vec<Token>>,
     /// The earlier sample that each repeats, where it does: it is answered from the record.
@@ -317,6 +336,28 @@ pub struct Ended {
     pub attempts: u64,
     /// Its line of the journal.
     pub child: Child,
+}
+
+impl Ended {
+    /// Its line of the journal, with what is known here besides.
+    pub fn line(self) -> Child {
+        Child {
+            writer: Some(format!("{:016x}", self.writer)),
+            attempts: Some(self.attempts),
+            ..self.child
+        }
+    }
+
+    /// From a line of the journal.
+    pub fn of(child: &Child) -> Ended {
+        let writer = child.writer.as_ref();
+        let writer = writer.and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        Ended {
+            writer: writer.unwrap_or(0),
+            attempts: child.attempts.unwrap_or(1),
+            child: child.alone(),
+        }
+    }
 }
 
 impl Message for Ended {

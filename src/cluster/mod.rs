@@ -7,12 +7,14 @@
 
 pub mod applier;
 pub mod engine;
+pub mod export;
 pub mod key;
 pub mod learner;
 pub mod message;
 pub mod nats;
 pub mod process;
 mod record;
+pub mod replay;
 pub mod replica;
 pub mod role;
 pub mod scheme;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::engine::{Engine, EngineError, Revision, Swap};
 use super::key::{Cell, Fact};
 use super::learner::Learner;
-use super::message::{Ended, Gradient, GradientHead, Job, Replica, ReplicaHead, Round, Shard};
+use super::message::{Ended, Job, Replica, ReplicaHead, Round, Shard};
 use super::record::Record;
 use super::role::{self, RoleError};
 use crate::controller::Scored;
@@ -68,6 +68,7 @@ impl<E: Engine> Role<'_, E> {
                 round: Some(round),
                 open: true,
                 versions: shards.iter().map(|shard| shard.head.version).collect(),
+                counted: shards.iter().map(Shard::rounds).collect(),
                 baseline: shards[0].head.baseline,
             },
             weights: shards.into_iter().flat_map(|shard| shard.weights).collect(),
@@ -156,11 +157,12 @@ impl<E: Engine> Role<'_, E> {
                 Some(Scored { tokens, reward })
             })
             .collect();
-        self.send(t, state, &scored).await?;
+        self.send(state, &scored).await?;
         let closed = Replica {
             head: ReplicaHead {
                 open: false,
                 versions: vec![],
+                counted: vec![],
                 baseline: None,
                 ..state.head
             },
@@ -194,6 +196,7 @@ impl<E: Engine> Role<'_, E> {
         let mine = Round {
             replica: self.r,
             n: state.head.n,
+            counted: state.head.counted.clone(),
             duplicate_of: record.duplicates(self.learner, samples.start, &tokens),
             tokens,
         };
@@ -299,28 +302,12 @@ impl<E: Engine> Role<'_, E> {
 
     /// Sends every shard its share of the round's gradient. A round that nothing is learned from is sent
     /// too, for its number.
-    async fn send(&self, t: u64, state: &Replica, scored: &[Scored<'_>]) -> Result<(), RoleError> {
+    async fn send(&self, state: &Replica, scored: &[Scored<'_>]) -> Result<(), RoleError> {
         let gradient = self.learner.gradient(state, scored);
         for s in 0..self.learner.scheme().shards {
-            let is_first = s == 0;
-            let rewards = scored.iter().map(|scored| scored.reward);
-            let message = Gradient {
-                head: GradientHead {
-                    replica: self.r,
-                    n: state.head.n,
-                    round: t,
-                    seen: state.head.versions[s as usize],
-                    rewards: rewards.filter(|_| is_first).collect(),
-                    baseline: gradient
-                        .as_ref()
-                        .map(|(used, _)| *used)
-                        .filter(|_| is_first),
-                },
-                values: match &gradient {
-                    Some((_, values)) => self.learner.share(s, values).to_vec(),
-                    None => vec![],
-                },
-            };
+            let message = self
+                .learner
+                .message(s, &state.head, self.r, scored, gradient.as_ref());
             let bytes = message.to_bytes();
             role::insist(self.engine, || self.engine.push(s, self.r, bytes.clone())).await?;
         }

@@ -1,64 +1,10 @@
 //! How the work of a search is spread: shards, replicas, rounds.
 
 use std::ops::Range;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What is made of a gradient whose parameters have moved on meanwhile, τ versions.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "policy", rename_all = "snake_case")]
-pub enum Staleness {
-    /// It counts in full, as in the paper.
-    Paper,
-    /// It counts 1 / (1 + τ/τ0).
-    Scale {
-        /// The τ at which it counts half.
-        tau0: f64,
-    },
-    /// It counts in full up to a τ, and is set aside above.
-    Bound {
-        /// The largest τ that counts.
-        most: u64,
-    },
-}
-
-impl Staleness {
-    /// Weight of a gradient; nothing where it is set aside.
-    pub fn weight(self, tau: u64) -> Option<f64> {
-        match self {
-            Staleness::Paper => Some(1.0),
-            Staleness::Scale { tau0 } => Some(1.0 / (1.0 + tau as f64 / tau0)),
-            Staleness::Bound { most } => (tau <= most).then_some(1.0),
-        }
-    }
-}
-
-/// From `paper`, `scale:TAU0` or `bound:TAU`.
-impl FromStr for Staleness {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Staleness, String> {
-        let wrong = || {
-            format!(
-                "`{text}`: give paper, scale:T (weight 1 / (1 + lateness / T)), or bound:T (those later than T \
-                 versions are set aside)"
-            )
-        };
-        match text.split_once(':') {
-            None if text == "paper" => Ok(Staleness::Paper),
-            Some(("scale", tau0)) => match tau0.parse() {
-                Ok(tau0) if f64::is_finite(tau0) && tau0 > 0.0 => Ok(Staleness::Scale { tau0 }),
-                _ => Err(wrong()),
-            },
-            Some(("bound", most)) => {
-                let most = most.parse().map_err(|_| wrong())?;
-                Ok(Staleness::Bound { most })
-            }
-            _ => Err(wrong()),
-        }
-    }
-}
+use crate::config::{SearchConfig, Staleness};
 
 /// S shards of the parameters, K replicas of the controller, m children a round, g gradients an update.
 // paper P7.3, P7.4, P7.5, P8.5
@@ -82,6 +28,19 @@ pub struct Scheme {
 }
 
 impl Scheme {
+    /// That of a run's settings.
+    pub fn of(search: &SearchConfig) -> Scheme {
+        Scheme {
+            shards: search.shards,
+            replicas: search.replicas,
+            children_per_round: search.children_per_update / u64::from(search.gradients),
+            gradients_per_update: search.gradients,
+            staleness: search.staleness,
+            synchronous: search.synchronous,
+            samples: search.samples,
+        }
+    }
+
     /// Whether every replica waits for all others, of whom there may be none.
     pub fn is_synchronous(&self) -> bool {
         self.synchronous || self.replicas == 1
@@ -150,34 +109,6 @@ mod tests {
             .flat_map(|t| scheme.samples_of(t))
             .collect();
         assert!(samples.into_iter().eq(0..18));
-    }
-
-    #[test]
-    fn policies_have_names() {
-        let parsed = |text: &str| text.parse::<Staleness>().ok();
-        assert_eq!(parsed("paper"), Some(Staleness::Paper));
-        assert_eq!(parsed("scale:4"), Some(Staleness::Scale { tau0: 4.0 }));
-        assert_eq!(parsed("bound:0"), Some(Staleness::Bound { most: 0 }));
-        for text in [
-            "",
-            "scale",
-            "scale:0",
-            "scale:nan",
-            "scale:-1",
-            "bound:x",
-            "bound:-1",
-            "paper:1",
-        ] {
-            assert_eq!(parsed(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn late_gradients_are_weighed() {
-        assert_eq!(Staleness::Paper.weight(99), Some(1.0));
-        assert_eq!(Staleness::Scale { tau0: 4.0 }.weight(4), Some(0.5));
-        let bound = Staleness::Bound { most: 3 };
-        assert_eq!((bound.weight(3), bound.weight(4)), (Some(1.0), None));
     }
 
     fn example() -> Scheme {

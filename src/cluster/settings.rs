@@ -66,12 +66,7 @@ pub enum SettingsError {
 
 impl RunFact {
     /// That of a new run.
-    pub fn new(
-        config: &Config,
-        data_sha256: String,
-        scheme: Scheme,
-        lease_seconds: u64,
-    ) -> RunFact {
+    pub fn new(config: &Config, data_sha256: String, lease_seconds: u64) -> RunFact {
         let mut kept = config.clone();
         kept.data.path = None;
         kept.device.threads = None;
@@ -81,7 +76,7 @@ impl RunFact {
             config: kept.to_toml(),
             config_sha256: config.sha256(),
             data_sha256,
-            scheme,
+            scheme: Scheme::of(&config.search),
             lease_seconds,
         }
     }
@@ -134,20 +129,13 @@ impl RunFact {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::scheme::Staleness;
+    use crate::config::Staleness;
 
     fn fact() -> RunFact {
-        let config = Config::preset("sample").unwrap();
-        let scheme = Scheme {
-            shards: 2,
-            replicas: 3,
-            children_per_round: 8,
-            gradients_per_update: 1,
-            staleness: Staleness::Scale { tau0: 2.5 },
-            synchronous: false,
-            samples: 48,
-        };
-        RunFact::new(&config, "abc".into(), scheme, 60)
+        let mut config = Config::preset("sample").unwrap();
+        (config.search.shards, config.search.replicas) = (2, 3);
+        config.search.staleness = Staleness::Scale { tau0: 2.5 };
+        RunFact::new(&config, "abc".into(), 60)
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use toml::{Table, Value};
 
-use super::Config;
+use super::{Config, SearchConfig, StrategyKind};
 use crate::controller::ControllerError;
 use crate::data::MIN_LIMIT;
 use crate::device::{DeviceError, DeviceRequest, names};
@@ -35,15 +35,25 @@ pub const HIDDEN: RangeInclusive<u64> = 1..=MAX_HIDDEN as u64;
 /// Seeds: what TOML can hold.
 pub const SEED: RangeInclusive<u64> = 0..=MOST;
 
+/// Shards of a controller's parameters.
+pub const SHARDS: RangeInclusive<u64> = 1..=1_000_000;
+/// Replicas of a controller.
+pub const REPLICAS: RangeInclusive<u64> = 1..=100_000;
+/// Gradients of an update.
+pub const GRADIENTS: RangeInclusive<u64> = 1..=100_000;
+
 /// The largest number of TOML.
 const MOST: u64 = i64::MAX as u64;
 
 /// Every setting that is a whole number, but those of the space and of the controller, which know
 /// their own rules; with its range.
-const WHOLE: [(&str, &str, RangeInclusive<u64>); 16] = [
+const WHOLE: [(&str, &str, RangeInclusive<u64>); 19] = [
     ("search", "samples", SAMPLES),
     ("search", "children_per_update", 1..=100_000),
     ("search", "seed", SEED),
+    ("search", "shards", SHARDS),
+    ("search", "replicas", REPLICAS),
+    ("search", "gradients", GRADIENTS),
     ("data", "limit", LIMIT),
     ("data", "vocabulary", VOCABULARY),
     ("device", "threads", THREADS),
@@ -78,6 +88,7 @@ impl Config {
     /// Checks every setting but whole numbers; the first that breaks a rule.
     pub(super) fn check(&self) -> Result<(), Broken> {
         let Config {
+            search,
             device,
             train,
             controller,
@@ -98,6 +109,7 @@ impl Config {
                 return broken("device.name", rule);
             }
         }
+        check_search(search)?;
         match train {
             TrainConfig::Network(train) => check_network(train)?,
             TrainConfig::Language(train) => check_language(train)?,
@@ -113,6 +125,25 @@ impl Config {
             Err(other) => broken("space", other.to_string()),
             Ok(_) => Ok(()),
         }
+    }
+}
+
+fn check_search(search: &SearchConfig) -> Result<(), Broken> {
+    if search.strategy == StrategyKind::Random && !search.is_alone() {
+        let rule = "is `random`, which has no controller to share out; leave out shards, replicas and \
+                    gradients, or give `policy`";
+        return broken("search.strategy", rule.to_owned());
+    }
+    let (samples, gradients) = (search.children_per_update, u64::from(search.gradients));
+    match samples.is_multiple_of(gradients) {
+        true => Ok(()),
+        false => broken(
+            "search.gradients",
+            format!(
+                "is {gradients}, and an update is of {samples} samples (search.children_per_update), which \
+                 cannot be shared so; give a number that divides them"
+            ),
+        ),
     }
 }
 

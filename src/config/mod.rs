@@ -5,6 +5,7 @@
 
 mod check;
 mod read;
+mod staleness;
 
 use std::path::PathBuf;
 
@@ -20,8 +21,12 @@ use crate::space::{SpaceConfig, SpaceKind};
 use crate::text;
 use crate::train::{LanguageConfig, NetworkConfig, TrainConfig};
 
-pub use check::{BATCH, EPOCHS, HIDDEN, LIMIT, SAMPLE, SAMPLES, SEED, THREADS, VOCABULARY};
+pub use check::{
+    BATCH, EPOCHS, GRADIENTS, HIDDEN, LIMIT, REPLICAS, SAMPLE, SAMPLES, SEED, SHARDS, THREADS,
+    VOCABULARY,
+};
 pub use read::{ConfigError, Setting};
+pub use staleness::Staleness;
 
 /// Name of the resolved configuration within a run's directory.
 pub const FILE_NAME: &str = "config.toml";
@@ -73,6 +78,40 @@ pub struct SearchConfig {
     pub children_per_update: u64,
     /// Seed of the controller, and of every child's weights, order and augmentation.
     pub seed: u64,
+    /// Shards of the controller's parameters: the paper's S.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub shards: u32,
+    /// Replicas of the controller that draw and learn side by side: the paper's K.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub replicas: u32,
+    /// Gradients that make an update; each is of as many times fewer architectures.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub gradients: u32,
+    /// What is made of gradients whose parameters have moved on meanwhile.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub staleness: Staleness,
+    /// Whether the replicas wait for one another before each update.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub synchronous: bool,
+}
+
+impl SearchConfig {
+    /// Whether one controller learns alone, by updates of one gradient.
+    pub fn is_alone(&self) -> bool {
+        [self.shards, self.replicas, self.gradients] == [1; 3]
+    }
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn is_one(n: &u32) -> bool {
+    *n == 1
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Where architectures come from.
@@ -190,6 +229,11 @@ impl Config {
                 samples,
                 children_per_update,
                 seed: 0,
+                shards: 1,
+                replicas: 1,
+                gradients: 1,
+                staleness: Staleness::Paper,
+                synchronous: false,
             },
             data: DataConfig {
                 vocabulary,

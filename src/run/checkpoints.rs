@@ -115,6 +115,9 @@ mod tests {
             duplicate_of: None,
             parameters: None,
             message: None,
+            writer: None,
+            attempts: None,
+            staleness: None,
             timing: Timing::default(),
         })
     }

@@ -19,6 +19,8 @@ pub enum Entry<C = Child> {
     Run(Started),
     /// A child ended, or was answered from the record.
     Child(C),
+    /// A replica of the controller, one of several, began a batch.
+    Round(Round),
     /// The controller learned from a batch.
     Update(Update),
     /// A GPU was lost while it trained a child.
@@ -83,8 +85,29 @@ pub struct Child {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Who wrote it, 16 hexadecimal digits; where replicas share the search, as the next two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writer: Option<String>,
+    /// How often it was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u64>,
+    /// Updates of the first shard since its parameters were read, when this was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staleness: Option<u64>,
     /// When it ended and how long it took.
     pub timing: Timing,
+}
+
+impl Child {
+    /// Its line without what replicas that share a search add.
+    pub fn alone(&self) -> Child {
+        Child {
+            writer: None,
+            attempts: None,
+            staleness: None,
+            ..self.clone()
+        }
+    }
 }
 
 /// What a history and a summary ask of a child, however much of its line is kept.
@@ -147,19 +170,46 @@ impl ChildFacts for Child {
     }
 }
 
-/// A step of the controller.
+/// A replica of the controller began a batch, by parameters that it read then.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Round {
+    /// Number of the round, which is its batch.
+    pub round: u64,
+    /// The replica.
+    pub replica: u32,
+    /// As which of its rounds, from 1.
+    pub n: u64,
+    /// Gradients that each shard had counted when it was read.
+    pub counted: Vec<u64>,
+    /// The earlier sample that each sample repeats, where it does.
+    pub duplicate_of: Vec<Option<u64>>,
+    /// When.
+    pub timing: Timing,
+}
+
+/// A step of the controller; where its parameters are shared out, a gradient that a shard counted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Update {
     /// Number of the batch, from 0.
     pub batch: u64,
     /// All samples of the batch.
     pub samples: Vec<u64>,
-    /// The baseline that the gradient used.
-    pub baseline: f64,
-    /// SHA-256 of the controller after the step.
+    /// The baseline that the gradient used; nothing where none of the samples counts, which is on record
+    /// of shards alone.
+    pub baseline: Option<f64>,
+    /// SHA-256 of the controller after the step, or of the shard's part of it.
     pub controller_sha256: String,
     /// The samples that entered the gradient.
     pub counted: Vec<u64>,
+    /// The shard, where the parameters are shared out, as the next two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<u32>,
+    /// The replica whose gradient it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<u32>,
+    /// Its round, which is the batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round: Option<u64>,
     /// When, and how long it took.
     pub timing: Timing,
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::Status;
-use super::entry::{Child, ChildFacts, Entry, Started, Update};
+use super::entry::{Child, ChildFacts, Entry, Round, Started, Update};
 use super::journal::{Contents, JournalError, Line};
 
 /// Faults of the machine after which a child is not tried again: it may be at fault itself.
@@ -18,8 +18,12 @@ pub struct History<C = Child> {
     pub runs: Vec<Started>,
     /// The children that ended, by sample.
     pub children: BTreeMap<u64, C>,
-    /// The controller's steps, by batch.
+    /// The controller's steps, by batch; where its parameters are shared out, those of the first shard.
     pub updates: BTreeMap<u64, Update>,
+    /// The batches that replicas of the controller have begun, where they share the search.
+    pub rounds: BTreeMap<u64, Round>,
+    /// By shard, the rounds whose gradients it has counted, in that order.
+    pub counted: BTreeMap<u32, Vec<u64>>,
     /// By its sample, how many GPUs were lost while they trained a child, and the last one's words.
     pub lost: BTreeMap<u64, (usize, String)>,
     /// Times that a fault of the machine ended a child, by its sample.
@@ -41,6 +45,8 @@ impl<C> Default for History<C> {
             runs: Vec::new(),
             children: BTreeMap::new(),
             updates: BTreeMap::new(),
+            rounds: BTreeMap::new(),
+            counted: BTreeMap::new(),
             lost: BTreeMap::new(),
             faults: BTreeMap::new(),
             stopped: false,
@@ -84,6 +90,7 @@ impl<C: ChildFacts> History<C> {
         match entry {
             Entry::Run(run) => self.add_run(run),
             Entry::Child(child) => return self.add_child(child),
+            Entry::Round(round) => return self.add_round(round),
             Entry::Update(update) => return self.add_update(update),
             Entry::Lost(lost) => {
                 self.see(lost.timing.at);
@@ -127,8 +134,27 @@ impl<C: ChildFacts> History<C> {
                 "an update from sample {sample}, which has not ended"
             ));
         }
+        if let Some(shard) = update.shard {
+            let counted = self.counted.entry(shard).or_default();
+            if counted.contains(&batch) {
+                return Err(format!("shard {shard} has counted round {batch} before"));
+            }
+            counted.push(batch);
+            if shard > 0 {
+                return Ok(());
+            }
+        }
         match self.updates.insert(batch, update) {
             Some(_) => Err(format!("batch {batch} had its update before")),
+            None => Ok(()),
+        }
+    }
+
+    fn add_round(&mut self, round: Round) -> Result<(), String> {
+        let t = round.round;
+        self.see(round.timing.at);
+        match self.rounds.insert(t, round) {
+            Some(_) => Err(format!("round {t} was begun before")),
             None => Ok(()),
         }
     }
@@ -197,6 +223,17 @@ impl<C: ChildFacts> History<C> {
 
     /// Whether the journal shows that a batch is over.
     fn is_over(&self, batch: u64) -> bool {
+        if let Some(round) = self.rounds.get(&batch) {
+            let is_counted = self.counted.values().any(|rounds| rounds.contains(&batch));
+            let of_replica = |other: &&Round| other.replica == round.replica;
+            let is_last = |n| {
+                self.rounds
+                    .values()
+                    .filter(of_replica)
+                    .all(|other| other.n <= n)
+            };
+            return is_counted || !is_last(round.n);
+        }
         let last = self.children.values().next_back();
         self.updates.contains_key(&batch) || last.is_some_and(|child| child.batch() > batch)
     }
@@ -217,6 +254,14 @@ impl<C: ChildFacts> History<C> {
             return false;
         };
         let all_ended = self.children.len() as u64 >= samples && last.sample() < samples;
+        if let Some(round) = self.rounds.values().next() {
+            let shards = round.counted.len();
+            let all_counted = self
+                .counted
+                .values()
+                .all(|rounds| rounds.len() == self.rounds.len());
+            return all_ended && all_counted && self.counted.len() == shards;
+        }
         let nothing_to_learn = self
             .children
             .values()
@@ -322,10 +367,10 @@ mod tests {
                 let update = Update {
                     batch,
                     samples: vec![batch],
-                    baseline: 0.5,
+                    baseline: Some(0.5),
                     controller_sha256: "0".into(),
-                    counted: vec![],
                     timing: at(1.0),
+                    ..Update::default()
                 };
                 history.add(Entry::Update(update)).unwrap();
             }

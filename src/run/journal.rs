@@ -325,8 +325,9 @@ pub fn facts(disk: &dyn Disk, path: &Path) -> Result<Vec<String>, JournalError> 
     let mut facts = BTreeMap::new();
     for (line, text) in lines.iter().zip(text.lines()) {
         let key = match &line.entry {
-            Entry::Child(child) => ("child", child.sample),
-            Entry::Update(update) => ("update", update.batch),
+            Entry::Child(child) => ("child", child.sample, None),
+            Entry::Round(round) => ("round", round.round, None),
+            Entry::Update(update) => ("update", update.batch, update.shard),
             _ => continue,
         };
         // `timing` stands last but for the check sum, and no string can hold a bare quote.
@@ -348,7 +349,7 @@ mod tests {
         let entry = Entry::Update(Update {
             batch: 2,
             samples: vec![16, 17],
-            baseline: 0.25,
+            baseline: Some(0.25),
             controller_sha256: "00".into(),
             counted: vec![17],
             timing: Timing {
@@ -356,6 +357,7 @@ mod tests {
                 seconds: 0.5,
                 ..Timing::default()
             },
+            ..Update::default()
         });
         let text = line(&entry).unwrap();
         // The sum is zlib's crc32 of the bytes before it, computed elsewhere.
@@ -377,14 +379,13 @@ mod tests {
         let update = |batch, at| {
             Entry::Update(Update {
                 batch,
-                samples: vec![],
-                baseline: 0.25,
+                baseline: Some(0.25),
                 controller_sha256: "00".into(),
-                counted: vec![],
                 timing: Timing {
                     at,
                     ..Timing::default()
                 },
+                ..Update::default()
             })
         };
         drop(Journal::create(&Real, &path).unwrap());

@@ -171,6 +171,7 @@ fn whole<'a>(line: &[u8]) -> Result<Entry<SkimmedChild<'a>>, String> {
     Ok(match journal::parse(line)? {
         Entry::Child(child) => Entry::Child(child.into()),
         Entry::Run(run) => Entry::Run(run),
+        Entry::Round(round) => Entry::Round(round),
         Entry::Update(update) => Entry::Update(update),
         Entry::Lost(lost) => Entry::Lost(lost),
         Entry::Stop(stop) => Entry::Stop(stop),
@@ -199,9 +200,9 @@ fn child(line: &str) -> Option<SkimmedChild<'_>> {
     let (reward, line) = value(line, ",\"reward\":", ',')?;
     let (duplicate_of, line) = optional(line, "\"duplicate_of\":")?;
     let (parameters, line) = optional(line, "\"parameters\":")?;
-    let line = match line.starts_with("\"message\":") {
-        true => &line[line.rfind("\"timing\":")?..],
-        false => line,
+    let line = match line.starts_with("\"timing\":") {
+        true => line,
+        false => &line[line.rfind("\"timing\":")?..],
     };
     let (at, _) = value(line, "\"timing\":{\"at\":", ',')?;
     Some(SkimmedChild {
@@ -278,6 +279,9 @@ mod tests {
                     reward: some.then_some(0.25),
                     duplicate_of: some.then_some(3),
                     parameters: some.then_some(4000),
+                    writer: some.then(|| "00ff".into()),
+                    attempts: some.then_some(2),
+                    staleness: some.then_some(7),
                     message: some.then(|| "it said \"ö\",\"parameters\":5,\"timing\":{".into()),
                     timing: Timing {
                         at: 1.5,

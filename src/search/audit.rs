@@ -145,6 +145,7 @@ impl<'a> Auditor<'a> {
             Entry::Child(child) => self.check_child(child)?,
             Entry::Update(update) => self.check_update(update)?,
             Entry::Stop(stop) => self.check_stop(stop)?,
+            Entry::Round(_) => return Err(Wrong::new("event", "round", "child").into()),
             Entry::Lost(_) | Entry::Unknown => {}
         }
         let ended = match &entry {
@@ -341,7 +342,7 @@ impl<'a> Auditor<'a> {
         let Some(baseline) = controller.learn(&scored) else {
             return Err(Wrong::new("event", "update", "child"));
         };
-        same("baseline", &update.baseline, &baseline)?;
+        same("baseline", &update.baseline, &Some(baseline))?;
         let sha256 = controller.sha256();
         match &self.elsewhere {
             Some(device) if update.controller_sha256 != sha256 => {
@@ -372,6 +373,7 @@ fn event(entry: &Entry) -> &'static str {
     match entry {
         Entry::Run(_) => "run",
         Entry::Child(_) => "child",
+        Entry::Round(_) => "round",
         Entry::Update(_) => "update",
         Entry::Lost(_) => "lost",
         Entry::Stop(_) => "stop",

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
     use crate::controller::{ControllerConfig, Scored};
     use crate::disk::Real;
-    use crate::run::entry::{Timing, Update};
+    use crate::run::entry::Update;
     use crate::space::{Space, SpaceConfig};
 
     fn controller(hidden: usize) -> Controller<'static> {
@@ -187,10 +187,10 @@ mod tests {
             let update = Update {
                 batch,
                 samples: samples.into(),
-                baseline: 0.45,
+                baseline: Some(0.45),
                 controller_sha256: controller_sha256.into(),
                 counted: samples.into(),
-                timing: Timing::default(),
+                ..Update::default()
             };
             history.updates.insert(batch, update);
             let mut fresh = controller(hidden);

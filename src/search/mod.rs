@@ -404,10 +404,11 @@ impl Search<'_> {
         self.append(Entry::Update(Update {
             batch,
             samples: samples.collect(),
-            baseline,
+            baseline: Some(baseline),
             controller_sha256,
             counted,
             timing: timing(began),
+            ..Update::default()
         }))?;
         if let (Strategy::Policy(controller), Some(checkpoints)) =
             (&self.strategy, &mut self.checkpoints)

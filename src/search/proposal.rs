@@ -58,6 +58,9 @@ pub(crate) fn ended(proposal: &Proposal, outcome: Outcome) -> Child {
         duplicate_of: None,
         parameters: outcome.parameters,
         message: outcome.message,
+        writer: None,
+        attempts: None,
+        staleness: None,
         timing: Timing {
             at: now(),
             ..outcome.timing
@@ -76,7 +79,7 @@ pub(crate) fn repeated(proposal: &Proposal, original: &Child) -> Child {
             at: now(),
             ..Timing::default()
         },
-        ..original.clone()
+        ..original.alone()
     }
 }
 

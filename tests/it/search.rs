@@ -263,7 +263,7 @@ fn the_baseline_is_the_moving_average_of_the_rewards_that_counted() {
         let mean = rewards.iter().sum::<f64>() / rewards.len() as f64;
         let used = baseline.unwrap_or(mean);
         assert!(
-            (update.baseline - used).abs() < 1e-12,
+            (update.baseline.unwrap() - used).abs() < 1e-12,
             "{update:?}, expected {used}"
         );
         baseline = Some(match baseline {

@@ -239,6 +239,9 @@ fn child(sample: u64, draw: &mut Rng) -> Child {
         duplicate_of: (draw.below(5) == 0).then(|| draw.below(9).into()),
         parameters: (draw.below(2) == 0).then(|| draw.below(9999).into()),
         message: (draw.below(3) == 0).then(|| "it said \"ö\", then \\".to_owned()),
+        writer: (draw.below(3) == 0).then(|| "00ff".to_owned()),
+        attempts: (draw.below(3) == 0).then(|| draw.below(9).into()),
+        staleness: (draw.below(3) == 0).then(|| draw.below(9).into()),
         timing: timing(draw),
     }
 }
@@ -273,10 +276,10 @@ fn entry(draw: &mut Rng, next: &mut u64) -> Entry {
         4 if *next > 0 => Entry::Update(Update {
             batch: (*next - 1) / 4,
             samples: vec![*next - 1],
-            baseline: 0.1,
+            baseline: Some(0.1),
             controller_sha256: "00".to_owned(),
-            counted: vec![],
             timing: timing(draw),
+            ..Update::default()
         }),
         _ => {
             *next = (*next).max(sample + 1);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use nas_engine::cluster::key::{Cell, Fact};
 use nas_engine::cluster::message::{Ended, Gradient, Replica, Round, Shard};
-use nas_engine::cluster::scheme::Staleness;
+use nas_engine::config::Staleness;
 use nas_engine::controller::Scored;
 
 use super::trial::Finished;
@@ -20,6 +20,7 @@ pub fn faults(run: &Finished) -> Vec<String> {
     let rounds = rounds(run, &mut wrong);
     gradients(run, &rounds, &mut wrong);
     shards(run, &rounds, &mut wrong);
+    exported(run, &mut wrong);
     wrong
 }
 
@@ -175,5 +176,18 @@ fn shards(run: &Finished, rounds: &BTreeMap<(u32, u64), (u64, Round)>, wrong: &m
         if found.weights != weights {
             wrong.push(format!("shard {s} has other parameters than its log makes"));
         }
+    }
+}
+
+/// The run was exported while it ran, which compares everything with what the facts come to, and in the end
+/// whole.
+fn exported(run: &Finished, wrong: &mut Vec<String>) {
+    let scheme = run.learner.scheme();
+    let Some(last) = run.exports.last() else {
+        return wrong.push("the run was not exported".to_owned());
+    };
+    let (rounds, shards) = (scheme.rounds(), u64::from(scheme.shards));
+    if last.len() as u64 != scheme.samples + rounds * (1 + shards) {
+        wrong.push(format!("the journal of the run has {} lines", last.len()));
     }
 }

@@ -72,6 +72,7 @@ fn open() -> Replica {
             round: Some(0),
             open: true,
             versions: vec![0; 3],
+            counted: vec![0; 3],
             baseline: None,
         },
         weights: shards.into_iter().flat_map(|shard| shard.weights).collect(),
@@ -142,6 +143,7 @@ fn rounds_of_other_spaces_are_refused() {
         Round {
             replica: 0,
             n: 1,
+            counted: vec![0; 3],
             tokens,
             duplicate_of: vec![None; n_duplicates],
         }

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use nas_engine::cluster::key::Fact;
 use nas_engine::cluster::message::Ended;
-use nas_engine::cluster::scheme::{Scheme, Staleness};
+use nas_engine::cluster::scheme::Scheme;
+use nas_engine::config::Staleness;
 use nas_engine::run::Status;
 
 use super::check::faults;

@@ -7,15 +7,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nas_engine::cluster::applier::applier;
+use nas_engine::cluster::engine::Engine;
+use nas_engine::cluster::export;
 use nas_engine::cluster::learner::Learner;
 use nas_engine::cluster::message::{Done, Job};
 use nas_engine::cluster::replica::replica;
-use nas_engine::cluster::scheme::{Scheme, Staleness};
+use nas_engine::cluster::scheme::Scheme;
 use nas_engine::cluster::worker::{Step, Trainer, Training, Worker};
+use nas_engine::config::Staleness;
 use nas_engine::controller::ControllerConfig;
 use nas_engine::rng::{Purpose, Rng};
 use nas_engine::run::Status;
-use nas_engine::run::entry::Timing;
+use nas_engine::run::entry::{Entry, Timing};
 use nas_engine::search::evaluator::Outcome;
 use nas_engine::space::{ConvSpaceConfig, Space, SpaceConfig};
 use nas_engine::train::Scores;
@@ -26,6 +29,9 @@ use super::world::{Broken, Faults, LEASE};
 
 /// Epochs of a child; it has a checkpoint after every second one.
 const EPOCHS: u64 = 4;
+
+/// How often the run is exported.
+const EXPORT_EVERY: Duration = Duration::from_secs(60);
 
 pub struct Trial {
     pub scheme: Scheme,
@@ -49,6 +55,8 @@ pub struct Finished {
     pub errors: Vec<String>,
     /// Epochs trained, of all children together.
     pub n_epochs: usize,
+    /// The run as it was exported, now and then and in the end.
+    pub exports: Vec<Vec<Entry>>,
 }
 
 pub const CALM: Faults = Faults {
@@ -274,13 +282,48 @@ impl Trial {
                 })
             });
         }
+        let exports: Arc<Mutex<Vec<Vec<Entry>>>> = Arc::default();
+        let is_over: Arc<AtomicBool> = Arc::default();
+        {
+            let (engine, learner, errors) = (engine.clone(), learner.clone(), Arc::clone(&errors));
+            let (exports, is_over) = (Arc::clone(&exports), Arc::clone(&is_over));
+            executor.add(false, Doom::default(), move || {
+                let (engine, learner, errors) =
+                    (engine.clone(), learner.clone(), Arc::clone(&errors));
+                let (exports, is_over) = (Arc::clone(&exports), Arc::clone(&is_over));
+                Box::pin(async move {
+                    loop {
+                        let is_last = is_over.load(Ordering::Relaxed);
+                        let read = export::read(&engine, &learner).await;
+                        match read.and_then(|on_record| on_record.lines(&learner)) {
+                            Ok(lines) => exports.lock().unwrap().push(lines),
+                            Err(error) => errors.lock().unwrap().push(error.to_string()),
+                        }
+                        if is_last {
+                            return;
+                        }
+                        engine.sleep(EXPORT_EVERY).await;
+                    }
+                })
+            });
+        }
         let shards = self.scheme.shards as usize;
         let all_done =
             || done.lock().unwrap().len() == shards || !errors.lock().unwrap().is_empty();
         let is_done = executor.run(Duration::from_secs(6 * 3600), all_done);
+        let is_done = is_done && done.lock().unwrap().len() == shards;
+        is_over.store(true, Ordering::Relaxed);
+        let n_exports = exports.lock().unwrap().len();
+        let has_last =
+            || exports.lock().unwrap().len() > n_exports + 1 || !errors.lock().unwrap().is_empty();
+        if is_done {
+            executor.run(executor.clock.now() + 10 * EXPORT_EVERY, has_last);
+        }
         let errors = errors.lock().unwrap().clone();
+        let exports = std::mem::take(&mut *exports.lock().unwrap());
         Finished {
-            is_done: is_done && done.lock().unwrap().len() == shards,
+            is_done,
+            exports,
             engine,
             learner,
             n_ended: executor.n_ended,

@@ -1,0 +1,204 @@
+//! `nas-engine cluster export` and `import`: a run of a server as a directory, and back.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::json;
+
+use super::connection::ConnectionFlags;
+use super::place::PlaceFlags;
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::flags::Settings;
+use crate::cli::output::Output;
+use crate::cluster::export::{self, ExportError};
+use crate::cluster::key::Fact;
+use crate::cluster::replay::Facts;
+use crate::cluster::role;
+use crate::cluster::settings::RunFact;
+use crate::config::Config;
+use crate::disk::Real;
+use crate::run::entry::{Entry, RunTiming, Started, Stop, Timing};
+use crate::run::{self, Run, RunError};
+use crate::text;
+
+/// Flags of `cluster export`.
+#[derive(Args)]
+pub struct ExportFlags {
+    #[command(flatten)]
+    connection: ConnectionFlags,
+    /// Directory to make, which `status`, `audit`, `top` and `search --resume` read
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+    /// Where the run's data lie on this machine, for who goes on with it there
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// Flags of `cluster import`.
+#[derive(Args)]
+pub struct ImportFlags {
+    #[command(flatten)]
+    connection: ConnectionFlags,
+    /// Directory of the run, which stays as it is
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    #[command(flatten)]
+    place: PlaceFlags,
+}
+
+/// Runs `cluster export`.
+pub fn export(flags: &ExportFlags, output: &Output) -> Result<(), Failure> {
+    super::runtime()?.block_on(async {
+        let (engine, fact) = flags.connection.open(&[]).await?;
+        let learner = fact.learner()?;
+        let config = settings(&fact, flags)?;
+        let device = role::fact(&engine, Fact::Device).await?;
+        let on_record = export::read(&engine, &learner).await?;
+        let mut lines = on_record.lines(&learner)?;
+        if config.search.is_alone() {
+            lines = export::alone(lines);
+        }
+        let device = device.map(|model| String::from_utf8_lossy(&model).into_owned());
+        let run = write(&flags.out, &config, &fact, device, lines)?;
+        let samples = run.history.children.len() as u64;
+        let is_finished = run.history.is_finished(config.search.samples, true);
+        let json = json!({
+            "run": run.path,
+            "samples": samples,
+            "total": config.search.samples,
+            "finished": is_finished,
+        });
+        let next = match is_finished {
+            true => "status",
+            false => "search --resume",
+        };
+        let words = format!(
+            "run {} to {}: {} of {} samples\ngo on with: nas-engine {next} {}\n",
+            flags.connection.name(),
+            run.path.display(),
+            text::count(samples),
+            text::count(config.search.samples),
+            text::shell_path(&run.path)
+        );
+        output.result(&json, &words)
+    })
+}
+
+/// The run's settings, with where its data lie here.
+fn settings(fact: &RunFact, flags: &ExportFlags) -> Result<Config, Failure> {
+    let mut here = Settings::default();
+    here.data_path(flags.data.as_deref())?;
+    let path = std::path::Path::new("the run's settings");
+    Ok(Config::resolve_text(
+        path,
+        fact.config()?.to_toml(),
+        &here.0,
+        "sample",
+    )?)
+}
+
+/// Writes the directory: its settings, its journal and its best architecture.
+fn write(
+    out: &std::path::Path,
+    config: &Config,
+    fact: &RunFact,
+    device: Option<String>,
+    lines: Vec<Entry>,
+) -> Result<Run, Failure> {
+    let mut run = Run::create(Arc::new(Real), out.into(), config)?;
+    let first = lines.iter().find_map(|line| match line {
+        Entry::Round(round) => Some(round.timing.at),
+        Entry::Child(child) => Some(child.timing.at - child.timing.seconds),
+        _ => None,
+    });
+    let samples = lines
+        .iter()
+        .filter(|line| matches!(line, Entry::Child(_)))
+        .count() as u64;
+    let begins = Entry::Run(Started {
+        version: fact.version.clone(),
+        config_sha256: config.sha256(),
+        data_sha256: fact.data_sha256.clone(),
+        samples: config.search.samples,
+        timing: RunTiming {
+            at: first.unwrap_or_else(run::now),
+            device: device.unwrap_or_else(|| config.device.name.clone()),
+            threads: 1,
+        },
+    });
+    let stops = Entry::Stop(Stop {
+        samples,
+        timing: Timing {
+            at: run::now(),
+            ..Timing::default()
+        },
+    });
+    for line in [begins].into_iter().chain(lines).chain([stops]) {
+        run.journal.append(&line).map_err(RunError::from)?;
+        let added = run.history.add(line);
+        added.map_err(|reason| {
+            Failure::new(Kind::Run, format!("the run is no journal: {reason}"))
+        })?;
+    }
+    run.write_best()?;
+    Ok(run)
+}
+
+/// Runs `cluster import`.
+pub fn import(flags: &ImportFlags, output: &Output) -> Result<(), Failure> {
+    let run::Facts { config, history } = run::read(&Real, &flags.run)?;
+    let Some(began) = history.runs.last() else {
+        let message = format!(
+            "{}: nothing has begun in it; give `cluster init`",
+            flags.run.display()
+        );
+        return Err(Failure::new(Kind::Usage, message));
+    };
+    let fact = RunFact::new(
+        &config,
+        began.data_sha256.clone(),
+        flags.place.lease_seconds(),
+    );
+    let learner = fact.learner()?;
+    let facts = match config.search.is_alone() {
+        true => Facts::of_one(&history),
+        false => Facts::of(&history, fact.scheme.shards),
+    };
+    flags.place.check()?;
+    super::runtime()?.block_on(async {
+        let engine = flags.place.make(&flags.connection).await?;
+        let name = flags.connection.name();
+        export::write(&engine, &learner, &facts).await?;
+        let model = began.timing.device.clone().into_bytes();
+        role::once(&engine, Fact::Device, model).await?;
+        // Last: until it is there nobody can take part.
+        let first = role::once(&engine, Fact::Run, fact.to_bytes()).await?;
+        if first != fact.to_bytes() {
+            return Err(ExportError::Taken(format!("run {name}")).into());
+        }
+        let samples = facts.children.len() as u64;
+        let json = json!({
+            "run": name.to_string(),
+            "server": flags.connection.server(),
+            "samples": samples,
+            "total": fact.scheme.samples,
+        });
+        let words = format!(
+            "run {name}: {} of {} samples are on the server; its roles go on with the rest\n",
+            text::count(samples),
+            text::count(fact.scheme.samples)
+        );
+        output.result(&json, &words)
+    })
+}
+
+impl From<ExportError> for Failure {
+    fn from(error: ExportError) -> Failure {
+        match error {
+            ExportError::Role(error) => error.into(),
+            ExportError::Taken(_) => Failure::from_error(Kind::Usage, &error),
+            _ => Failure::from_error(Kind::Run, &error),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Where a new run is kept: how much room it has on its server, and that this is a safe place.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::connection::ConnectionFlags;
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::flags::whole;
+use crate::cli::stop;
+use crate::cluster::nats::{Nats, Room};
+
+/// Workers say four times in a lease that they are there.
+const SHORTEST_LEASE: Duration = Duration::from_secs(2);
+
+/// How long the server's monitor is waited for.
+const MONITOR: Duration = Duration::from_secs(5);
+
+/// Flags of the commands that begin a run.
+#[derive(Args)]
+pub struct PlaceFlags {
+    /// Workers at most
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(1..=100_000), value_name = "N", default_value = "1000")]
+    workers: i64,
+    /// Time after which the child of a worker that is silent is another's
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = stop::parse)]
+    lease: Duration,
+    /// NATS servers that keep a copy of everything: 1 or 3
+    #[arg(long, value_name = "R", default_value = "1", value_parser = ["1", "3"])]
+    copies: String,
+    /// Address of the server's monitor, to see that it brings everything to the disk
+    #[arg(long, value_name = "URL")]
+    monitor: Option<String>,
+    /// The server's `sync_interval` is `always`: I have looked
+    #[arg(long)]
+    i_checked_sync: bool,
+}
+
+impl PlaceFlags {
+    /// Seconds that a job is a worker's own unless it is kept.
+    pub fn lease_seconds(&self) -> u64 {
+        self.lease.as_secs()
+    }
+
+    /// That the place is safe, before anything is made there.
+    pub fn check(&self) -> Result<(), Failure> {
+        check_sync(self)?;
+        if self.lease < SHORTEST_LEASE {
+            let message = "--lease is the time in which a worker must be heard of; give 2s or more";
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        Ok(())
+    }
+
+    /// Makes the room for a run, where it is not there yet.
+    pub async fn make(&self, connection: &ConnectionFlags) -> Result<Nats, Failure> {
+        let room = Room {
+            replicas: self.copies.parse().expect("1 or 3"),
+            workers: u32::try_from(self.workers).expect("the flag is within its range"),
+            lease: self.lease,
+        };
+        let (server, name) = (connection.server(), connection.name());
+        Nats::create(server, name.clone(), connection.options()?, room).await?;
+        Ok(Nats::open(server, name.clone(), connection.options()?, &[]).await?)
+    }
+}
+
+/// That the server brings what it acknowledges to the disk, which a normal user's connection cannot see.
+fn check_sync(flags: &PlaceFlags) -> Result<(), Failure> {
+    const LINE: &str = "jetstream { sync_interval: always }";
+    let refused = |message: String| Err(Failure::new(Kind::Usage, message));
+    let Some(monitor) = &flags.monitor else {
+        return match flags.i_checked_sync {
+            true => Ok(()),
+            false => refused(format!(
+                "a server that does not sync loses what it has acknowledged in a power cut: have `{LINE}` in its \
+                 configuration, then give --i-checked-sync, or --monitor http://HOST:8222 to have it looked at"
+            )),
+        };
+    };
+    let url = format!("{}/varz", monitor.trim_end_matches('/'));
+    let asked = ureq::get(&url)
+        .config()
+        .timeout_global(Some(MONITOR))
+        .build()
+        .call()
+        .map_err(|error| error.to_string())
+        .and_then(|answer| {
+            answer
+                .into_body()
+                .read_to_string()
+                .map_err(|error| error.to_string())
+        })
+        .and_then(|text| serde_json::from_str::<Value>(&text).map_err(|error| error.to_string()));
+    match asked {
+        Ok(state) if state["jetstream"]["config"]["sync_always"] == true => Ok(()),
+        Ok(_) => refused(format!(
+            "the server behind {monitor} does not bring what it acknowledges to the disk at once, and a power cut \
+             would lose it: have `{LINE}` in its configuration, and restart it"
+        )),
+        Err(error) => refused(format!(
+            "--monitor {monitor}: {error}; give the address of the server's monitor (`http: 8222` in its \
+             configuration), or --i-checked-sync"
+        )),
+    }
+}
