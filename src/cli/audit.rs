@@ -10,6 +10,7 @@ use super::explain::child;
 use super::failure::{Failure, Kind};
 use super::flags::{self, DataFlags, Settings, whole};
 use super::output::Output;
+use crate::cluster::audit as shared;
 use crate::config::{self, Config};
 use crate::device::{self, Convolution};
 use crate::disk::Real;
@@ -51,7 +52,10 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     };
     let processor = device::open("cpu", Some(1), Convolution::Auto)?.model();
     let sessions = Sessions::of(&record);
-    let audit = audit::audit(record, course.as_ref(), &processor)?;
+    let audit = match config.search.is_alone() {
+        true => audit::audit(record, course.as_ref(), &processor)?,
+        false => shared::audit(record, course.as_ref(), &processor)?,
+    };
     let retrained = match (flags.retrain, course, &audit.difference) {
         (Some(sample), Some(course), None) => {
             Some(retrain(&config, &audit, &sessions, sample, course, output)?)

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::failure::{Failure, Kind};
 use super::flags::whole;
 use super::output::Output;
+use crate::cluster::explain as shared;
 use crate::config;
 use crate::disk::Real;
 use crate::report::table::{Align, aligned};
@@ -31,7 +32,11 @@ pub struct Flags {
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let Facts { config, history } = run::read(&Real, &flags.run)?;
     let child = child(&history, flags.sample, "N")?;
-    let explanation = explain::explain(&config, &history, child).map_err(|error| {
+    let explanation = match config.search.is_alone() {
+        true => explain::explain(&config, &history, child).map_err(|error| error.to_string()),
+        false => shared::explain(&config, &history, child).map_err(|error| error.to_string()),
+    };
+    let explanation = explanation.map_err(|error| {
         let file = flags.run.join(journal::FILE_NAME);
         let message = format!(
             "{}: {error}; see which line is not what it should be: nas-engine audit {}",

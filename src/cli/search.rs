@@ -16,6 +16,7 @@ use super::machine;
 use super::output::Output;
 use super::progress::Progress;
 use super::stop::{self, TimeFlags};
+use crate::cluster::embedded::search::{self as shared, SharedError};
 use crate::config::{self, Config, Staleness, StrategyKind};
 use crate::device::{self, Devices};
 use crate::disk::{Disk, Real};
@@ -23,7 +24,7 @@ use crate::run::history::History;
 use crate::run::journal::JournalError;
 use crate::run::{self, Facts, Run, RunError};
 use crate::search::session::Session;
-use crate::search::{End, local};
+use crate::search::{End, Event, local};
 use crate::space::{PRESETS, Space, SpaceKind};
 use crate::text;
 use crate::train::Course;
@@ -171,12 +172,12 @@ fn begin(flags: &Flags, output: &Output) -> Result<(), Failure> {
     }
     // From here on there is a run to go on with.
     let disk: Arc<dyn Disk> = Arc::new(Real);
-    let mut run = match &flags.out {
+    let run = match &flags.out {
         Some(path) => Run::create(disk, path.clone(), &config)?,
         None => Run::create_by_time(&disk, &config)?,
     };
     output.note(&format!("run: {}", run.path.display()));
-    go_on(&config, (course, devices), &mut run, &stop, flags, output)
+    go_on(&config, (course, devices), run, &stop, flags, output)
 }
 
 /// That the preset is of the kind that `--space` names.
@@ -249,7 +250,7 @@ fn resume(
         output.note("this run is finished, and cannot be written");
         return finish::show((&config, &directory, &history), None, output);
     }
-    let (mut config, mut run) = opened.map_err(not_there)?;
+    let (mut config, run) = opened.map_err(not_there)?;
     flags::name_data_fully(&mut config)?; // an older version kept names as they stood
     if run.torn > 0 {
         output.note(&format!(
@@ -265,6 +266,12 @@ fn resume(
         let mended = mend(&config, &run, &stop, output);
         let finished = (&config, &*run.path, &run.history);
         return finish::show(finished, mended.err(), output);
+    }
+    let begun = run.history.runs.last().map(|run| run.samples);
+    if !config.search.is_alone() && begun.is_some_and(|n| n != config.search.samples) {
+        let message = "--samples cannot change in a search of several shards or replicas, whose rounds were \
+                       shared out at its beginning; leave it out, or start a new run";
+        return Err(Failure::new(Kind::Usage, message));
     }
     if run.history.reach() > config.search.samples {
         let message = format!(
@@ -284,7 +291,7 @@ fn resume(
     run.check_same(&config, &course)?;
     let devices = open_devices(&config, output)?;
     run.write_config(&config)?;
-    go_on(&config, (course, devices), &mut run, &stop, flags, output)
+    go_on(&config, (course, devices), run, &stop, flags, output)
 }
 
 /// Mends a finished run, which may have been killed after its last line and before its last file, or have
@@ -360,8 +367,8 @@ pub fn open_devices(config: &Config, output: &Output) -> Result<Devices, Failure
 fn go_on(
     config: &Config,
     (course, devices): (Course, Devices),
-    run: &mut Run,
-    stop: &AtomicBool,
+    mut run: Run,
+    stop: &Arc<AtomicBool>,
     flags: &Flags,
     output: &Output,
 ) -> Result<(), Failure> {
@@ -372,7 +379,18 @@ fn go_on(
         threads: flags::threads(config),
     };
     let mut progress = Progress::new(config, &run.history, flags.no_progress, output);
-    let end = session.go_on(run, stop, &mut |event| progress.see(&event));
+    let mut watch = |event: Event| progress.see(&event);
+    let end = match config.search.is_alone() {
+        true => {
+            let end = session.go_on(&mut run, stop, &mut watch);
+            end.map_err(Failure::from)
+        }
+        false => {
+            let (ended, end) = shared::go_on(session, run, stop, &mut watch);
+            run = ended;
+            end.map_err(Failure::from)
+        }
+    };
     progress.clear();
     let on_record = || {
         format!(
@@ -390,10 +408,25 @@ fn go_on(
                 .history
                 .is_finished(config.search.samples, learns(config)) =>
         {
-            finish::show(finished, Some(error.into()), output)
+            finish::show(finished, Some(error), output)
         }
-        Err(error) => Err(error.into()),
+        Err(failure) if failure.kind == Kind::Stopped => {
+            let message = format!("{}; {}", failure.message, on_record());
+            Err(Failure::new(Kind::Stopped, message))
+        }
+        Err(failure) => Err(failure),
         Ok(end) => ended(end, finished, on_record, output),
+    }
+}
+
+impl From<SharedError> for Failure {
+    fn from(error: SharedError) -> Failure {
+        match error {
+            SharedError::Session(error) => error.into(),
+            SharedError::Shards(_) => Failure::from_error(Kind::Usage, &error),
+            SharedError::Role(error) => error.into(),
+            _ => Failure::from_error(Kind::Run, &error),
+        }
     }
 }
 

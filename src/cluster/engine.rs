@@ -153,3 +153,12 @@ pub trait Engine: Clone + Send + Sync + 'static {
     /// A number that nobody else has, to know one's own values by.
     fn unique(&self) -> u64;
 }
+
+/// A number that nobody else has.
+pub(super) fn unique() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| {
+        // Where there is no randomness: the time and the process tell two apart.
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.map_or(0, |now| now.as_nanos() as u64) ^ u64::from(std::process::id()).rotate_left(40)
+    })
+}

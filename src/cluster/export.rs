@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::engine::{Engine, EngineError, Swap};
+use super::facts::Facts;
 use super::key::{Cell, Fact};
 use super::learner::Learner;
 use super::message::{Ended, Round, Shard};
-use super::replay::{Facts, ReplayError, Standing, Step, replay};
+use super::replay::{ReplayError, Standing, Step, replay};
 use super::role::{self, RoleError};
 use crate::run::entry::{self, Child, Entry, Timing, Update};
 
@@ -193,11 +194,11 @@ impl OnRecord {
                     shard,
                     round,
                     baseline,
+                    late,
                     after,
                 } => {
                     if shard == 0 {
-                        let seen = read_at[&round.round];
-                        staleness.insert(round.round, after.head.version.saturating_sub(seen));
+                        staleness.insert(round.round, late);
                     }
                     let children = &self.facts.children;
                     let mut update = counted(learner, children, (shard, round), baseline, after);
@@ -279,6 +280,18 @@ pub async fn write<E: Engine>(
     facts: &Facts,
 ) -> Result<(), ExportError> {
     let standing = replay(learner, facts, &mut |_| Ok::<(), ExportError>(()))?;
+    restore(engine, facts, &standing).await
+}
+
+/// As [`write`], with what the facts come to.
+///
+/// # Errors
+/// See [`ExportError`].
+pub(super) async fn restore<E: Engine>(
+    engine: &E,
+    facts: &Facts,
+    standing: &Standing,
+) -> Result<(), ExportError> {
     for (&t, round) in &facts.rounds {
         let round = Round {
             replica: round.replica,

@@ -126,6 +126,11 @@ impl Learner {
         self.controller(replica).sample_batch(samples)
     }
 
+    /// The logarithms of the probabilities of each decision's choices, by a replica's parameters.
+    pub fn distributions(&self, replica: &Replica, tokens: &[Token]) -> Vec<Vec<f64>> {
+        self.controller(replica).policy().distributions(tokens)
+    }
+
     /// The baseline for a batch, and its gradient by a replica's parameters; nothing of an empty one.
     pub fn gradient(&self, replica: &Replica, batch: &[Scored]) -> Option<(f64, Vec<f64>)> {
         if batch.is_empty() {

@@ -6,8 +6,13 @@
 //! another.
 
 pub mod applier;
+pub mod audit;
+mod codec;
+pub mod embedded;
 pub mod engine;
+pub mod explain;
 pub mod export;
+pub mod facts;
 pub mod key;
 pub mod learner;
 pub mod message;

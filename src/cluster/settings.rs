@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::codec::{Message, MessageError, from_json, to_json};
 use super::learner::{Learner, TooManyShards};
-use super::message::{Message, MessageError, from_json, to_json};
 use super::scheme::Scheme;
 use crate::checkpoint::NUMERICS;
 use crate::config::{Config, ConfigError, StrategyKind};

@@ -28,8 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Machines that a child may take down, without getting further, before it is at fault.
 const POISON_NODES: usize = 3;
 
-/// Machines on which a child must crash before it is at fault.
-const CRASH_NODES: usize = 2;
+/// Machines on which a child must crash before it is at fault, where there are several.
+pub const CRASH_NODES: usize = 2;
 
 /// Attempts without getting further after which a child is at fault, on however few machines.
 const MOST_ATTEMPTS: usize = 10;
@@ -77,6 +77,8 @@ pub struct Worker {
     pub node: String,
     /// How often a lease is kept: a fourth of its length is good.
     pub keep: Duration,
+    /// Machines on which a child must crash before it is at fault.
+    pub crash_nodes: usize,
 }
 
 impl Worker {
@@ -240,7 +242,7 @@ impl<E: Engine> At<'_, E> {
                 .await?;
             let stand = self.stand(i).await?;
             let n_crashes = stand.crashed().count();
-            if nodes(stand.crashed()).len() < CRASH_NODES && n_crashes < MOST_ATTEMPTS {
+            if nodes(stand.crashed()).len() < self.worker.crash_nodes && n_crashes < MOST_ATTEMPTS {
                 return Ok(Leave::GiveBack(Duration::ZERO));
             }
         }

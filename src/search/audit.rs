@@ -2,8 +2,8 @@
 //! search would have decided, recorded and learned. What a child achieved is taken as it stands;
 //! [`retrain`](super::retrain) trains one again.
 
-mod difference;
-mod evidence;
+pub(crate) mod difference;
+pub(crate) mod evidence;
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -369,7 +369,7 @@ impl<'a> Auditor<'a> {
 }
 
 /// The name of a line's kind.
-fn event(entry: &Entry) -> &'static str {
+pub(crate) fn event(entry: &Entry) -> &'static str {
     match entry {
         Entry::Run(_) => "run",
         Entry::Child(_) => "child",

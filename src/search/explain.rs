@@ -96,20 +96,40 @@ pub fn explain(
         baseline = learn(controller, history, &update.samples);
         after = Some(distributions(&strategy, &space, tokens, depth));
     }
+    Ok(explained(
+        &space,
+        child,
+        &before,
+        after.as_deref(),
+        baseline,
+    ))
+}
+
+/// What is to be said of a child by the logarithms of the probabilities of each decision's choices, before and
+/// after the controller learned from its batch, and the baseline that it used.
+pub(crate) fn explained(
+    space: &Space,
+    child: &Child,
+    before: &[Vec<f64>],
+    after: Option<&[Vec<f64>]>,
+    baseline: Option<f64>,
+) -> Explanation {
+    let tokens = &child.tokens;
+    let depth = space.decisions().depth_of_tokens(tokens);
     let chosen = |distributions: &[Vec<f64>]| -> f64 {
         let pairs = distributions.iter().zip(tokens);
         pairs.map(|(log_p, token)| log_p[*token as usize]).sum()
     };
-    Ok(Explanation {
+    Explanation {
         sample: child.sample,
         batch: child.batch,
-        log_probability: chosen(&before),
-        log_probability_after: after.as_deref().map(chosen),
+        log_probability: chosen(before),
+        log_probability_after: after.map(chosen),
         reward: child.reward,
         baseline,
         advantage: child.reward.zip(baseline).map(|(reward, b)| reward - b),
-        decisions: decisions(&space, tokens, depth, &before, after.as_deref()),
-    })
+        decisions: decisions(space, tokens, depth, before, after),
+    }
 }
 
 /// Learns from a batch on record; the baseline that it used.

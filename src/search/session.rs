@@ -67,40 +67,17 @@ impl Session<'_> {
         stop: &AtomicBool,
         watch: &mut dyn FnMut(Event),
     ) -> Result<End, SessionError> {
-        let (config, threads) = (self.config, self.threads);
+        let config = self.config;
         let space = Space::new(&config.space)?;
         let device = self.devices.first(Some(1))?;
-        let data_sha256 = self.course.data_sha256();
         let every = self.checkpoint_time();
-        let mut tools = self.tools(run)?;
-        let mended = tools.mend(&run.history, stop)?;
-        if mended != End::Finished {
-            return Ok(mended); // nothing was begun
-        }
-        let Tools {
+        let Begun {
             mut evaluator,
             controller,
-            ..
-        } = tools;
-        let started = Started {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            config_sha256: config.sha256(),
-            data_sha256,
-            samples: config.search.samples,
-            timing: RunTiming {
-                at: now(),
-                device: evaluator.describe(),
-                threads,
-            },
+        } = match self.begin(run, stop)? {
+            Ok(begun) => begun,
+            Err(end) => return Ok(end),
         };
-        if let Some(before) = run.history.runs.last()
-            && before.timing.device != started.timing.device
-        {
-            let (before, now) = (&before.timing.device, &started.timing.device);
-            tracing::warn!("this run was on {before}, and goes on on {now}");
-        }
-        run.journal.append(&Entry::Run(started.clone()))?;
-        run.history.add_run(started);
         let mut search = Search {
             space: &space,
             strategy: strategy(config, &space, &*device),
@@ -125,7 +102,59 @@ impl Session<'_> {
     }
 }
 
+/// What a session that has begun works with.
+pub(crate) struct Begun {
+    /// Trains its children.
+    pub evaluator: Local,
+    /// Where the controller's checkpoints are kept.
+    pub controller: Slots,
+}
+
 impl Session<'_> {
+    /// Opens what trains the children, trains those again whose weights should be there and are not, and
+    /// writes that the session has begun; or how it ended before that.
+    pub(crate) fn begin(
+        self,
+        run: &mut Run,
+        stop: &AtomicBool,
+    ) -> Result<Result<Begun, End>, SessionError> {
+        let (config, threads) = (self.config, self.threads);
+        let data_sha256 = self.course.data_sha256();
+        let mut tools = self.tools(run)?;
+        let mended = tools.mend(&run.history, stop)?;
+        if mended != End::Finished {
+            return Ok(Err(mended)); // nothing was begun
+        }
+        let Tools {
+            evaluator,
+            controller,
+            ..
+        } = tools;
+        let started = Started {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            config_sha256: config.sha256(),
+            data_sha256,
+            samples: config.search.samples,
+            timing: RunTiming {
+                at: now(),
+                device: evaluator.describe(),
+                threads,
+            },
+        };
+        if let Some(before) = run.history.runs.last()
+            && before.timing.device != started.timing.device
+        {
+            let (before, now) = (&before.timing.device, &started.timing.device);
+            tracing::warn!("this run was on {before}, and goes on on {now}");
+        }
+        run.journal.append(&Entry::Run(started.clone()))?;
+        run.history.add_run(started);
+        Ok(Ok(Begun {
+            evaluator,
+            controller,
+        }))
+    }
+
     /// Trains those of the best children again whose weights a finished run has lost, and changes
     /// nothing else.
     ///

@@ -20,6 +20,7 @@ mod results_first;
 mod resume;
 mod roofline;
 mod search;
+mod shared;
 mod slurm;
 mod status;
 mod stop;

@@ -2,6 +2,7 @@
 
 mod check;
 mod conformance;
+mod embedded;
 mod executor;
 mod foreign;
 mod nats;

@@ -21,7 +21,7 @@ use crate::cluster::process::Processes;
 use crate::cluster::role;
 use crate::cluster::scheme::Scheme;
 use crate::cluster::settings::RunFact;
-use crate::cluster::worker::Worker;
+use crate::cluster::worker::{CRASH_NODES, Worker};
 use crate::config::{Config, FILE_NAME};
 
 /// How often is looked whether the run is done.
@@ -81,6 +81,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         let worker = Worker {
             node: flags.node.clone().unwrap_or_else(host_name),
             keep: Duration::from_secs(fact.lease_seconds) / 4,
+            crash_nodes: CRASH_NODES,
         };
         output.note(&format!("worker on {model}, waiting for children of {}", flags.connection.name()));
         let work = worker.run((&engine, &learner), &trainer, &stop);

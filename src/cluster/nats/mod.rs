@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Mutex, watch};
 
-use super::engine::{Engine, EngineError, Position, Revision, Swap};
+use super::engine::{Engine, EngineError, Position, Revision, Swap, unique};
 use super::key::{Cell, Fact};
 pub use layout::{Layout, Room, RunName, RunNameError, Stream};
 pub use lease::NatsLease;
@@ -302,6 +302,6 @@ impl Engine for Nats {
     }
 
     fn unique(&self) -> u64 {
-        wire::unique()
+        unique()
     }
 }

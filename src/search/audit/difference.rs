@@ -33,7 +33,7 @@ pub struct NotCompared {
 }
 
 /// A field that is not what it should be, of a line that the caller knows.
-pub(super) struct Wrong(Box<Difference>);
+pub(crate) struct Wrong(Box<Difference>);
 
 impl Wrong {
     pub fn new(what: &str, recorded: impl Serialize, recomputed: impl Serialize) -> Wrong {
@@ -51,7 +51,7 @@ impl Wrong {
 }
 
 /// A line that is wrong, or one that cannot be recomputed.
-pub(super) enum Stopped {
+pub(crate) enum Stopped {
     Wrong(Wrong),
     Search(SearchError),
 }
@@ -63,7 +63,7 @@ impl From<Wrong> for Stopped {
 }
 
 /// That two values are the same.
-pub(super) fn same<T: Serialize + PartialEq>(
+pub(crate) fn same<T: Serialize + PartialEq>(
     what: &str,
     recorded: &T,
     recomputed: &T,

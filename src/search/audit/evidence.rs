@@ -19,7 +19,7 @@ const ASKED: usize = 9;
 const LEAST_PERPLEXITY: f64 = 0.999;
 
 /// What is known of how children are trained.
-pub(super) struct Evidence<'a> {
+pub(crate) struct Evidence<'a> {
     data: Option<&'a Course>,
     /// SHA-256 of the data, or of those of the first session.
     data_sha256: Option<String>,

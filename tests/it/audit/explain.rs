@@ -55,7 +55,10 @@ fn probabilities_are_those_of_the_decisions() {
             }
             assert!(close(explanation.log_probability, sum), "{explanation:?}");
             let update = history.updates.get(&child.batch);
-            assert_eq!(explanation.baseline, update.and_then(|update| update.baseline));
+            assert_eq!(
+                explanation.baseline,
+                update.and_then(|update| update.baseline)
+            );
             assert_eq!(
                 explanation.log_probability_after.is_some(),
                 update.is_some()

@@ -242,3 +242,110 @@ fn what_does_not_fit_is_refused_before_anything_is_done() {
     nowhere.args(["cluster", "status", "a", "--server", "nats://127.0.0.1:1"]);
     refused(run(&mut nowhere), 1, "is a nats-server running there");
 }
+
+/// A run is exported while it goes on and when it is done; both are the journal of the same search in one
+/// process, up to where they go. What is left of the first is finished in one process, and on a server.
+#[test]
+fn an_export_is_the_journal_of_one_process() {
+    let place = Place::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let scheme = ["--shards", "3", "--replicas", "2", "--synchronous"];
+    let config = path("config.toml");
+    std::fs::write(&config, "[search]\nchildren_per_update = 2\n").unwrap();
+    let config = text(&config);
+    let more = [&scheme[..], &["--config", &config]].concat();
+    let ended = place.init("a", &more);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let data = text(place.data.path());
+    let export = |run_name: &str, out: &str| {
+        let out = text(&path(out));
+        let mut command = place.cluster("export", run_name, &["--out", &out, "--data", &data]);
+        let ended = run(command.args(["--json", "--quiet"]));
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        object(&ended)
+    };
+    assert_eq!(export("a", "empty")["samples"], 0);
+    let mut roles = vec![
+        place.start("apply", "a", &[]),
+        place.start("replica", "a", &[]),
+        place.worker("a", "a"),
+    ];
+    place.wait("a", 4);
+    export("a", "part");
+    place.wait("a", 10);
+    for role in &mut roles {
+        assert_eq!(role.wait().unwrap().code(), Some(0));
+    }
+    assert_eq!(export("a", "whole")["finished"], true);
+    let mut search = program();
+    search
+        .args(["search", "--quiet", "--no-progress"])
+        .args(SETTINGS)
+        .args(&more);
+    search.args(["--data", &data, "--out", &text(&path("one"))]);
+    let ended = run(&mut search);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let one = super::shared::facts(&path("one"));
+    let whole = super::shared::facts(&path("whole"));
+    assert_eq!(super::shared::differences(&one, &whole), [""; 0]);
+    let part = super::shared::facts(&path("part"));
+    assert!(part.len() >= 4 && part.iter().all(|(name, fact)| one[name] == *fact));
+    let audit = |name: &str| {
+        object(&run(program().args([
+            "audit",
+            "--json",
+            &text(&path(name)),
+        ])))
+    };
+    assert_eq!(audit("whole")["same"], true);
+    assert_eq!(audit("part")["same"], true);
+
+    let resumed = run(program().args(["search", "--quiet", "--resume", &text(&path("part"))]));
+    assert_eq!(resumed.code, 0, "{}", resumed.stderr);
+    let part = super::shared::facts(&path("part"));
+    assert_eq!(super::shared::differences(&one, &part), [""; 0]);
+
+    // As it was when the server was lost.
+    std::fs::remove_dir_all(path("part")).unwrap();
+    let mut cut = std::fs::read_to_string(path("one").join("journal.jsonl")).unwrap();
+    let end = cut.match_indices('\n').nth(12).unwrap().0 + 1;
+    cut.truncate(end);
+    std::fs::create_dir(path("cut")).unwrap();
+    std::fs::copy(
+        path("one").join("config.toml"),
+        path("cut").join("config.toml"),
+    )
+    .unwrap();
+    std::fs::write(path("cut").join("journal.jsonl"), cut).unwrap();
+    let import = |name: &str| {
+        let run_folder = text(&path("cut"));
+        let flags = [&run_folder, "--i-checked-sync", "--lease", "3s"];
+        run(&mut place.cluster("import", name, &flags))
+    };
+    let ended = import("b");
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_eq!(import("b").code, 0, "the same again is harmless");
+    let mut roles = vec![
+        place.start("apply", "b", &[]),
+        place.start("replica", "b", &[]),
+        place.worker("b", "a"),
+    ];
+    place.wait("b", 10);
+    for role in &mut roles {
+        assert_eq!(role.wait().unwrap().code(), Some(0));
+    }
+    export("b", "again");
+    let differ: Vec<_> = super::shared::facts(&path("again"))
+        .into_iter()
+        .filter(|(name, fact)| one.get(name) != Some(fact))
+        .collect();
+    assert_eq!(differ, []);
+    let taken = import("a");
+    assert_eq!(taken.code, 2, "{}", taken.stderr);
+    assert!(
+        taken.stderr.contains("choose another name"),
+        "{}",
+        taken.stderr
+    );
+}

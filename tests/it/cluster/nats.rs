@@ -14,7 +14,7 @@ use nas_engine::cluster::message::{Job, Shard};
 use nas_engine::cluster::nats::{Nats, OpenError, Room, RunName};
 use nas_engine::cluster::replica::replica;
 use nas_engine::cluster::scheme::Scheme;
-use nas_engine::cluster::worker::{Step, Trainer, Training, Worker};
+use nas_engine::cluster::worker::{CRASH_NODES, Step, Trainer, Training, Worker};
 use nas_engine::run::Status;
 use nas_engine::run::entry::Timing;
 use nas_engine::search::evaluator::Outcome;
@@ -159,6 +159,7 @@ fn a_synchronous_run_on_a_server_has_the_same_bits() {
                     let worker = Worker {
                         node: "node".into(),
                         keep: ROOM.lease / 4,
+                        crash_nodes: CRASH_NODES,
                     };
                     worker
                         .run((&engine, &*learner), &Formula, &stop)

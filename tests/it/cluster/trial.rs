@@ -13,7 +13,7 @@ use nas_engine::cluster::learner::Learner;
 use nas_engine::cluster::message::{Done, Job};
 use nas_engine::cluster::replica::replica;
 use nas_engine::cluster::scheme::Scheme;
-use nas_engine::cluster::worker::{Step, Trainer, Training, Worker};
+use nas_engine::cluster::worker::{CRASH_NODES, Step, Trainer, Training, Worker};
 use nas_engine::config::Staleness;
 use nas_engine::controller::ControllerConfig;
 use nas_engine::rng::{Purpose, Rng};
@@ -273,6 +273,7 @@ impl Trial {
                     let worker = Worker {
                         node: format!("node{w}"),
                         keep: LEASE / 4,
+                        crash_nodes: CRASH_NODES,
                     };
                     let stop = AtomicBool::new(false);
                     let end = worker.run((&engine, &learner), &*trainer, &stop).await;
