@@ -9,6 +9,8 @@ mod roles;
 mod status;
 mod worker;
 
+pub(super) use connection::ConnectionFlags;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -61,7 +63,7 @@ pub fn run(command: &Command, output: &Output) -> Result<(), Failure> {
 }
 
 /// What roles run on.
-fn runtime() -> Result<Runtime, Failure> {
+pub(super) fn runtime() -> Result<Runtime, Failure> {
     let built = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -62,6 +62,17 @@ impl Kind {
         }
     }
 
+    /// The kind that another process of this program has ended with.
+    pub fn of_code(code: i32) -> Kind {
+        match code {
+            2 => Kind::Usage,
+            3 => Kind::Data,
+            4 => Kind::Device,
+            75 => Kind::Stopped,
+            _ => Kind::Run,
+        }
+    }
+
     /// The exit code of the program.
     pub fn exit_code(self) -> u8 {
         match self {

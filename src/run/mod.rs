@@ -359,7 +359,7 @@ pub fn now() -> f64 {
 }
 
 /// Seconds since 1970 as `20261124-113000`.
-fn timestamp(seconds: u64) -> String {
+pub fn timestamp(seconds: u64) -> String {
     let (days, seconds) = (seconds / 86_400, seconds % 86_400);
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     // Howard Hinnant's civil_from_days: years begin in March, eras of 400 years have 146,097 days.

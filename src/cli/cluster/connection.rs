@@ -26,6 +26,15 @@ pub struct ConnectionFlags {
 }
 
 impl ConnectionFlags {
+    /// As if they were typed.
+    pub fn new(name: RunName, server: &str, credentials: Option<PathBuf>) -> ConnectionFlags {
+        ConnectionFlags {
+            name,
+            server: server.to_owned(),
+            credentials,
+        }
+    }
+
     /// The run's name.
     pub fn name(&self) -> &RunName {
         &self.name

@@ -349,3 +349,65 @@ fn an_export_is_the_journal_of_one_process() {
         taken.stderr
     );
 }
+
+/// All roles by one command: the same journal as without a server. Stopped, it goes on by the same command.
+#[test]
+fn a_search_on_a_server_is_one_command() {
+    let place = Place::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let url = place.server.url();
+    let search = |out: &str, more: &[&str]| {
+        let mut search = program();
+        search
+            .args(["search", "--no-progress", "--threads", "2"])
+            .args(SETTINGS);
+        search.args([
+            "--data",
+            &text(place.data.path()),
+            "--out",
+            &text(&path(out)),
+        ]);
+        search.args(more);
+        run(&mut search)
+    };
+    let flags = ["--cluster", &url, "--run-name", "one", "--i-checked-sync"];
+    let ended = search("run", &flags[..4]);
+    assert_eq!(ended.code, 2, "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("sync_interval: always"),
+        "{}",
+        ended.stderr
+    );
+    let stopped = search("run", &[&flags[..], &["--time-limit", "1s"]].concat());
+    assert!([0, 75].contains(&stopped.code), "{}", stopped.stderr);
+    if stopped.code == 75 {
+        assert!(
+            stopped.stderr.contains("--run-name one"),
+            "{}",
+            stopped.stderr
+        );
+        let ended = search("run", &flags);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+    }
+    let ended = search("alone", &[]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let facts = |name: &str| super::shared::facts(&path(name));
+    let differ = super::shared::differences(&facts("alone"), &facts("run"));
+    assert_eq!(differ, [""; 0]);
+    let resumed = run(program().args(["search", "--quiet", "--resume", &text(&path("run"))]));
+    assert_eq!(resumed.code, 0, "{}", resumed.stderr);
+    assert_eq!(
+        std::fs::read_dir(path("run").join("weights"))
+            .unwrap()
+            .count(),
+        3
+    );
+    let again = search("run", &flags);
+    assert_eq!(again.code, 2, "{}", again.stderr);
+    assert!(
+        again.stderr.contains("is there already"),
+        "{}",
+        again.stderr
+    );
+}

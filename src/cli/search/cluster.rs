@@ -1,0 +1,307 @@
+//! `nas-engine search --cluster URL`: a first try of a search on a server, with all its roles on this machine.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Flags, finish, open_course};
+use crate::cli::cluster::{ConnectionFlags, runtime};
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::flags;
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::cli::stop;
+use crate::cluster::engine::Engine;
+use crate::cluster::key::Fact;
+use crate::cluster::message::{Ended, MessageError};
+use crate::cluster::nats::{Nats, RunName};
+use crate::cluster::{RoleError, role};
+use crate::config::{Config, FILE_NAME};
+use crate::disk::Real;
+use crate::run::history::History;
+use crate::run::{self, timestamp};
+use crate::search::Event;
+use crate::text;
+
+/// How often is looked for what has ended.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Flags of a search on a server.
+#[derive(Args)]
+pub struct ClusterFlags {
+    /// Address of a NATS server that keeps the search: all its roles are begun here, and others may join
+    #[arg(long, value_name = "URL", conflicts_with = "resume")]
+    cluster: Option<String>,
+    /// Name of the run on the server; made of the time by default
+    #[arg(long, value_name = "NAME", requires = "cluster")]
+    run_name: Option<RunName>,
+    /// File with the rights: a user's .creds file, or the seed of an NKey
+    #[arg(long, value_name = "FILE")]
+    credentials: Option<PathBuf>,
+    /// Address of the server's monitor, to see that it brings everything to the disk
+    #[arg(long, value_name = "URL", requires = "cluster")]
+    monitor: Option<String>,
+    /// The server's `sync_interval` is `always`: I have looked
+    #[arg(long, requires = "cluster")]
+    i_checked_sync: bool,
+}
+
+impl ClusterFlags {
+    /// The server, where the search is to be on one.
+    pub fn server(&self) -> Option<&str> {
+        self.cluster.as_deref()
+    }
+}
+
+/// Runs the search: begins its roles, waits for them, and writes its directory.
+pub fn run(flags: &Flags, server: &str, output: &Output) -> Result<(), Failure> {
+    let stop = stop::flag(&flags.time)?;
+    let config = flags.run.resolve()?;
+    open_course(&config, output)?; // what is wrong with the data is told before anything is made
+    let (name, out) = names(flags, &config);
+    if out.exists() {
+        let message = format!(
+            "--out {} is there already; give another folder",
+            out.display()
+        );
+        return Err(Failure::new(Kind::Usage, message));
+    }
+    let roles = Roles {
+        server,
+        name: &name,
+        flags: &flags.cluster,
+        config: &config,
+    };
+    let folder = tempfile::tempdir().map_err(|error| {
+        let message = format!("no temporary folder: {error}; set TMPDIR");
+        Failure::new(Kind::Usage, message)
+    })?;
+    let settings = folder.path().join(FILE_NAME);
+    std::fs::write(&settings, config.to_toml())
+        .map_err(|error| Failure::new(Kind::Run, format!("{}: {error}", settings.display())))?;
+    roles.init(&settings)?;
+    output.note(&format!("run on the server: {name}"));
+    let mut progress = Progress::new(&config, &History::default(), flags.no_progress, output);
+    let ended = roles.run(&stop, &mut |event| progress.see(&event));
+    progress.clear();
+    ended?;
+    roles.export(&out)?;
+    let run::Facts { config, history } = run::read(&Real, &out)?;
+    output.note(&format!(
+        "workers keep no weights: those of the best are trained again by: nas-engine search --resume {}",
+        text::shell_path(&out)
+    ));
+    finish::show((&config, &out, &history), None, output)
+}
+
+/// The run's name on the server, and its directory.
+fn names(flags: &Flags, config: &Config) -> (RunName, PathBuf) {
+    let by_time = format!("{}-{}", timestamp(run::now() as u64), config.search.preset);
+    let name = flags.cluster.run_name.clone();
+    let name = name.unwrap_or_else(|| by_time.parse().expect("a time and a preset are a name"));
+    let out = flags.out.clone();
+    let out = out.unwrap_or_else(|| Path::new("runs").join(name.to_string()));
+    (name, out)
+}
+
+/// The roles of a search, each a process of this program.
+struct Roles<'a> {
+    server: &'a str,
+    name: &'a RunName,
+    flags: &'a ClusterFlags,
+    config: &'a Config,
+}
+
+impl Roles<'_> {
+    fn command(&self, role: &str) -> Result<Command, Failure> {
+        let program = std::env::current_exe().map_err(|error| begin(role, &error))?;
+        let mut command = Command::new(program);
+        command.args(["--quiet", "cluster", role, &self.name.to_string()]);
+        command.args(["--server", self.server]);
+        if let Some(credentials) = &self.flags.credentials {
+            command.arg("--credentials").arg(credentials);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Ok(command)
+    }
+
+    /// Runs a role that ends by itself.
+    fn wait(&self, role: &str, more: &[OsString]) -> Result<(), Failure> {
+        let status = self.command(role)?.args(more).status();
+        let status = status.map_err(|error| begin(role, &error))?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(self.failed(role, status.code())),
+        }
+    }
+
+    fn init(&self, settings: &Path) -> Result<(), Failure> {
+        let mut more: Vec<OsString> = vec!["--config".into(), settings.into()];
+        if let Some(monitor) = &self.flags.monitor {
+            more.extend(["--monitor".into(), monitor.into()]);
+        }
+        if self.flags.i_checked_sync {
+            more.push("--i-checked-sync".into());
+        }
+        self.wait("init", &more)
+    }
+
+    fn export(&self, out: &Path) -> Result<(), Failure> {
+        let mut more: Vec<OsString> = vec!["--out".into(), out.into()];
+        more.extend(self.data());
+        self.wait("export", &more)
+    }
+
+    fn data(&self) -> Vec<OsString> {
+        let path = self.config.data.path.as_ref();
+        path.map_or(vec![], |path| vec!["--data".into(), path.into()])
+    }
+
+    /// Begins a role that lasts.
+    fn start(&self, role: &str, more: &[OsString]) -> Result<(String, Child), Failure> {
+        let child = self.command(role)?.args(more).spawn();
+        let child = child.map_err(|error| begin(role, &error))?;
+        Ok((role.to_owned(), child))
+    }
+
+    fn start_all(&self, roles: &mut Vec<(String, Child)>) -> Result<(), Failure> {
+        roles.push(self.start("apply", &[])?);
+        roles.push(self.start("replica", &[])?);
+        let mut more = self.data();
+        more.extend(["--device".into(), OsString::from(&self.config.device.name)]);
+        more.extend(["--threads".into(), "1".into()]);
+        let on_gpus = self.config.device.name.starts_with("cuda");
+        let n_workers = if on_gpus {
+            1
+        } else {
+            flags::threads(self.config)
+        };
+        for _ in 0..n_workers {
+            roles.push(self.start("worker", &more)?);
+        }
+        Ok(())
+    }
+
+    /// Runs all roles until the search is done, or is told to stop.
+    fn run(&self, stop: &AtomicBool, watch: &mut dyn FnMut(Event)) -> Result<(), Failure> {
+        let mut roles = Vec::new();
+        let ended = self
+            .start_all(&mut roles)
+            .and_then(|()| self.attend(&mut roles, stop, watch));
+        for (_, child) in &roles {
+            // SAFETY: sends a signal to a process of ours that has not been waited for, or to none.
+            unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+        }
+        for (_, child) in &mut roles {
+            let _ = child.wait();
+        }
+        ended
+    }
+
+    fn attend(
+        &self,
+        roles: &mut Vec<(String, Child)>,
+        stop: &AtomicBool,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<(), Failure> {
+        runtime()?.block_on(async {
+            let credentials = self.flags.credentials.clone();
+            let connection = ConnectionFlags::new(self.name.clone(), self.server, credentials);
+            let (engine, _) = connection.open(&["fact.child.*"]).await?;
+            let mut seen = Seen::new(self.config);
+            while !roles.is_empty() {
+                seen.look(&engine, watch).await?;
+                for i in (0..roles.len()).rev() {
+                    let (role, child) = &mut roles[i];
+                    let ended = child.try_wait().map_err(|error| begin(role, &error))?;
+                    let Some(status) = ended else {
+                        continue;
+                    };
+                    let (role, _) = roles.remove(i);
+                    if !status.success() && !stop.load(Ordering::Relaxed) {
+                        return Err(self.failed(&role, status.code()));
+                    }
+                }
+                if stop.load(Ordering::Relaxed) {
+                    return Err(Failure::new(Kind::Stopped, self.goes_on()));
+                }
+                engine.changed(LOOK).await;
+            }
+            seen.look(&engine, watch).await
+        })
+    }
+
+    fn goes_on(&self) -> String {
+        format!(
+            "run {} stays on {}; go on with the same command and --run-name {}, or by `nas-engine cluster`",
+            self.name,
+            text::shell_path(Path::new(self.server)),
+            self.name
+        )
+    }
+
+    /// A role has ended otherwise than it should; it has said why.
+    fn failed(&self, role: &str, code: Option<i32>) -> Failure {
+        let kind = code.map_or(Kind::Run, Kind::of_code);
+        let how = match code {
+            Some(code) => format!("with code {code}"),
+            None => "by a signal".to_owned(),
+        };
+        let message = match role {
+            "init" => format!("`cluster init` ended {how}; see above"),
+            _ => format!(
+                "`cluster {role}` ended {how}; see above; {}",
+                self.goes_on()
+            ),
+        };
+        Failure::new(kind, message)
+    }
+}
+
+fn begin(role: &str, error: &std::io::Error) -> Failure {
+    Failure::new(Kind::Run, format!("cannot begin `cluster {role}`: {error}"))
+}
+
+/// The children that were seen to end.
+struct Seen {
+    ended: Vec<bool>,
+    /// Those that may be under way beside the first that has not ended.
+    reach: usize,
+}
+
+impl Seen {
+    fn new(config: &Config) -> Seen {
+        let search = &config.search;
+        let at_once = u64::from(search.replicas) * search.children_per_update;
+        Seen {
+            ended: vec![false; search.samples as usize],
+            reach: 4 * at_once as usize,
+        }
+    }
+
+    async fn look(&mut self, engine: &Nats, watch: &mut dyn FnMut(Event)) -> Result<(), Failure> {
+        let first = self.ended.iter().position(|ended| !ended);
+        let first = first.unwrap_or(self.ended.len());
+        let end = self.ended.len().min(first + self.reach);
+        for sample in first..end {
+            if self.ended[sample] {
+                continue;
+            }
+            let fact = role::fact(engine, Fact::Child(sample as u64)).await?;
+            if let Some(bytes) = fact {
+                let ended = Ended::from_bytes(&bytes).map_err(of_role)?;
+                watch(Event::Ended(&ended.child));
+                self.ended[sample] = true;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn of_role(error: MessageError) -> RoleError {
+    error.into()
+}
