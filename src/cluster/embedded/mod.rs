@@ -7,9 +7,10 @@ mod trainer;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 pub use scribe::{News, Scribe};
 
@@ -287,7 +288,7 @@ impl Engine for Embedded {
     }
 
     async fn lease(&self, wait: Duration) -> Result<Option<Held>, EngineError> {
-        let until = tokio::time::Instant::now() + wait;
+        let until = Instant::now() + wait;
         loop {
             if let Some(job) = self.take_job() {
                 return Ok(Some(job));
