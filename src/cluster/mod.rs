@@ -6,6 +6,7 @@
 //! another.
 
 pub mod applier;
+pub mod beat;
 pub mod engine;
 pub mod key;
 pub mod learner;

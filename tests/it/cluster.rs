@@ -1,10 +1,11 @@
 //! A search by shards, replicas and workers: the whole protocol in virtual time, under faults.
 
+mod beats;
 mod check;
 mod conformance;
 mod executor;
 mod foreign;
-mod nats;
+pub mod nats;
 mod protocol;
 pub mod server;
 mod simulated;

@@ -58,7 +58,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         .tempdir()
         .map_err(cannot)?;
     super::runtime()?.block_on(async {
-        let (engine, fact) = flags.connection.open(&["fact.child.*", "job.*"]).await?;
+        let (engine, fact) = flags.connection.open(&["cell.shard.0"]).await?;
         let config = settings(&fact, flags)?;
         let model = check(&fact, &config, output)?;
         let first = role::once(&engine, Fact::Device, model.clone().into_bytes()).await?;
@@ -80,6 +80,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         let learner = fact.learner()?;
         let worker = Worker {
             node: flags.node.clone().unwrap_or_else(host_name),
+            device: model.clone(),
             keep: Duration::from_secs(fact.lease_seconds) / 4,
         };
         output.note(&format!("worker on {model}, waiting for children of {}", flags.connection.name()));

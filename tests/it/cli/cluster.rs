@@ -1,6 +1,7 @@
 //! A search by roles in processes of their own, on a real server.
 
 mod chaos;
+mod status;
 
 use std::collections::BTreeMap;
 use std::process::{Child, Stdio};

@@ -25,7 +25,7 @@ use super::simulated::Simulated;
 use super::world::{Broken, Faults, LEASE};
 
 /// Epochs of a child; it has a checkpoint after every second one.
-const EPOCHS: u64 = 4;
+pub const EPOCHS: u64 = 4;
 
 pub struct Trial {
     pub scheme: Scheme,
@@ -163,45 +163,44 @@ impl Trainer for Children {
 
 impl Training for Child {
     async fn next(&mut self) -> Step {
-        loop {
-            if self.is_stopped {
-                return Step::Stopped;
-            }
-            if self.epoch == EPOCHS {
-                return Step::Ended(Box::new(Outcome {
-                    sample: self.job.sample,
-                    status: Status::Ok,
-                    scores: Scores::Accuracies(vec![accuracy(&self.job) + self.noise]),
-                    parameters: None,
-                    message: None,
-                    timing: Timing::default(),
-                }));
-            }
-            if self.epoch.is_multiple_of(2) && !self.is_kept {
-                self.is_kept = true;
-                return Step::Checkpoint {
-                    done: Done {
-                        epochs: self.epoch,
-                        batches: 0,
-                    },
-                    bytes: vec![self.epoch as u8],
-                };
-            }
-            // Whoever asks again waits for the same moment.
-            let due = *self.due.get_or_insert_with(|| {
-                let seconds = self.rng.lock().unwrap().uniform_in(1.0, 12.0);
-                self.clock.now() + Duration::from_secs_f64(seconds)
-            });
-            self.clock.sleep(due.saturating_sub(self.clock.now())).await;
-            self.due = None;
-            if self.is_poison {
-                self.doom.kill();
-                std::future::pending::<()>().await;
-            }
-            self.epoch += 1;
-            self.is_kept = false;
-            self.n_epochs.fetch_add(1, Ordering::Relaxed);
+        if self.is_stopped {
+            return Step::Stopped;
         }
+        if self.epoch == EPOCHS {
+            return Step::Ended(Box::new(Outcome {
+                sample: self.job.sample,
+                status: Status::Ok,
+                scores: Scores::Accuracies(vec![accuracy(&self.job) + self.noise]),
+                parameters: None,
+                message: None,
+                timing: Timing::default(),
+            }));
+        }
+        if self.epoch.is_multiple_of(2) && !self.is_kept {
+            self.is_kept = true;
+            return Step::Checkpoint {
+                done: Done {
+                    epochs: self.epoch,
+                    batches: 0,
+                },
+                bytes: vec![self.epoch as u8],
+            };
+        }
+        // Whoever asks again waits for the same moment.
+        let due = *self.due.get_or_insert_with(|| {
+            let seconds = self.rng.lock().unwrap().uniform_in(1.0, 12.0);
+            self.clock.now() + Duration::from_secs_f64(seconds)
+        });
+        self.clock.sleep(due.saturating_sub(self.clock.now())).await;
+        self.due = None;
+        if self.is_poison {
+            self.doom.kill();
+            std::future::pending::<()>().await;
+        }
+        self.epoch += 1;
+        self.is_kept = false;
+        self.n_epochs.fetch_add(1, Ordering::Relaxed);
+        Step::Epoch(self.epoch)
     }
 
     fn stop(&mut self) {
@@ -264,6 +263,7 @@ impl Trial {
                 Box::pin(async move {
                     let worker = Worker {
                         node: format!("node{w}"),
+                        device: "none".into(),
                         keep: LEASE / 4,
                     };
                     let stop = AtomicBool::new(false);

@@ -16,7 +16,7 @@ fn asked(name: &str, usual: u64) -> u64 {
 }
 
 /// What is done to a role.
-fn signal(child: &Child, signal: i32) {
+pub fn signal(child: &Child, signal: i32) {
     // SAFETY: sends a signal to a child of ours that has not been waited for.
     unsafe { libc::kill(child.id() as i32, signal) };
 }
