@@ -7,6 +7,7 @@
 
 pub mod applier;
 pub mod beat;
+pub mod control;
 pub mod engine;
 pub mod key;
 pub mod learner;

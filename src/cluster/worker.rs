@@ -3,16 +3,19 @@
 
 mod stand;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
 use super::beat::{Phase, Pulse};
+use super::control::{self, Control, End};
 use super::engine::{Engine, EngineError, Lease};
-use super::key::Fact;
+use super::key::{Cell, Fact};
 use super::learner::Learner;
 use super::message::{Attempt, Done, Ended, Job};
 use super::role::{self, RoleError};
@@ -85,7 +88,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Trains children until it is told to stop.
+    /// Trains children until it is told to stop, or the run is drained.
     ///
     /// # Errors
     /// See [`RoleError`].
@@ -94,24 +97,38 @@ impl Worker {
         (engine, learner): (&E, &Learner),
         trainer: &T,
         stop: &AtomicBool,
-    ) -> Result<(), RoleError> {
+    ) -> Result<End, RoleError> {
         let pulse = Pulse::new(engine.unique(), &self.node, &self.device, engine.now());
+        let drained = OnceLock::new();
         let on = At {
             worker: self,
             engine,
             learner,
             stop,
+            drained: &drained,
             pulse: &pulse,
         };
         let ended = {
-            let (work, heart) = (pin!(on.jobs(trainer)), pin!(pulse.keep_telling(engine)));
-            match select(work, heart).await {
+            let watch = async {
+                let _ = drained.set(control::drained(engine).await);
+                std::future::pending::<Infallible>().await
+            };
+            let work = pin!(on.jobs(trainer));
+            let (heart, watch) = (pin!(pulse.keep_telling(engine)), pin!(watch));
+            match select(work, select(heart, watch)).await {
                 Either::Left((ended, _)) => ended,
-                Either::Right((never, _)) => match never {},
+                Either::Right((Either::Left((never, _)) | Either::Right((never, _)), _)) => {
+                    match never {}
+                }
             }
         };
         pulse.tell_left(engine).await;
-        ended
+        ended?;
+        match drained.into_inner() {
+            None => Ok(End::Own),
+            Some(Ok(())) => Ok(End::Drained),
+            Some(Err(error)) => Err(error), // what it had is given back
+        }
     }
 }
 
@@ -121,6 +138,8 @@ struct At<'a, E> {
     engine: &'a E,
     learner: &'a Learner,
     stop: &'a AtomicBool,
+    /// That the run is drained, or why that cannot be known.
+    drained: &'a OnceLock<Result<(), RoleError>>,
     pulse: &'a Pulse,
 }
 
@@ -145,8 +164,9 @@ enum Leave {
 impl<E: Engine> At<'_, E> {
     /// Works on one job after the other until it is told to stop.
     async fn jobs<T: Trainer>(&self, trainer: &T) -> Result<(), RoleError> {
+        self.look().await?;
         let phase = |phase| self.pulse.phase(phase, self.engine.now());
-        while !self.stop.load(Ordering::Relaxed) {
+        while !self.is_to_stop() {
             phase(Phase::Waiting);
             let leased = self.engine.lease(PATIENCE).await;
             match leased {
@@ -157,6 +177,31 @@ impl<E: Engine> At<'_, E> {
                 Ok(None) => {}
                 Err(EngineError::Retry(words)) => {
                     self.pulse.no_answer();
+                    tracing::debug!("{words}");
+                    self.engine.sleep(PATIENCE).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_to_stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.drained.get().is_some()
+    }
+
+    /// Whether the run is drained is known before a job is touched.
+    async fn look(&self) -> Result<(), RoleError> {
+        while !self.is_to_stop() {
+            match self.engine.cell(Cell::Control).await {
+                Ok((_, None)) => return Ok(()),
+                Ok((_, Some(bytes))) => {
+                    if Control::from_bytes(&bytes)?.drained {
+                        let _ = self.drained.set(Ok(()));
+                    }
+                    return Ok(());
+                }
+                Err(EngineError::Retry(words)) => {
                     tracing::debug!("{words}");
                     self.engine.sleep(PATIENCE).await;
                 }
@@ -194,6 +239,9 @@ impl<E: Engine> At<'_, E> {
         if let Some(original) = self.original(job).await? {
             let child = proposal::repeated(&proposal, &original.child);
             return self.end(child, 0).await;
+        }
+        if self.is_to_stop() {
+            return Ok(Leave::GiveBack(Duration::ZERO));
         }
         let stand = self.stand(i).await?;
         let n = stand.attempts.attempts.len() as u64;
@@ -299,7 +347,7 @@ impl<E: Engine> At<'_, E> {
     ) -> Result<Trained, RoleError> {
         let mut kept = self.engine.now();
         loop {
-            if self.stop.load(Ordering::Relaxed) {
+            if self.is_to_stop() {
                 training.stop();
                 if self.pulse.stopping() {
                     self.pulse.tell(self.engine).await;

@@ -3,6 +3,7 @@
 mod beats;
 mod check;
 mod conformance;
+mod drain;
 mod executor;
 mod foreign;
 pub mod nats;

@@ -30,6 +30,7 @@ fn trial(seed: u64) -> Trial {
         broken: None,
         poison: vec![],
         is_noisy: false,
+        drained: None,
     }
 }
 

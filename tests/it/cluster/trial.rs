@@ -1,12 +1,16 @@
 //! One run of the whole protocol: replicas, each twice; appliers, two a shard; workers; and children that
 //! are a formula, some of which take down whoever trains them.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use nas_engine::cluster::RoleError;
 use nas_engine::cluster::applier::applier;
+use nas_engine::cluster::control::{Control, End, say, unless_drained};
+use nas_engine::cluster::engine::Engine;
 use nas_engine::cluster::learner::Learner;
 use nas_engine::cluster::message::{Done, Job};
 use nas_engine::cluster::replica::replica;
@@ -37,6 +41,8 @@ pub struct Trial {
     pub poison: Vec<u64>,
     /// Whether a child's result differs from one training to the next, which shows whose counts.
     pub is_noisy: bool,
+    /// From when until when the run is drained.
+    pub drained: Option<[Duration; 2]>,
 }
 
 pub struct Finished {
@@ -49,6 +55,10 @@ pub struct Finished {
     pub errors: Vec<String>,
     /// Epochs trained, of all children together.
     pub n_epochs: usize,
+    /// Children under way where the drained run went on.
+    pub n_left: usize,
+    /// Roles that ended because it was drained.
+    pub n_drained: usize,
 }
 
 pub const CALM: Faults = Faults {
@@ -74,7 +84,7 @@ pub const IMMORTAL: Fate = Fate {
 };
 
 pub const MORTAL: Fate = Fate {
-    end: 0.002,
+    end: 0.0014,
     freeze: 0.001,
     frozen: Duration::from_secs(180),
 };
@@ -122,6 +132,7 @@ struct Children {
     poison: Vec<u64>,
     is_noisy: bool,
     n_epochs: Arc<AtomicUsize>,
+    n_training: Arc<AtomicUsize>,
 }
 
 struct Child {
@@ -137,6 +148,13 @@ struct Child {
     doom: Doom,
     rng: Arc<Mutex<Rng>>,
     n_epochs: Arc<AtomicUsize>,
+    n_training: Arc<AtomicUsize>,
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.n_training.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Trainer for Children {
@@ -144,6 +162,7 @@ impl Trainer for Children {
 
     fn begin(&self, job: &Job, from: Option<Vec<u8>>) -> Child {
         let epoch = from.map_or(0, |bytes| u64::from(bytes[0]));
+        self.n_training.fetch_add(1, Ordering::Relaxed);
         let noise = self.rng.lock().unwrap().uniform() / 1000.0;
         Child {
             job: job.clone(),
@@ -157,13 +176,14 @@ impl Trainer for Children {
             doom: self.doom.clone(),
             rng: Arc::clone(&self.rng),
             n_epochs: Arc::clone(&self.n_epochs),
+            n_training: Arc::clone(&self.n_training),
         }
     }
 }
 
 impl Training for Child {
     async fn next(&mut self) -> Step {
-        if self.is_stopped {
+        if self.is_stopped && self.is_kept {
             return Step::Stopped;
         }
         if self.epoch == EPOCHS {
@@ -176,7 +196,7 @@ impl Training for Child {
                 timing: Timing::default(),
             }));
         }
-        if self.epoch.is_multiple_of(2) && !self.is_kept {
+        if (self.is_stopped || self.epoch.is_multiple_of(2)) && !self.is_kept {
             self.is_kept = true;
             return Step::Checkpoint {
                 done: Done {
@@ -208,39 +228,75 @@ impl Training for Child {
     }
 }
 
+/// What all tasks of a trial share.
+#[derive(Clone)]
+struct Shared {
+    engine: Simulated,
+    learner: Learner,
+    errors: Arc<Mutex<Vec<String>>>,
+    /// Shards that are done.
+    done: Arc<Mutex<BTreeSet<u32>>>,
+    n_drained: Arc<AtomicUsize>,
+}
+
+impl Shared {
+    /// Has a role in an executor, and has it begin again where a drained run goes on; whether it came to its
+    /// own end.
+    async fn again<F>(&self, role: impl Fn() -> F) -> bool
+    where
+        F: Future<Output = Result<End, RoleError>>,
+    {
+        loop {
+            match role().await {
+                Ok(End::Own) => return true,
+                Ok(End::Drained) => {
+                    self.n_drained.fetch_add(1, Ordering::Relaxed);
+                    self.engine.sleep(Duration::from_secs(30)).await;
+                }
+                Err(error) => {
+                    self.errors.lock().unwrap().push(error.to_string());
+                    return false;
+                }
+            }
+        }
+    }
+}
+
 impl Trial {
     pub fn run(self) -> Finished {
         let mut executor = Executor::new(self.seed, self.fate);
         let clock = executor.clock.clone();
         let engine = Simulated::new(clock.clone(), self.seed, self.faults, self.broken);
         let learner = Learner::new(self.scheme.clone(), space(), config(), self.seed).unwrap();
-        let errors: Arc<Mutex<Vec<String>>> = Arc::default();
-        let n_epochs: Arc<AtomicUsize> = Arc::default();
-        let done: Arc<Mutex<BTreeMap<u32, bool>>> = Arc::default();
+        let shared = Shared {
+            engine,
+            learner,
+            errors: Arc::default(),
+            done: Arc::default(),
+            n_drained: Arc::default(),
+        };
+        let [n_epochs, n_training, n_left]: [Arc<AtomicUsize>; 3] = Default::default();
         let is_mortal = self.fate.end > 0.0;
         for r in (0..self.scheme.replicas).flat_map(|r| [r, r]) {
-            let (engine, learner, errors) = (engine.clone(), learner.clone(), Arc::clone(&errors));
+            let shared = shared.clone();
             executor.add(is_mortal, Doom::default(), move || {
-                let (engine, learner, errors) =
-                    (engine.clone(), learner.clone(), Arc::clone(&errors));
+                let shared = shared.clone();
                 Box::pin(async move {
-                    if let Err(error) = replica(&engine, &learner, r).await {
-                        errors.lock().unwrap().push(error.to_string());
-                    }
+                    let (engine, learner) = (&shared.engine, &shared.learner);
+                    let role = || unless_drained(engine, replica(engine, learner, r));
+                    shared.again(role).await;
                 })
             });
         }
         for s in (0..self.scheme.shards).flat_map(|s| [s, s]) {
-            let (engine, learner, errors) = (engine.clone(), learner.clone(), Arc::clone(&errors));
-            let done = Arc::clone(&done);
+            let shared = shared.clone();
             executor.add(is_mortal, Doom::default(), move || {
-                let (engine, learner, errors) =
-                    (engine.clone(), learner.clone(), Arc::clone(&errors));
-                let done = Arc::clone(&done);
+                let shared = shared.clone();
                 Box::pin(async move {
-                    match applier(&engine, &learner, s).await {
-                        Ok(()) => drop(done.lock().unwrap().insert(s, true)),
-                        Err(error) => errors.lock().unwrap().push(error.to_string()),
+                    let (engine, learner) = (&shared.engine, &shared.learner);
+                    let role = || unless_drained(engine, applier(engine, learner, s));
+                    if shared.again(role).await {
+                        shared.done.lock().unwrap().insert(s);
                     }
                 })
             });
@@ -254,39 +310,53 @@ impl Trial {
                 poison: self.poison.clone(),
                 is_noisy: self.is_noisy,
                 n_epochs: Arc::clone(&n_epochs),
+                n_training: Arc::clone(&n_training),
             });
-            let (engine, learner, errors) = (engine.clone(), learner.clone(), Arc::clone(&errors));
+            let shared = shared.clone();
             executor.add(true, doom, move || {
-                let (engine, learner, errors) =
-                    (engine.clone(), learner.clone(), Arc::clone(&errors));
-                let trainer = Arc::clone(&trainer);
+                let (shared, trainer) = (shared.clone(), Arc::clone(&trainer));
                 Box::pin(async move {
                     let worker = Worker {
                         node: format!("node{w}"),
                         device: "none".into(),
                         keep: LEASE / 4,
                     };
+                    let on = (&shared.engine, &shared.learner);
                     let stop = AtomicBool::new(false);
-                    let end = worker.run((&engine, &learner), &*trainer, &stop).await;
-                    if let Err(error) = end {
-                        errors.lock().unwrap().push(error.to_string());
-                    }
+                    shared.again(|| worker.run(on, &*trainer, &stop)).await;
+                })
+            });
+        }
+        if let Some([from, until]) = self.drained {
+            let (engine, n_training, n_left) =
+                (shared.engine.clone(), n_training, Arc::clone(&n_left));
+            executor.add(false, Doom::default(), move || {
+                let engine = engine.clone();
+                let (n_training, n_left) = (Arc::clone(&n_training), Arc::clone(&n_left));
+                Box::pin(async move {
+                    engine.sleep(from).await;
+                    say(&engine, Control { drained: true }).await.unwrap();
+                    engine.sleep(until - from).await;
+                    n_left.store(n_training.load(Ordering::Relaxed), Ordering::Relaxed);
+                    say(&engine, Control { drained: false }).await.unwrap();
                 })
             });
         }
         let shards = self.scheme.shards as usize;
-        let all_done =
-            || done.lock().unwrap().len() == shards || !errors.lock().unwrap().is_empty();
+        let (done, wrong) = (Arc::clone(&shared.done), Arc::clone(&shared.errors));
+        let all_done = || done.lock().unwrap().len() == shards || !wrong.lock().unwrap().is_empty();
         let is_done = executor.run(Duration::from_secs(6 * 3600), all_done);
-        let errors = errors.lock().unwrap().clone();
+        let errors = wrong.lock().unwrap().clone();
         Finished {
             is_done: is_done && done.lock().unwrap().len() == shards,
-            engine,
-            learner,
+            engine: shared.engine,
+            learner: shared.learner,
             n_ended: executor.n_ended,
             time: executor.clock.now(),
             errors,
             n_epochs: n_epochs.load(Ordering::Relaxed),
+            n_left: n_left.load(Ordering::Relaxed),
+            n_drained: shared.n_drained.load(Ordering::Relaxed),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::cluster::RoleError;
+use crate::cluster::control;
 use crate::cluster::engine::Position;
 use crate::cluster::message::{Ended, Replica, ReplicaHead, Shard, ShardHead};
 use crate::cluster::nats::Nats;
@@ -20,6 +21,8 @@ pub struct Found {
     pub replicas: Vec<ReplicaHead>,
     /// Children that have ended, by how.
     pub ended: BTreeMap<&'static str, u64>,
+    /// Whether nobody is to work on it.
+    pub drained: bool,
     /// The best reward and its sample.
     pub best: Option<(f64, u64)>,
     sum: f64,
@@ -37,6 +40,7 @@ impl Found {
             shards: vec![ShardHead::default(); scheme.shards as usize],
             replicas: vec![ReplicaHead::default(); scheme.replicas as usize],
             ended: BTreeMap::new(),
+            drained: false,
             best: None,
             sum: 0.0,
             n_rewards: 0,
@@ -60,6 +64,7 @@ impl Found {
                 *replica = Replica::from_bytes(&bytes)?.head;
             }
         }
+        self.drained = control::control(engine).await?.drained;
         let after = self.position;
         let children = role::insist(engine, || engine.children_after(after));
         for (position, bytes) in children.await? {

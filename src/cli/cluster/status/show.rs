@@ -38,7 +38,11 @@ pub fn to_json(
         .collect();
     let workers: Vec<Value> = roll.workers(now).map(worker).collect();
     json!({
-        "state": if is_done { "finished" } else { "running" },
+        "state": match (is_done, found.drained) {
+            (true, _) => "finished",
+            (false, true) => "drained",
+            (false, false) => "running",
+        },
         "samples": found.samples(),
         "total": scheme.samples,
         "mean_reward": found.mean_reward(),
@@ -180,7 +184,7 @@ fn workers(json: &Value) -> String {
     let mut workers: Vec<&Value> = json["workers"].as_array().into_iter().flatten().collect();
     if workers.is_empty() {
         return match json["state"].as_str() {
-            Some("finished") => String::new(),
+            Some("finished" | "drained") => String::new(),
             _ => "no worker is heard of\n".to_owned(),
         };
     }

@@ -86,5 +86,5 @@ fn trial(seed: u64) {
     println!(
         "seed {seed}: {n_killed} killed, {n_frozen} frozen, server {n_down} times down, {took:?}"
     );
-    check(&place, &status);
+    check(&place, &status, 10);
 }
