@@ -122,6 +122,7 @@ fn run(scheme: &Scheme, seed: u64) -> Found {
             tokio::spawn(async move {
                 let worker = Worker {
                     node: "here".to_owned(),
+                    device: String::new(),
                     keep: Duration::from_secs(3600),
                     crash_nodes: CRASH_NODES,
                 };

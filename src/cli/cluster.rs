@@ -2,6 +2,7 @@
 
 mod child;
 mod connection;
+mod drain;
 mod export;
 mod init;
 mod place;
@@ -16,13 +17,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Subcommand;
+use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 
 use super::failure::{Failure, Kind};
 use super::output::Output;
 use crate::cluster::RoleError;
+use crate::cluster::control::End;
 use crate::cluster::engine::EngineError;
-use crate::cluster::nats::OpenError;
+use crate::cluster::nats::{OpenError, RunName};
 use crate::cluster::settings::SettingsError;
 
 /// The commands.
@@ -37,6 +40,8 @@ pub enum Command {
     Replica(roles::ReplicaFlags),
     /// Keep the parameters of a run's controller
     Apply(roles::ApplyFlags),
+    /// Have all roles of a run end, or let it go on
+    Drain(drain::Flags),
     /// Show how far a run is
     Status(status::Flags),
     /// Write a run, under way or done, as a directory that `status`, `audit` and `search` read
@@ -55,6 +60,7 @@ pub fn run(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Worker(flags) => worker::run(flags, output),
         Command::Replica(flags) => roles::replica(flags, output),
         Command::Apply(flags) => roles::apply(flags, output),
+        Command::Drain(flags) => drain::run(flags, output),
         Command::Status(flags) => status::run(flags, output),
         Command::Export(flags) => export::export(flags, output),
         Command::Import(flags) => export::import(flags, output),
@@ -69,6 +75,22 @@ pub(super) fn runtime() -> Result<Runtime, Failure> {
         .enable_all()
         .build();
     built.map_err(|error| Failure::new(Kind::Run, format!("cannot start threads: {error}")))
+}
+
+/// Says that a role has come to its end because the run is done, or drained.
+fn ended(name: &RunName, end: End, output: &Output) -> Result<(), Failure> {
+    let json = json!({
+        "run": name.to_string(),
+        "done": end == End::Own,
+        "drained": end == End::Drained,
+    });
+    let words = match end {
+        End::Own => format!("run {name}: done\n"),
+        End::Drained => {
+            format!("run {name} is drained; `cluster drain {name} --undo` lets it go on\n")
+        }
+    };
+    output.result(&json, &words)
 }
 
 /// Waits until a flag is set.

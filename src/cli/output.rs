@@ -8,8 +8,17 @@ use serde_json::{Value, json};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::failure::{Failure, Kind};
-use super::terminal::Stderr;
+use super::terminal::{self, Stderr};
 use crate::text;
+
+/// To the first line and column of a terminal.
+const FROM_THE_TOP: &str = "\x1b[H";
+
+/// The end of a line, of which nothing older is left.
+const LINE_END: &str = "\x1b[K\n";
+
+/// What is older is taken away, down to the end.
+const TO_THE_END: &str = "\x1b[J";
 
 /// The two streams of a command.
 #[derive(Clone, Debug)]
@@ -62,6 +71,20 @@ impl Output {
             stdout.write_all(b"\n")?;
             stdout.flush()
         })
+    }
+
+    /// A result that stands in the place of the one before, on a terminal; else after it: an object a line,
+    /// or blocks of text with an empty line after each.
+    pub fn again(&self, json: &impl Serialize, text: &str) -> Result<(), Failure> {
+        if self.json {
+            return self.result(json, text);
+        }
+        let text = text::lines(text);
+        let block = match terminal::takes_redraws() {
+            true => format!("{FROM_THE_TOP}{}{TO_THE_END}", text.replace('\n', LINE_END)),
+            false => format!("{text}\n"),
+        };
+        write(|stdout| stdout.write_all(block.as_bytes()))
     }
 
     /// Shows what there is of a result although the command fails; with `--json` in the one object that

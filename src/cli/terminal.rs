@@ -20,6 +20,11 @@ pub fn takes_bar() -> bool {
     io::stderr().is_terminal() && takes_escapes()
 }
 
+/// Whether standard output may be drawn over.
+pub fn takes_redraws() -> bool {
+    io::stdout().is_terminal() && takes_escapes()
+}
+
 /// Colours of help and of wrong arguments: where the stream is a terminal that takes them.
 pub fn colours() -> ColorChoice {
     match takes_escapes() {

@@ -141,6 +141,16 @@ pub trait Engine: Clone + Send + Sync + 'static {
         wait: Duration,
     ) -> impl Future<Output = Result<Option<Self::Lease>, EngineError>> + Send;
 
+    /// Tells whoever listens how a worker is. May be lost, as all are where nobody can listen.
+    fn beat(&self, _worker: u64, _beat: Vec<u8>) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
+    /// Waits until somebody asks how the workers are; for ever where nobody can.
+    fn asked(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
     /// Waits until something may have changed: early, late, twice or never, but not longer than `at_most`.
     fn changed(&self, at_most: Duration) -> impl Future<Output = ()> + Send;
 

@@ -26,6 +26,8 @@ pub enum Cell {
     Attempts(u64),
     /// The newest checkpoint of child i.
     Checkpoint(u64),
+    /// Whether anybody is to work on the run.
+    Control,
 }
 
 /// As subjects of a broker have it.
@@ -47,6 +49,7 @@ impl fmt::Display for Cell {
             Cell::Replica(r) => write!(out, "cell.replica.{r}"),
             Cell::Attempts(i) => write!(out, "cell.try.{i}"),
             Cell::Checkpoint(i) => write!(out, "cell.ckpt.{i}"),
+            Cell::Control => write!(out, "cell.control"),
         }
     }
 }

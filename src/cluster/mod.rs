@@ -7,7 +7,9 @@
 
 pub mod applier;
 pub mod audit;
+pub mod beat;
 mod codec;
+pub mod control;
 pub mod embedded;
 pub mod engine;
 pub mod explain;

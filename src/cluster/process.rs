@@ -161,10 +161,8 @@ impl Training for Process {
             };
             match lines.next_line().await {
                 Ok(Some(line)) => match serde_json::from_str(&line) {
-                    Ok(Said::Epoch { .. }) => {
-                        if let Some(step) = self.checkpoint() {
-                            return step;
-                        }
+                    Ok(Said::Epoch { epoch }) => {
+                        return self.checkpoint().unwrap_or(Step::Epoch(epoch));
                     }
                     Ok(said) => self.said = Some(said),
                     Err(error) => tracing::debug!("sample {}: `{line}`: {error}", self.sample),

@@ -53,10 +53,7 @@ const PAUSE: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(5
 ///
 /// # Errors
 /// What repeating does not help against.
-pub(super) async fn insist<E, T, F>(
-    engine: &E,
-    call: impl Fn() -> F + Send,
-) -> Result<T, EngineError>
+pub async fn insist<E, T, F>(engine: &E, call: impl Fn() -> F + Send) -> Result<T, EngineError>
 where
     E: Engine,
     T: Send,

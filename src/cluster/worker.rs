@@ -1,26 +1,30 @@
 //! The role that trains children: takes a job, goes on from its newest checkpoint, and writes the fact of
 //! its result. A worker that ends in any way costs the work since the last checkpoint and nothing else.
 
-use std::collections::BTreeSet;
+mod stand;
+
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use sha2::{Digest, Sha256};
 
-use super::engine::{Engine, EngineError, Lease, Swap};
+use super::beat::{Phase, Pulse};
+use super::control::{self, Control, End};
+use super::engine::{Engine, EngineError, Lease};
 use super::key::{Cell, Fact};
 use super::learner::Learner;
-use super::message::{Attempt, Attempts, Checkpoint, Done, Ended, Job};
+use super::message::{Attempt, Done, Ended, Job};
 use super::role::{self, RoleError};
 use crate::run::Status;
 use crate::run::entry::{Child, Timing};
 use crate::search::evaluator::Outcome;
 use crate::search::proposal::{self, Proposal};
-use crate::text;
 use crate::train::Scores;
+use stand::nodes;
 
 /// How long is waited for a job before one looks whether to stop.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -55,6 +59,8 @@ pub trait Training: Send {
 /// What comes of a child.
 #[derive(Debug)]
 pub enum Step {
+    /// So many epochs of it are done.
+    Epoch(u64),
     /// It can be gone on with from here.
     Checkpoint {
         /// How far it is.
@@ -75,6 +81,8 @@ pub enum Step {
 pub struct Worker {
     /// Its machine.
     pub node: String,
+    /// What it trains on, in words.
+    pub device: String,
     /// How often a lease is kept: a fourth of its length is good.
     pub keep: Duration,
     /// Machines on which a child must crash before it is at fault.
@@ -82,7 +90,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Trains children until it is told to stop.
+    /// Trains children until it is told to stop, or the run is drained.
     ///
     /// # Errors
     /// See [`RoleError`].
@@ -91,25 +99,38 @@ impl Worker {
         (engine, learner): (&E, &Learner),
         trainer: &T,
         stop: &AtomicBool,
-    ) -> Result<(), RoleError> {
+    ) -> Result<End, RoleError> {
+        let pulse = Pulse::new(engine.unique(), &self.node, &self.device, engine.now());
+        let drained = OnceLock::new();
         let on = At {
             worker: self,
             engine,
             learner,
             stop,
+            drained: &drained,
+            pulse: &pulse,
         };
-        while !stop.load(Ordering::Relaxed) {
-            match engine.lease(PATIENCE).await {
-                Ok(Some(lease)) => on.job(lease, trainer).await?,
-                Ok(None) => {}
-                Err(EngineError::Retry(words)) => {
-                    tracing::debug!("{words}");
-                    engine.sleep(PATIENCE).await;
+        let ended = {
+            let watch = async {
+                let _ = drained.set(control::drained(engine).await);
+                std::future::pending::<Infallible>().await
+            };
+            let work = pin!(on.jobs(trainer));
+            let (heart, watch) = (pin!(pulse.keep_telling(engine)), pin!(watch));
+            match select(work, select(heart, watch)).await {
+                Either::Left((ended, _)) => ended,
+                Either::Right((Either::Left((never, _)) | Either::Right((never, _)), _)) => {
+                    match never {}
                 }
-                Err(error) => return Err(error.into()),
             }
+        };
+        pulse.tell_left(engine).await;
+        ended?;
+        match drained.into_inner() {
+            None => Ok(End::Own),
+            Some(Ok(())) => Ok(End::Drained),
+            Some(Err(error)) => Err(error), // what it had is given back
         }
-        Ok(())
     }
 }
 
@@ -119,6 +140,9 @@ struct At<'a, E> {
     engine: &'a E,
     learner: &'a Learner,
     stop: &'a AtomicBool,
+    /// That the run is drained, or why that cannot be known.
+    drained: &'a OnceLock<Result<(), RoleError>>,
+    pulse: &'a Pulse,
 }
 
 /// How training comes to an end here.
@@ -139,39 +163,56 @@ enum Leave {
     Quit(String),
 }
 
-/// Where a child stands.
-struct Stand {
-    attempts: Attempts,
-    checkpoint: Option<Checkpoint>,
-}
-
-impl Stand {
-    fn done(&self) -> Done {
-        let checkpoint = self.checkpoint.as_ref();
-        checkpoint.map_or(Done::default(), |checkpoint| checkpoint.done)
-    }
-
-    /// Attempts that ended without a word and without getting further.
-    fn lost(&self) -> impl Iterator<Item = &Attempt> {
-        let done = self.done();
-        let attempts = self.attempts.attempts.iter();
-        attempts
-            .filter(move |attempt| !attempt.released && !attempt.crashed && attempt.from == done)
-    }
-
-    fn crashed(&self) -> impl Iterator<Item = &Attempt> {
-        self.attempts
-            .attempts
-            .iter()
-            .filter(|attempt| attempt.crashed)
-    }
-}
-
-fn nodes<'a>(attempts: impl Iterator<Item = &'a Attempt>) -> BTreeSet<&'a str> {
-    attempts.map(|attempt| &*attempt.node).collect()
-}
-
 impl<E: Engine> At<'_, E> {
+    /// Works on one job after the other until it is told to stop.
+    async fn jobs<T: Trainer>(&self, trainer: &T) -> Result<(), RoleError> {
+        self.look().await?;
+        let phase = |phase| self.pulse.phase(phase, self.engine.now());
+        while !self.is_to_stop() {
+            phase(Phase::Waiting);
+            let leased = self.engine.lease(PATIENCE).await;
+            match leased {
+                Ok(Some(lease)) => {
+                    phase(Phase::Between);
+                    self.job(lease, trainer).await?;
+                }
+                Ok(None) => {}
+                Err(EngineError::Retry(words)) => {
+                    self.pulse.no_answer();
+                    tracing::debug!("{words}");
+                    self.engine.sleep(PATIENCE).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_to_stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.drained.get().is_some()
+    }
+
+    /// Whether the run is drained is known before a job is touched.
+    async fn look(&self) -> Result<(), RoleError> {
+        while !self.is_to_stop() {
+            match self.engine.cell(Cell::Control).await {
+                Ok((_, None)) => return Ok(()),
+                Ok((_, Some(bytes))) => {
+                    if Control::from_bytes(&bytes)?.drained {
+                        let _ = self.drained.set(Ok(()));
+                    }
+                    return Ok(());
+                }
+                Err(EngineError::Retry(words)) => {
+                    tracing::debug!("{words}");
+                    self.engine.sleep(PATIENCE).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
     async fn job<T: Trainer>(&self, mut lease: E::Lease, trainer: &T) -> Result<(), RoleError> {
         let job = Job::from_bytes(lease.body())?;
         match self.work(&job, &mut lease, trainer).await? {
@@ -201,6 +242,9 @@ impl<E: Engine> At<'_, E> {
             let child = proposal::repeated(&proposal, &original.child);
             return self.end(child, 0).await;
         }
+        if self.is_to_stop() {
+            return Ok(Leave::GiveBack(Duration::ZERO));
+        }
         let stand = self.stand(i).await?;
         let n = stand.attempts.attempts.len() as u64;
         let lost = nodes(stand.lost());
@@ -229,7 +273,11 @@ impl<E: Engine> At<'_, E> {
         }
         let from = self.load(&stand).await?;
         let mut training = trainer.begin(job, from);
-        let outcome = match self.train(i, &mut training, lease).await? {
+        self.tell(Phase::Training, Some(i)).await;
+        let trained = self.train(i, &mut training, lease).await;
+        drop(training); // it takes no machine while its end is told
+        self.tell(Phase::Between, None).await;
+        let outcome = match trained? {
             Trained::Outcome(outcome) => outcome,
             Trained::Released(leave) => {
                 self.mark(i, &mine, |attempt| attempt.released = true)
@@ -247,6 +295,14 @@ impl<E: Engine> At<'_, E> {
             }
         }
         self.end(proposal::ended(&proposal, outcome), n + 1).await
+    }
+
+    /// Tells that it begins a child, or is without one.
+    async fn tell(&self, phase: Phase, sample: Option<u64>) {
+        let now = self.engine.now();
+        self.pulse.phase(phase, now);
+        self.pulse.child(sample, now);
+        self.pulse.tell(self.engine).await;
     }
 
     /// What a job stands for.
@@ -293,8 +349,11 @@ impl<E: Engine> At<'_, E> {
     ) -> Result<Trained, RoleError> {
         let mut kept = self.engine.now();
         loop {
-            if self.stop.load(Ordering::Relaxed) {
+            if self.is_to_stop() {
                 training.stop();
+                if self.pulse.stopping() {
+                    self.pulse.tell(self.engine).await;
+                }
             }
             let step = {
                 let next = pin!(training.next());
@@ -306,7 +365,11 @@ impl<E: Engine> At<'_, E> {
             };
             match step {
                 None => {}
-                Some(Step::Checkpoint { done, bytes }) => self.keep(i, done, bytes).await?,
+                Some(Step::Epoch(epoch)) => self.epoch(epoch).await,
+                Some(Step::Checkpoint { done, bytes }) => {
+                    self.epoch(done.epochs).await;
+                    self.keep(i, done, bytes).await?;
+                }
                 Some(Step::Stopped) => {
                     return Ok(Trained::Released(Leave::GiveBack(Duration::ZERO)));
                 }
@@ -319,123 +382,10 @@ impl<E: Engine> At<'_, E> {
             }
         }
     }
-
-    async fn stand(&self, i: u64) -> Result<Stand, RoleError> {
-        let (_, attempts) = role::cell(self.engine, Cell::Attempts(i)).await?;
-        let (_, checkpoint) = role::cell(self.engine, Cell::Checkpoint(i)).await?;
-        Ok(Stand {
-            attempts: match attempts {
-                Some(bytes) => Attempts::from_bytes(&bytes)?,
-                None => Attempts::default(),
-            },
-            checkpoint: match checkpoint {
-                Some(bytes) => Some(Checkpoint::from_bytes(&bytes)?),
-                None => None,
-            },
-        })
-    }
-
-    /// Notes that this worker begins a child; not where another does at the same time.
-    async fn attempt(&self, i: u64, mine: &Attempt) -> Result<bool, RoleError> {
-        let (revision, bytes) = role::cell(self.engine, Cell::Attempts(i)).await?;
-        let mut list = match bytes {
-            Some(bytes) => Attempts::from_bytes(&bytes)?,
-            None => Attempts::default(),
-        };
-        list.attempts.push(mine.clone());
-        let swap = self
-            .engine
-            .swap(Cell::Attempts(i), revision, list.to_bytes())
-            .await;
-        match swap {
-            Ok(Swap::Done) => Ok(true),
-            Ok(Swap::Refused) => Ok(false),
-            // It may be noted: then it does not count against the child.
-            Ok(Swap::Unknown) | Err(EngineError::Retry(_)) => {
-                self.mark(i, mine, |attempt| attempt.released = true)
-                    .await?;
-                Ok(false)
-            }
-            Err(error) => Err(error.into()),
+    /// Tells that so many epochs of a child are done.
+    async fn epoch(&self, epoch: u64) {
+        if self.pulse.epoch(epoch, self.engine.now()) {
+            self.pulse.tell(self.engine).await;
         }
-    }
-
-    /// Changes the note of this worker's attempt, if it can be done at once: without it the attempt counts
-    /// as lost, of which a child may have some.
-    async fn mark(
-        &self,
-        i: u64,
-        mine: &Attempt,
-        change: impl Fn(&mut Attempt) + Send,
-    ) -> Result<(), RoleError> {
-        for _ in 0..4 {
-            let (revision, bytes) = role::cell(self.engine, Cell::Attempts(i)).await?;
-            let Some(bytes) = bytes else {
-                return Ok(());
-            };
-            let mut list = Attempts::from_bytes(&bytes)?;
-            let its = list
-                .attempts
-                .iter_mut()
-                .find(|attempt| attempt.worker == mine.worker);
-            let Some(attempt) = its else {
-                return Ok(());
-            };
-            change(attempt);
-            let swap = self
-                .engine
-                .swap(Cell::Attempts(i), revision, list.to_bytes())
-                .await;
-            match swap {
-                Ok(Swap::Done) => return Ok(()),
-                Ok(_) | Err(EngineError::Retry(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    /// Keeps a checkpoint, if it is of a later epoch than the one that is there.
-    async fn keep(&self, i: u64, done: Done, bytes: Vec<u8>) -> Result<(), RoleError> {
-        let (revision, old) = role::cell(self.engine, Cell::Checkpoint(i)).await?;
-        let old = match old {
-            Some(bytes) => Some(Checkpoint::from_bytes(&bytes)?),
-            None => None,
-        };
-        if old.as_ref().is_some_and(|old| old.done >= done) {
-            return Ok(());
-        }
-        let new = Checkpoint {
-            done,
-            blob: format!("{i}/{}/{:016x}", done.epochs, self.engine.unique()),
-            bytes: bytes.len() as u64,
-            sha256: text::hex(&Sha256::digest(&bytes)),
-        };
-        role::insist(self.engine, || self.engine.put(&new.blob, bytes.clone())).await?;
-        let swap = self
-            .engine
-            .swap(Cell::Checkpoint(i), revision, new.to_bytes())
-            .await;
-        let unused = match swap {
-            Ok(Swap::Done) => old.map(|old| old.blob),
-            Ok(Swap::Refused) => Some(new.blob),
-            // It may be in use: swept later.
-            Ok(Swap::Unknown) | Err(EngineError::Retry(_)) => None,
-            Err(error) => return Err(error.into()),
-        };
-        if let Some(blob) = unused {
-            self.engine.drop_blob(&blob).await;
-        }
-        Ok(())
-    }
-
-    /// What a child goes on from; nothing where it begins, or the checkpoint is not what was kept.
-    async fn load(&self, stand: &Stand) -> Result<Option<Vec<u8>>, RoleError> {
-        let Some(checkpoint) = &stand.checkpoint else {
-            return Ok(None);
-        };
-        let bytes = role::insist(self.engine, || self.engine.get(&checkpoint.blob)).await?;
-        let is_whole = |bytes: &Vec<u8>| text::hex(&Sha256::digest(bytes)) == checkpoint.sha256;
-        Ok(bytes.filter(is_whole))
     }
 }

@@ -1,11 +1,13 @@
 //! A search by shards, replicas and workers: the whole protocol in virtual time, under faults.
 
+mod beats;
 mod check;
 mod conformance;
+mod drain;
 mod embedded;
 mod executor;
 mod foreign;
-mod nats;
+pub mod nats;
 mod protocol;
 pub mod server;
 mod simulated;

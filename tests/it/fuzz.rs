@@ -8,6 +8,7 @@ mod mutate;
 use std::fs;
 use std::path::Path;
 
+use nas_engine::cluster::beat::Beat;
 use nas_engine::config::Config;
 use nas_engine::data::Dataset;
 use nas_engine::rng::{Purpose, Rng};
@@ -118,6 +119,20 @@ fn configurations() {
             }
             config.is_ok()
         })
+    });
+}
+
+#[test]
+fn heartbeats() {
+    let beat = json!({"schema": 1, "message": {"worker": 7, "node": "a", "device": "cpu", "state": "training",
+        "sample": 3, "epoch": 2, "seconds_since_step": 1.5, "seconds": 60.0,
+        "idle": {"queue_empty": 2.5, "job_queued": 0.5}}});
+    read_all(20, &[beat.to_string().into_bytes()], |input| {
+        let beat = Beat::from_bytes(&input);
+        if let Ok(beat) = &beat {
+            assert_eq!(Beat::from_bytes(&beat.to_bytes()).as_ref(), Ok(beat));
+        }
+        beat.is_ok()
     });
 }
 

@@ -5,7 +5,6 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use clap::Args;
-use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::connection;
@@ -14,6 +13,7 @@ use crate::cli::output::Output;
 use crate::cli::stop::{self, TimeFlags};
 use crate::cluster::RoleError;
 use crate::cluster::applier::applier;
+use crate::cluster::control;
 use crate::cluster::learner::Learner;
 use crate::cluster::nats::Nats;
 use crate::cluster::replica;
@@ -57,7 +57,7 @@ pub fn replica(flags: &ReplicaFlags, output: &Output) -> Result<(), Failure> {
     let role = async |engine: Nats, learner: Arc<Learner>, number: u32| {
         replica::replica(&engine, &learner, number).await
     };
-    let hints = ["fact.child.*", "cell.shard.*"];
+    let hints = ["fact.child.*", "cell.shard.*", "cell.control"];
     let part = Part {
         flag: "--slots",
         asked: flags.slots.as_ref(),
@@ -76,7 +76,13 @@ pub fn apply(flags: &ApplyFlags, output: &Output) -> Result<(), Failure> {
         asked: flags.shards.as_ref(),
         n: |learner| learner.scheme().shards,
     };
-    part.run(&flags.connection, &flags.time, &["grad.>"], role, output)
+    part.run(
+        &flags.connection,
+        &flags.time,
+        &["grad.>", "cell.control"],
+        role,
+        output,
+    )
 }
 
 /// Which of a role's numbers a process is.
@@ -126,15 +132,14 @@ impl Part<'_> {
                 Ok::<(), RoleError>(())
             };
             let name = connection.name();
-            tokio::select! {
-                ended = all => ended?,
+            let end = tokio::select! {
+                ended = control::unless_drained(&engine, all) => ended?,
                 () = super::set(stop) => {
                     let message = format!("run {name} goes on without this process; the same command joins it again");
                     return Err(Failure::new(Kind::Stopped, message));
                 }
-            }
-            let json = json!({"run": name.to_string(), "done": true});
-            output.result(&json, &format!("run {name}: done\n"))
+            };
+            super::ended(name, end, output)
         })
     }
 }

@@ -1,203 +1,139 @@
-//! `nas-engine cluster status`: how far a run on a server is.
+//! `nas-engine cluster status`: how far a run on a server is, and who works on it.
 
-use std::collections::BTreeMap;
+mod found;
+mod show;
+
+use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::connection;
 use crate::cli::failure::Failure;
+use crate::cli::flags::whole;
 use crate::cli::output::Output;
-use crate::cluster::RoleError;
-use crate::cluster::key::{Cell, Fact};
-use crate::cluster::message::{Ended, Replica, Round, Shard};
-use crate::cluster::nats::Nats;
-use crate::cluster::role;
+use crate::cli::stop::{self, TimeFlags};
+use crate::cluster::beat::Roll;
+use crate::cluster::engine::Engine;
+use crate::cluster::nats::{Beats, Nats};
 use crate::cluster::scheme::Scheme;
-use crate::report::table::{Align, aligned};
-use crate::text;
+use found::Found;
 
 /// Flags of `cluster status`.
 #[derive(Args)]
 pub struct Flags {
     #[command(flatten)]
     connection: connection::ConnectionFlags,
+    /// Show it again every so many seconds, until stopped
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(1..=86_400), value_name = "SECONDS")]
+    watch: Option<i64>,
+    /// Listen to the workers for so many seconds; by default until those that were asked have answered
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(1..=3600), value_name = "SECONDS")]
+    listen: Option<i64>,
 }
 
-/// What is on the server.
-struct Found {
-    shards: Vec<Option<Shard>>,
-    replicas: Vec<Option<Replica>>,
-    /// Children that have ended, by how.
-    ended: BTreeMap<&'static str, u64>,
-    /// The best reward and its sample.
-    best: Option<(f64, u64)>,
-    sum: f64,
-    n_rewards: u64,
-}
+/// For how long workers that were asked are waited for: at least, at most, and after the last one's answer.
+const ANSWERS: [Duration; 3] = [
+    Duration::from_millis(250),
+    Duration::from_millis(800),
+    Duration::from_millis(100),
+];
+
+/// Beats that are heard after the time for it, at most: whoever sends many of them holds nobody up.
+const MOST_LATE: usize = 100_000;
 
 /// Runs the command.
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
+    let Some(every) = flags.watch else {
+        return super::runtime()?.block_on(async {
+            let (mut view, asked) = View::open(flags).await?;
+            let json = view.look(flags, Some(asked)).await?;
+            output.result(&json, &show::words(&json, &view.roll))
+        });
+    };
+    let stop = stop::flag(&TimeFlags { time_limit: None })?;
+    let every = Duration::from_secs(every.unsigned_abs());
     super::runtime()?.block_on(async {
+        let watched = async {
+            let (mut view, asked) = View::open(flags).await?;
+            let mut asked = Some(asked);
+            loop {
+                let json = view.look(flags, asked.take()).await?;
+                output.again(&json, &show::words(&json, &view.roll))?;
+                let next = view.engine.now() + every;
+                view.hear_until(|_| next).await;
+            }
+        };
+        tokio::select! {
+            ended = watched => ended,
+            () = super::set(stop) => Ok(()),
+        }
+    })
+}
+
+/// A look at a run.
+struct View {
+    engine: Nats,
+    scheme: Scheme,
+    found: Found,
+    beats: Beats,
+    roll: Roll,
+}
+
+impl View {
+    /// Asks the workers how they are; when that was.
+    async fn open(flags: &Flags) -> Result<(View, Duration), Failure> {
         let (engine, fact) = flags.connection.open(&[]).await?;
-        let found = look(&engine, &fact.scheme).await?;
-        let queue = engine.queue().await.ok();
-        let json = to_json(&fact.scheme, &found, queue);
-        output.result(&json, &words(&json))
-    })
-}
-
-async fn look(engine: &Nats, scheme: &Scheme) -> Result<Found, RoleError> {
-    let mut found = Found {
-        shards: vec![],
-        replicas: vec![],
-        ended: BTreeMap::new(),
-        best: None,
-        sum: 0.0,
-        n_rewards: 0,
-    };
-    for s in 0..scheme.shards {
-        let (_, bytes) = role::cell(engine, Cell::Shard(s)).await?;
-        found
-            .shards
-            .push(bytes.map(|bytes| Shard::from_bytes(&bytes)).transpose()?);
-    }
-    for r in 0..scheme.replicas {
-        let (_, bytes) = role::cell(engine, Cell::Replica(r)).await?;
-        found
-            .replicas
-            .push(bytes.map(|bytes| Replica::from_bytes(&bytes)).transpose()?);
-    }
-    for t in 0..scheme.rounds() {
-        // Rounds are claimed in their order, but for those that replicas claim at the same time.
-        let Some(bytes) = role::fact(engine, Fact::Round(t)).await? else {
-            if t >= claimed(&found) + u64::from(scheme.replicas) {
-                break;
-            }
-            continue;
+        let beats = engine.beats().await?;
+        beats.ask().await;
+        let view = View {
+            found: Found::new(&fact.scheme),
+            scheme: fact.scheme,
+            beats,
+            roll: Roll::default(),
+            engine,
         };
-        Round::from_bytes(&bytes)?;
-        for sample in scheme.samples_of(t) {
-            if let Some(bytes) = role::fact(engine, Fact::Child(sample)).await? {
-                found.count(&Ended::from_bytes(&bytes)?);
+        let asked = view.engine.now();
+        Ok((view, asked))
+    }
+
+    /// What there is now; first the workers that were asked at a time are listened to.
+    async fn look(&mut self, flags: &Flags, asked: Option<Duration>) -> Result<Value, Failure> {
+        self.found.look(&self.engine).await?;
+        if let Some(asked) = asked {
+            let [least, most, quiet] = ANSWERS.map(|time| asked + time);
+            match flags.listen {
+                Some(seconds) => {
+                    let until = asked + Duration::from_secs(seconds.unsigned_abs());
+                    self.hear_until(|_| until).await;
+                }
+                None => {
+                    let after = |last: Duration| (last + (quiet - asked)).clamp(least, most);
+                    self.hear_until(after).await;
+                }
+            }
+        }
+        let queue = self.engine.queue().await.ok();
+        let heard = (&self.roll, self.engine.now());
+        Ok(show::to_json(&self.scheme, &self.found, queue, heard))
+    }
+
+    /// Hears beats until a time, which may depend on when the last new worker was heard; those that have
+    /// come by then are heard too.
+    async fn hear_until(&mut self, until: impl Fn(Duration) -> Duration) {
+        let (mut last, mut n_late) = (Duration::ZERO, 0);
+        while n_late < MOST_LATE {
+            let left = until(last).saturating_sub(self.engine.now());
+            n_late += usize::from(left.is_zero());
+            let Some((name, bytes)) = self.beats.next(left).await else {
+                // Time is up, or nobody can be heard any more.
+                let left = until(last).saturating_sub(self.engine.now());
+                return self.engine.sleep(left).await;
+            };
+            let now = self.engine.now();
+            if self.roll.hear(&name, &bytes, now) {
+                last = now;
             }
         }
     }
-    Ok(found)
-}
-
-/// Rounds that replicas have begun.
-fn claimed(found: &Found) -> u64 {
-    found
-        .replicas
-        .iter()
-        .flatten()
-        .map(|replica| replica.head.n)
-        .sum()
-}
-
-impl Found {
-    fn count(&mut self, ended: &Ended) {
-        let child = &ended.child;
-        *self.ended.entry(child.status.word()).or_default() += 1;
-        let Some(reward) = child.reward else {
-            return;
-        };
-        self.sum += reward;
-        self.n_rewards += 1;
-        if self.best.is_none_or(|(best, _)| reward > best) {
-            self.best = Some((reward, child.sample));
-        }
-    }
-}
-
-fn to_json(scheme: &Scheme, found: &Found, queue: Option<(u64, u64)>) -> Value {
-    let samples: u64 = found.ended.values().sum();
-    let rounds = scheme.rounds();
-    let shard = |(number, shard): (usize, &Option<Shard>)| {
-        let head = shard
-            .as_ref()
-            .map(|shard| shard.head.clone())
-            .unwrap_or_default();
-        let lateness = head.lateness;
-        let n = lateness.gradients.max(1) as f64;
-        json!({
-            "shard": number,
-            "version": head.version,
-            "gradients": lateness.gradients,
-            "set_aside": lateness.set_aside,
-            "staleness": {"mean": lateness.sum as f64 / n, "largest": lateness.largest},
-        })
-    };
-    let replica = |(number, replica): (usize, &Option<Replica>)| {
-        let head = replica
-            .as_ref()
-            .map(|replica| replica.head.clone())
-            .unwrap_or_default();
-        json!({"replica": number, "rounds": head.n, "open": head.open})
-    };
-    let is_done = found
-        .shards
-        .iter()
-        .all(|shard| shard.as_ref().is_some_and(|shard| shard.rounds() >= rounds));
-    let failures: BTreeMap<_, _> = found
-        .ended
-        .iter()
-        .filter(|(how, _)| **how != "ok")
-        .collect();
-    json!({
-        "state": if is_done { "finished" } else { "running" },
-        "samples": samples,
-        "total": scheme.samples,
-        "mean_reward": (found.n_rewards > 0).then(|| found.sum / found.n_rewards as f64),
-        "best": found.best.map(|(reward, sample)| json!({"sample": sample, "reward": reward})),
-        "shards": found.shards.iter().enumerate().map(shard).collect::<Vec<_>>(),
-        "replicas": found.replicas.iter().enumerate().map(replica).collect::<Vec<_>>(),
-        "queue": queue.map(|(waiting, _)| waiting),
-        "handed_out": queue.map(|(_, handed_out)| handed_out),
-        "failures": failures,
-    })
-}
-
-fn words(json: &Value) -> String {
-    let count = |value: &Value| text::count(value.as_u64().unwrap_or(0));
-    let mut words = format!(
-        "{}: {} of {} children",
-        json["state"].as_str().unwrap_or_default(),
-        count(&json["samples"]),
-        count(&json["total"])
-    );
-    if let Some(mean) = json["mean_reward"].as_f64() {
-        words += &format!(", mean reward {mean:.4}");
-    }
-    if let Some(best) = json["best"].as_object() {
-        let reward = best["reward"].as_f64().unwrap_or_default();
-        words += &format!(", best {reward:.4} (sample {})", best["sample"]);
-    }
-    if let (Some(waiting), Some(handed_out)) = (json["queue"].as_u64(), json["handed_out"].as_u64())
-    {
-        words += &format!("\n{waiting} jobs wait, {handed_out} are handed out");
-    }
-    let titles = [
-        "shard",
-        "version",
-        "gradients",
-        "late by",
-        "at most",
-        "set aside",
-    ];
-    let header = titles.map(|title| (title, Align::Right));
-    let mut rows = Vec::new();
-    for shard in json["shards"].as_array().into_iter().flatten() {
-        let staleness = &shard["staleness"];
-        rows.push(vec![
-            shard["shard"].to_string(),
-            count(&shard["version"]),
-            count(&shard["gradients"]),
-            format!("{:.2}", staleness["mean"].as_f64().unwrap_or_default()),
-            count(&staleness["largest"]),
-            count(&shard["set_aside"]),
-        ]);
-    }
-    words + "\n" + &aligned(&header, &rows)
 }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::json;
 
 use super::connection;
 use crate::cli::failure::{Failure, Kind};
@@ -13,6 +12,7 @@ use crate::cli::flags::{DeviceFlags, Settings};
 use crate::cli::output::Output;
 use crate::cli::search;
 use crate::cli::stop::{self, TimeFlags};
+use crate::cluster::control::End;
 use crate::cluster::engine::Engine;
 use crate::cluster::key::{Cell, Fact};
 use crate::cluster::message::Shard;
@@ -58,7 +58,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         .tempdir()
         .map_err(cannot)?;
     super::runtime()?.block_on(async {
-        let (engine, fact) = flags.connection.open(&["fact.child.*", "job.*"]).await?;
+        let (engine, fact) = flags.connection.open(&["cell.control", "cell.shard.0"]).await?;
         let config = settings(&fact, flags)?;
         let model = check(&fact, &config, output)?;
         let first = role::once(&engine, Fact::Device, model.clone().into_bytes()).await?;
@@ -80,19 +80,22 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         let learner = fact.learner()?;
         let worker = Worker {
             node: flags.node.clone().unwrap_or_else(host_name),
+            device: model.clone(),
             keep: Duration::from_secs(fact.lease_seconds) / 4,
             crash_nodes: CRASH_NODES,
         };
         output.note(&format!("worker on {model}, waiting for children of {}", flags.connection.name()));
         let work = worker.run((&engine, &learner), &trainer, &stop);
         let name = flags.connection.name();
-        tokio::select! {
+        let end = tokio::select! {
             ended = work => ended?,
             ended = done(&engine, learner.scheme()) => {
                 ended?;
-                let json = json!({"run": name.to_string(), "done": true});
-                return output.result(&json, &format!("run {name}: done\n"));
+                return super::ended(name, End::Own, output);
             }
+        };
+        if end == End::Drained {
+            return super::ended(name, end, output);
         }
         let message = format!("run {name} goes on without this worker; the same command joins it again");
         Err(Failure::new(Kind::Stopped, message))

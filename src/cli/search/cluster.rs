@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Flags, finish, open_course};
 use crate::cli::cluster::{ConnectionFlags, runtime};
@@ -193,8 +194,8 @@ impl Roles<'_> {
             .start_all(&mut roles)
             .and_then(|()| self.attend(&mut roles, stop, watch));
         for (_, child) in &roles {
-            // SAFETY: sends a signal to a process of ours that has not been waited for, or to none.
-            unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+            // One that has ended meanwhile hears nothing, and all that matters is that it ends.
+            let _ = kill_process(Pid::from_child(child), Signal::TERM);
         }
         for (_, child) in &mut roles {
             let _ = child.wait();

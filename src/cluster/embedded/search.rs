@@ -278,10 +278,12 @@ impl Search<'_> {
             workers.spawn(async move {
                 let worker = Worker {
                     node: "here".to_owned(),
+                    device: String::new(), // nobody asks
                     keep: KEEP,
                     crash_nodes: 1,
                 };
-                worker.run((&engine, &learner), &threads, &stop).await
+                let ended = worker.run((&engine, &learner), &threads, &stop).await;
+                ended.map(|_| ())
             });
         }
         let mut is_told = false;

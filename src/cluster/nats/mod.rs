@@ -1,8 +1,10 @@
 //! The engine on NATS JetStream. A run's subjects begin with `nas.<run>.`; `layout` has its streams, `wire`
 //! the requests, by which every answer's code is known.
 
+mod beats;
 mod layout;
 mod lease;
+mod survey;
 mod wire;
 
 use std::sync::Arc;
@@ -16,8 +18,10 @@ use tokio::sync::{Mutex, watch};
 
 use super::engine::{Engine, EngineError, Position, Revision, Swap, unique};
 use super::key::{Cell, Fact};
+pub use beats::Beats;
 pub use layout::{Layout, Room, RunName, RunNameError, Stream};
 pub use lease::NatsLease;
+pub use survey::Queue;
 use wire::{Published, Wire};
 
 /// How long a connection is waited for.
@@ -35,6 +39,9 @@ pub struct Nats {
     blobs: ObjectStore,
     /// Counts what may have changed something; a handle's own, so that it misses none.
     hints: Arc<Mutex<watch::Receiver<u64>>>,
+    /// Counts how often somebody asked how the workers are; a handle's own, from its first use on.
+    asks: Arc<Mutex<Option<watch::Receiver<u64>>>>,
+    client: Client,
     began: Instant,
 }
 
@@ -92,7 +99,9 @@ impl Nats {
         })?;
         Ok(Nats {
             hints: Arc::new(Mutex::new(listen(&client, &layout, hints).await)),
-            wire: Wire::new(client),
+            asks: Arc::default(),
+            wire: Wire::new(client.clone()),
+            client,
             layout,
             blobs,
             began: Instant::now(),
@@ -122,20 +131,12 @@ impl Nats {
             })
     }
 
-    /// Jobs that wait, and jobs that are handed out or set aside for a while.
-    ///
-    /// # Errors
-    /// Where the server does not tell.
-    pub async fn queue(&self) -> Result<(u64, u64), EngineError> {
-        let stream = self.layout.stream(Stream::Job);
-        self.wire.queue(&stream, layout::CONSUMER).await
-    }
-
     /// Another handle with hints of its own.
     pub async fn handle(&self) -> Nats {
         let hints = self.hints.lock().await.clone();
         Nats {
             hints: Arc::new(Mutex::new(hints)),
+            asks: Arc::default(),
             ..self.clone()
         }
     }
@@ -283,6 +284,24 @@ impl Engine for Nats {
         let stream = self.layout.stream(Stream::Job);
         let message = self.wire.pull(&stream, layout::CONSUMER, wait).await?;
         Ok(message.and_then(|message| NatsLease::new(&self.wire, message)))
+    }
+
+    async fn beat(&self, worker: u64, beat: Vec<u8>) {
+        beats::send(&self.client, &self.layout, worker, beat).await;
+    }
+
+    async fn asked(&self) {
+        let mut asks = self.asks.lock().await;
+        if asks.is_none() {
+            *asks = Some(listen(&self.client, &self.layout, &[beats::ASK]).await);
+        }
+        let is_told = match &mut *asks {
+            Some(asks) => asks.changed().await.is_ok(),
+            None => false,
+        };
+        if !is_told {
+            std::future::pending::<()>().await; // it beats by the clock alone
+        }
     }
 
     async fn changed(&self, at_most: Duration) {

@@ -7,6 +7,7 @@ use async_nats::client::RequestErrorKind;
 use async_nats::{Client, HeaderMap, Message, Request, StatusCode};
 use futures_util::StreamExt;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::cluster::engine::{EngineError, Position, Revision};
@@ -142,6 +143,36 @@ impl Wire {
         after: Position,
         most: usize,
     ) -> Result<Vec<(Position, Vec<u8>)>, EngineError> {
+        let messages = self.messages_after(stream, subjects, after, most).await?;
+        let entries: Option<Vec<_>> = messages.iter().map(entry).collect();
+        entries.ok_or_else(|| retry(subjects, "no sequence"))
+    }
+
+    /// As [`Wire::after`], each with its subject.
+    pub(super) async fn named_after(
+        &self,
+        stream: &str,
+        subjects: &str,
+        after: Position,
+        most: usize,
+    ) -> Result<Vec<(Position, String, Vec<u8>)>, EngineError> {
+        let messages = self.messages_after(stream, subjects, after, most).await?;
+        let entries = messages.iter().map(|message| {
+            let (sequence, value) = entry(message)?;
+            let subject = message.headers.as_ref()?.get("Nats-Subject")?;
+            Some((sequence, subject.to_string(), value))
+        });
+        let entries: Option<Vec<_>> = entries.collect();
+        entries.ok_or_else(|| retry(subjects, "no sequence or no subject"))
+    }
+
+    async fn messages_after(
+        &self,
+        stream: &str,
+        subjects: &str,
+        after: Position,
+        most: usize,
+    ) -> Result<Vec<Message>, EngineError> {
         let inbox = self.client.new_inbox();
         let mut answers = self
             .client
@@ -156,7 +187,7 @@ impl Wire {
             .publish_with_reply(request, inbox, body.into())
             .await;
         sent.map_err(|error| retry(subjects, error))?;
-        let mut entries: Vec<(Position, Vec<u8>)> = Vec::new();
+        let mut messages = Vec::new();
         loop {
             let message = match timeout(ANSWER, answers.next()).await {
                 Ok(Some(message)) => message,
@@ -165,10 +196,8 @@ impl Wire {
                 }
             };
             match status(&message) {
-                None => {
-                    entries.push(entry(&message).ok_or_else(|| retry(subjects, "no sequence"))?)
-                }
-                Some(204 | 404) => return Ok(entries),
+                None => messages.push(message),
+                Some(204 | 404) => return Ok(messages),
                 Some(code) => {
                     return Err(retry(subjects, format_args!("the server answers {code}")));
                 }
@@ -225,22 +254,16 @@ impl Wire {
         }
     }
 
-    /// Jobs of a consumer that wait, and those that are handed out.
-    pub(super) async fn queue(
+    /// What a consumer says of itself.
+    pub(super) async fn consumer<T: DeserializeOwned>(
         &self,
         stream: &str,
         consumer: &str,
-    ) -> Result<(u64, u64), EngineError> {
-        #[derive(Deserialize)]
-        struct Info {
-            num_pending: u64,
-            num_ack_pending: u64,
-        }
+    ) -> Result<T, EngineError> {
         let request = format!("$JS.API.CONSUMER.INFO.{stream}.{consumer}");
         let answer = self.ask(&request, HeaderMap::new(), vec![]).await?;
-        let info: Info = serde_json::from_slice(&answer.payload)
-            .map_err(|error| retry(&request, format_args!("an answer that is none ({error})")))?;
-        Ok((info.num_pending, info.num_ack_pending))
+        serde_json::from_slice(&answer.payload)
+            .map_err(|error| retry(&request, format_args!("an answer that is none ({error})")))
     }
 
     /// Tells the queue what is to become of a job; waits for its answer where `is_sure`.

@@ -1,6 +1,8 @@
 //! A search by roles in processes of their own, on a real server.
 
 mod chaos;
+mod drain;
+mod status;
 
 use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
@@ -129,17 +131,18 @@ fn workers_achieve_what_one_process_does_though_one_is_killed() {
         (&"finished".into(), &serde_json::json!({}))
     );
 
-    check(&place, &status);
+    check(&place, &status, 10);
 }
 
 /// That a run of one replica has achieved what `search` does with the same settings.
-fn check(place: &Place, status: &Value) {
+fn check(place: &Place, status: &Value, samples: usize) {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let mut search = program();
     search
         .args(["search", "--json", "--quiet", "--no-progress"])
         .args(SETTINGS);
+    search.args(["--samples", &samples.to_string()]);
     search.args(["--data", &text(place.data.path()), "--out", &text(&out)]);
     let searched = object(&run(&mut search));
     let journal = std::fs::read_to_string(out.join("journal.jsonl")).unwrap();
@@ -153,7 +156,7 @@ fn check(place: &Place, status: &Value) {
     let mean = rewards.values().sum::<f64>() / rewards.len() as f64;
     assert_eq!(
         (rewards.len(), status["mean_reward"].as_f64()),
-        (10, Some(mean))
+        (samples, Some(mean))
     );
     let best = &searched["best"][0];
     assert_eq!(status["best"]["sample"], best["sample"]);

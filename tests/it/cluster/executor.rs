@@ -112,6 +112,8 @@ struct Role {
     /// Nothing where it has come to its end, or waits to be begun again.
     task: Option<Task>,
     is_mortal: bool,
+    /// Until when nothing wakes it.
+    frozen_until: Duration,
     /// What says that it is to be ended now.
     doomed: Doom,
 }
@@ -170,6 +172,7 @@ impl Executor {
             task: Some(begin()),
             begin: Box::new(begin),
             is_mortal,
+            frozen_until: Duration::ZERO,
             doomed,
         });
     }
@@ -199,6 +202,9 @@ impl Executor {
             queue: Arc::clone(&self.queue),
         }));
         let role = &mut self.roles[number];
+        if self.clock.now() < role.frozen_until {
+            return; // whatever else it waited for: it is looked at when it thaws
+        }
         if role.is_mortal && role.task.is_some() {
             let fate = self.rng.uniform();
             if fate < self.fate.end || role.doomed.take() {
@@ -208,6 +214,7 @@ impl Executor {
             if fate < self.fate.end + self.fate.freeze {
                 self.n_frozen += 1;
                 let time = self.fate.frozen.mul_f64(self.rng.uniform());
+                role.frozen_until = self.clock.now() + time;
                 return self.wake_after(time, waker);
             }
         }

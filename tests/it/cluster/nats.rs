@@ -158,6 +158,7 @@ fn a_synchronous_run_on_a_server_has_the_same_bits() {
                 tokio::spawn(async move {
                     let worker = Worker {
                         node: "node".into(),
+                        device: "none".into(),
                         keep: ROOM.lease / 4,
                         crash_nodes: CRASH_NODES,
                     };

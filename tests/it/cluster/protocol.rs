@@ -29,6 +29,7 @@ fn rough(seed: u64) -> Trial {
         broken: None,
         poison: vec![7],
         is_noisy: true,
+        drained: None,
     }
 }
 

@@ -257,6 +257,17 @@ impl Engine for Simulated {
         }))
     }
 
+    async fn beat(&self, worker: u64, beat: Vec<u8>) {
+        self.with(|world| {
+            let now = world.now;
+            world.beats.push((now, worker, beat));
+        });
+    }
+
+    async fn asked(&self) {
+        self.clock.sleep(Duration::from_secs(17)).await;
+    }
+
     async fn changed(&self, at_most: Duration) {
         let time = self.with(|world| world.below(at_most));
         self.clock.sleep(time).await;

@@ -67,6 +67,7 @@ fn run(scheme: &Scheme, seed: u64) -> ControllerState {
         broken: None,
         poison: vec![],
         is_noisy: false,
+        drained: None,
     }
     .run();
     assert_eq!(faults(&run), [""; 0], "{scheme:?}, seed {seed}");

@@ -76,6 +76,8 @@ pub struct World {
     pub values: BTreeMap<Cell, Vec<Vec<u8>>>,
     /// What somebody was told of a fact.
     pub told: Vec<(Fact, Vec<u8>)>,
+    /// What workers told of themselves, and when.
+    pub beats: Vec<(Duration, u64, Vec<u8>)>,
     pub n_late: u64,
     pub n_down: u64,
 }
@@ -102,6 +104,7 @@ impl World {
             pushed: BTreeMap::new(),
             values: BTreeMap::new(),
             told: vec![],
+            beats: vec![],
             n_late: 0,
             n_down: 0,
         }
