@@ -13,8 +13,8 @@ use std::time::Duration;
 use futures_util::future::select;
 use serde::{Deserialize, Serialize};
 
-use super::engine::Engine;
 use super::codec::{Message, MessageError, from_json, to_json};
+use super::engine::Engine;
 
 /// Time between two beats of a worker that has nothing new to tell.
 pub const EVERY: Duration = Duration::from_secs(10);

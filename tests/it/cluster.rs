@@ -9,6 +9,7 @@ mod executor;
 mod foreign;
 pub mod nats;
 mod protocol;
+mod scale;
 pub mod server;
 mod simulated;
 mod synchronous;
