@@ -25,8 +25,8 @@ pub struct Found {
     pub drained: bool,
     /// The best reward and its sample.
     pub best: Option<(f64, u64)>,
-    sum: f64,
-    n_rewards: u64,
+    /// By sample: whoever ended first, their sum is the same.
+    rewards: BTreeMap<u64, f64>,
     /// When children ended, by their workers' clocks.
     times: Vec<f64>,
     /// All facts of children up to here are counted.
@@ -42,8 +42,7 @@ impl Found {
             ended: BTreeMap::new(),
             drained: false,
             best: None,
-            sum: 0.0,
-            n_rewards: 0,
+            rewards: BTreeMap::new(),
             times: vec![],
             position: 0,
         }
@@ -81,8 +80,7 @@ impl Found {
         let Some(reward) = child.reward else {
             return;
         };
-        self.sum += reward;
-        self.n_rewards += 1;
+        self.rewards.insert(child.sample, reward);
         let is_better = |&(best, sample): &(f64, u64)| {
             reward > best || (reward == best && child.sample < sample)
         };
@@ -98,7 +96,8 @@ impl Found {
 
     /// The mean of the rewards, where there are any.
     pub fn mean_reward(&self) -> Option<f64> {
-        (self.n_rewards > 0).then(|| self.sum / self.n_rewards as f64)
+        let n = self.rewards.len();
+        (n > 0).then(|| self.rewards.values().sum::<f64>() / n as f64)
     }
 
     /// Children that ended in an hour, by the last hour of those that did.
