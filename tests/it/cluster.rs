@@ -2,11 +2,13 @@
 
 mod beats;
 mod check;
+mod children;
 mod conformance;
 mod drain;
 mod executor;
 mod foreign;
 pub mod nats;
+mod processes;
 mod protocol;
 pub mod server;
 mod simulated;

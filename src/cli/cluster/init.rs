@@ -52,6 +52,9 @@ pub struct Flags {
     /// Time after which the child of a worker that is silent is another's
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = stop::parse)]
     lease: Duration,
+    /// Time that a child may be trained for, all attempts together: one that takes longer is ended
+    #[arg(long, value_name = "TIME", value_parser = stop::parse)]
+    child_time_limit: Option<Duration>,
     /// NATS servers that keep a copy of everything: 1 or 3
     #[arg(long, value_name = "R", default_value = "1", value_parser = ["1", "3"])]
     copies: String,
@@ -70,7 +73,10 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let config = flags.run.resolve()?;
     let course = search::open_course(&config, output)?;
     let scheme = scheme(flags, &config)?;
-    let fact = RunFact::new(&config, course.data_sha256(), scheme, flags.lease.as_secs());
+    let fact = RunFact {
+        child_seconds: flags.child_time_limit.map(|limit| limit.as_secs()),
+        ..RunFact::new(&config, course.data_sha256(), scheme, flags.lease.as_secs())
+    };
     fact.learner()?; // that its shards are not too many
     check_sync(flags)?;
     if flags.lease < SHORTEST_LEASE {

@@ -319,6 +319,8 @@ impl Trial {
                     let worker = Worker {
                         node: format!("node{w}"),
                         device: "none".into(),
+                        child_time: None,
+                        grace: Duration::from_secs(20),
                         keep: LEASE / 4,
                     };
                     let on = (&shared.engine, &shared.learner);
