@@ -125,6 +125,8 @@ fn run(scheme: &Scheme, seed: u64) -> Found {
                     device: String::new(),
                     keep: Duration::from_secs(3600),
                     crash_nodes: CRASH_NODES,
+                    child_time: None,
+                    grace: Duration::from_secs(60),
                 };
                 let stop = AtomicBool::new(false);
                 worker.run((&engine, &learner), &*problem, &stop).await

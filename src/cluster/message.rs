@@ -282,7 +282,7 @@ impl Message for Job {
 }
 
 /// Who has begun a child.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Attempts {
     /// In their order.
     pub attempts: Vec<Attempt>,
@@ -293,7 +293,7 @@ impl Message for Attempts {
 }
 
 /// That a worker has begun a child.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     /// Its machine.
     pub node: String,
@@ -305,6 +305,9 @@ pub struct Attempt {
     pub released: bool,
     /// Whether the child ended it.
     pub crashed: bool,
+    /// Seconds that it trained, as far as is known: up to its last checkpoint, or its end in good order.
+    #[serde(default)]
+    pub seconds: f64,
 }
 
 /// How far a child is.

@@ -2,17 +2,23 @@
 //! process is this program with the hidden command `cluster child`; what it says on standard output is
 //! [`Said`], a line each, and its checkpoints are files that are read here.
 
+mod memory;
+mod words;
+
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
 
 use super::message::{Done, Job};
 use super::worker::{Step, Trainer, Training};
@@ -22,12 +28,21 @@ use crate::run::entry::Timing;
 use crate::search::evaluator::Outcome;
 use crate::space::SpaceKind;
 use crate::train::Scores;
+use memory::Held;
+pub use memory::Memory;
+use words::Words;
 
 /// Name of the job's file in a child's folder.
 pub const JOB_FILE: &str = "job.json";
 
 /// Name of the folder of its checkpoints.
 pub const CHECKPOINTS: &str = "checkpoints";
+
+/// Flag of a process that tests its device and ends; in place of a child's folder comes that of all children.
+pub const TEST: &str = "--test";
+
+/// How long a test of a device may take: a large data set is read first.
+const TEST_TIME: Duration = Duration::from_secs(300);
 
 /// What a child's process says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,6 +84,8 @@ pub struct Processes {
     pub folder: PathBuf,
     /// What children are.
     pub kind: SpaceKind,
+    /// What holds a child's memory to its limit; of all children's.
+    pub memory: Arc<Memory>,
 }
 
 /// A child in a process.
@@ -76,6 +93,10 @@ pub struct Process {
     sample: u64,
     folder: Option<TempDir>,
     process: Option<(Child, Lines<BufReader<ChildStdout>>)>,
+    /// What it writes to standard error.
+    words: Option<Words>,
+    /// What its memory is held by.
+    held: Option<Held>,
     /// How it ended, by its own words.
     said: Option<Said>,
     /// When the newest checkpoint that was handed on was written.
@@ -95,6 +116,8 @@ impl Trainer for Processes {
             sample: job.sample,
             folder: None,
             process: None,
+            words: None,
+            held: None,
             said: None,
             kept: None,
             kind: self.kind,
@@ -108,6 +131,26 @@ impl Trainer for Processes {
             ));
         }
         process
+    }
+
+    async fn test(&self) -> Result<(), String> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).arg(TEST).arg(&self.folder);
+        command.process_group(0).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        match timeout(TEST_TIME, command.status()).await {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => Err(format!(
+                "a child crashed, and a test of its device failed ({status}); its words are above"
+            )),
+            Ok(Err(error)) => Err(format!(
+                "a child crashed, and a test of its device cannot be begun: {error}"
+            )),
+            Err(_) => Err(format!(
+                "a child crashed, and a test of its device took more than {} s",
+                TEST_TIME.as_secs()
+            )),
+        }
     }
 }
 
@@ -135,7 +178,13 @@ impl Processes {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()?;
+        process.words = child.stderr.take().map(Words::of);
+        if let Some(id) = child.id() {
+            // One that cannot be held to its limit is not let go on: dropped, it ends.
+            process.held = Some(self.memory.hold(id)?);
+        }
         let lines = child
             .stdout
             .take()
@@ -169,7 +218,11 @@ impl Training for Process {
                 },
                 Ok(None) | Err(_) => {
                     let status = child.wait().await;
-                    return self.ended(status.ok());
+                    let words = match self.words.take() {
+                        Some(words) => words.last().await,
+                        None => String::new(),
+                    };
+                    return self.ended(status.ok(), &words);
                 }
             }
         }
@@ -182,9 +235,23 @@ impl Training for Process {
     }
 }
 
+/// All that it has begun ends with it.
+impl Drop for Process {
+    fn drop(&mut self) {
+        let Some((child, _)) = &self.process else {
+            return;
+        };
+        // One that has ended has no number any more, which may be another's by now.
+        let id = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        if let Some(id) = id {
+            let _ = kill_process_group(id, Signal::KILL);
+        }
+    }
+}
+
 impl Process {
     /// What is to be made of a process that is not there any more.
-    fn ended(&mut self, status: Option<ExitStatus>) -> Step {
+    fn ended(&mut self, status: Option<ExitStatus>, words: &str) -> Step {
         let (code, signal) = match status {
             Some(status) => (status.code(), status.signal()),
             None => (None, None),
@@ -216,7 +283,7 @@ impl Process {
                 "the process of sample {} ended with code {code}; its words are above",
                 self.sample
             )),
-            _ => Step::Ended(Box::new(self.crashed(code, signal))),
+            _ => Step::Ended(Box::new(self.crashed(code, signal, words))),
         };
         // What it kept before it ended.
         match self.checkpoint() {
@@ -228,18 +295,30 @@ impl Process {
         }
     }
 
-    fn crashed(&self, code: Option<i32>, signal: Option<i32>) -> Outcome {
+    fn crashed(&self, code: Option<i32>, signal: Option<i32>, words: &str) -> Outcome {
         let how = match (code, signal) {
             (_, Some(signal)) => format!("by signal {signal}"),
             (Some(code), None) => format!("with code {code}"),
             (None, None) => "in an unknown way".to_owned(),
         };
+        let lacked_memory = |signal| {
+            let held = self.held.as_ref();
+            held.is_some_and(|held| held.lacked_memory(signal, words))
+        };
+        let (status, why) = match signal.is_some_and(lacked_memory) {
+            true => (Status::OutOfMemory, " for want of memory"),
+            false => (Status::Crash, ""),
+        };
+        let last = match words {
+            "" => String::new(),
+            words => format!(": {words}"),
+        };
         Outcome {
             sample: self.sample,
-            status: Status::Crash,
+            status,
             scores: Scores::none(self.kind),
             parameters: None,
-            message: Some(format!("its process ended {how}")),
+            message: Some(format!("its process ended {how}{why}{last}")),
             timing: Timing::default(),
         }
     }

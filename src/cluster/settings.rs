@@ -28,6 +28,9 @@ pub struct RunFact {
     pub scheme: Scheme,
     /// Seconds that a job is a worker's own unless it is kept.
     pub lease_seconds: u64,
+    /// Seconds that a child may be trained for, all attempts together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child_seconds: Option<u64>,
 }
 
 impl Message for RunFact {
@@ -78,6 +81,7 @@ impl RunFact {
             data_sha256,
             scheme: Scheme::of(&config.search),
             lease_seconds,
+            child_seconds: None,
         }
     }
 

@@ -1,7 +1,9 @@
 //! The role that trains children: takes a job, goes on from its newest checkpoint, and writes the fact of
 //! its result. A worker that ends in any way costs the work since the last checkpoint and nothing else.
 
+mod spent;
 mod stand;
+mod train;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -24,6 +26,7 @@ use crate::run::entry::{Child, Timing};
 use crate::search::evaluator::Outcome;
 use crate::search::proposal::{self, Proposal};
 use crate::train::Scores;
+use spent::Spent;
 use stand::nodes;
 
 /// How long is waited for a job before one looks whether to stop.
@@ -45,6 +48,14 @@ pub trait Trainer: Send + Sync {
 
     /// Begins a child, or goes on with it from a checkpoint.
     fn begin(&self, job: &Job, from: Option<Vec<u8>>) -> Self::Training;
+
+    /// Whether what trains still does, after a child has crashed on it.
+    ///
+    /// # Errors
+    /// That it is not to be used any more, in these words.
+    fn test(&self) -> impl Future<Output = Result<(), String>> + Send {
+        std::future::ready(Ok(()))
+    }
 }
 
 /// A child under way. Dropped, it ends.
@@ -87,6 +98,10 @@ pub struct Worker {
     pub keep: Duration,
     /// Machines on which a child must crash before it is at fault.
     pub crash_nodes: usize,
+    /// How long a child may be trained for, all attempts together.
+    pub child_time: Option<Duration>,
+    /// How long a child that was told to stop may take for it: then it is ended.
+    pub grace: Duration,
 }
 
 impl Worker {
@@ -267,27 +282,47 @@ impl<E: Engine> At<'_, E> {
             from: stand.done(),
             released: false,
             crashed: false,
+            seconds: 0.0,
         };
+        let mut spent = Spent::before(&stand, self.engine.now());
+        if let Some(outcome) = self.timeout(&spent, i) {
+            return self.end(proposal::ended(&proposal, outcome), n).await;
+        }
         if !self.attempt(i, &mine).await? {
             return Ok(Leave::GiveBack(Duration::ZERO));
         }
         let from = self.load(&stand).await?;
         let mut training = trainer.begin(job, from);
         self.tell(Phase::Training, Some(i)).await;
-        let trained = self.train(i, &mut training, lease).await;
+        spent.begin(self.engine.now());
+        let trained = self
+            .train((i, &mine), &mut training, lease, &mut spent)
+            .await;
         drop(training); // it takes no machine while its end is told
         self.tell(Phase::Between, None).await;
         let outcome = match trained? {
             Trained::Outcome(outcome) => outcome,
             Trained::Released(leave) => {
-                self.mark(i, &mine, |attempt| attempt.released = true)
-                    .await?;
+                self.mark(i, &mine, |attempt| {
+                    attempt.released = true;
+                    attempt.seconds = spent.own.as_secs_f64();
+                })
+                .await?;
                 return Ok(leave);
             }
         };
         if outcome.status == Status::Crash {
-            self.mark(i, &mine, |attempt| attempt.crashed = true)
-                .await?;
+            if let Err(words) = self.keeping(lease, trainer.test()).await {
+                // The child was not at fault.
+                self.mark(i, &mine, |attempt| attempt.released = true)
+                    .await?;
+                return Ok(Leave::Quit(words));
+            }
+            self.mark(i, &mine, |attempt| {
+                attempt.crashed = true;
+                attempt.seconds = spent.own.as_secs_f64();
+            })
+            .await?;
             let stand = self.stand(i).await?;
             let n_crashes = stand.crashed().count();
             if nodes(stand.crashed()).len() < self.worker.crash_nodes && n_crashes < MOST_ATTEMPTS {
@@ -338,54 +373,5 @@ impl<E: Engine> At<'_, E> {
         };
         role::once(self.engine, fact, ended.to_bytes()).await?;
         Ok(Leave::Done)
-    }
-
-    /// Trains until the child ends, or is to be given back.
-    async fn train<C: Training>(
-        &self,
-        i: u64,
-        training: &mut C,
-        lease: &mut E::Lease,
-    ) -> Result<Trained, RoleError> {
-        let mut kept = self.engine.now();
-        loop {
-            if self.is_to_stop() {
-                training.stop();
-                if self.pulse.stopping() {
-                    self.pulse.tell(self.engine).await;
-                }
-            }
-            let step = {
-                let next = pin!(training.next());
-                let time = pin!(self.engine.sleep(self.worker.keep.min(PATIENCE)));
-                match select(next, time).await {
-                    Either::Left((step, _)) => Some(step),
-                    Either::Right(_) => None,
-                }
-            };
-            match step {
-                None => {}
-                Some(Step::Epoch(epoch)) => self.epoch(epoch).await,
-                Some(Step::Checkpoint { done, bytes }) => {
-                    self.epoch(done.epochs).await;
-                    self.keep(i, done, bytes).await?;
-                }
-                Some(Step::Stopped) => {
-                    return Ok(Trained::Released(Leave::GiveBack(Duration::ZERO)));
-                }
-                Some(Step::Unusable(words)) => return Ok(Trained::Released(Leave::Quit(words))),
-                Some(Step::Ended(outcome)) => return Ok(Trained::Outcome(*outcome)),
-            }
-            if self.engine.now() >= kept + self.worker.keep {
-                lease.keep().await;
-                kept = self.engine.now();
-            }
-        }
-    }
-    /// Tells that so many epochs of a child are done.
-    async fn epoch(&self, epoch: u64) {
-        if self.pulse.epoch(epoch, self.engine.now()) {
-            self.pulse.tell(self.engine).await;
-        }
     }
 }

@@ -255,6 +255,22 @@ pub fn open_all(
     Ok((devices, why))
 }
 
+/// The numbers of the GPUs that a name stands for, each of which was opened; none where it stands for a
+/// processor.
+///
+/// # Errors
+/// As [`open_first`].
+pub fn gpu_numbers(name: &str) -> Result<Vec<usize>, DeviceError> {
+    let request = DeviceRequest::parse(name)?;
+    if matches!(request, DeviceRequest::Cpu | DeviceRequest::Reference) {
+        return Ok(vec![]);
+    }
+    let opened = request.take(&Machine::look().gpus, usize::MAX, |listed| {
+        Gpu::open_listed(listed).map(|_| listed.index)
+    });
+    opened.map(|(numbers, _)| numbers)
+}
+
 impl DeviceRequest {
     /// [`DeviceRequest::take`] on this machine, which is asked only where it matters.
     fn take_here(&self, most: usize) -> Result<(Vec<Cuda>, Option<String>), DeviceError> {

@@ -9,7 +9,7 @@ use crate::data::{Augment, Dataset};
 use crate::graph::plan::{Plan, Storage};
 use crate::graph::step::{BufferId, Step};
 
-pub use choose::{DeviceRequest, Devices, NAMES, names, open, open_all, open_first};
+pub use choose::{DeviceRequest, Devices, NAMES, gpu_numbers, names, open, open_all, open_first};
 pub use policy::PolicySession;
 
 pub mod arena;

@@ -2,12 +2,14 @@
 
 mod beats;
 mod check;
+mod children;
 mod conformance;
 mod drain;
 mod embedded;
 mod executor;
 mod foreign;
 pub mod nats;
+mod processes;
 mod protocol;
 mod scale;
 pub mod server;

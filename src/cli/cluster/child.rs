@@ -19,6 +19,7 @@ use crate::cli::search;
 use crate::cluster::message::Job as Message;
 use crate::cluster::process::{CHECKPOINTS, JOB_FILE, Said};
 use crate::config::{Config, FILE_NAME};
+use crate::device::List;
 use crate::disk::{Disk, Real};
 use crate::run::best_weights::BestWeights;
 use crate::run::checkpoints::Checkpoints;
@@ -26,17 +27,23 @@ use crate::run::history::History;
 use crate::search::child::{ChildEnd, Kept, Trainer};
 use crate::search::evaluator::{Job, Outcome};
 use crate::search::local;
-use crate::space::Space;
+use crate::space::{Architecture, Space, SpaceKind};
 
 /// Flags of `cluster child`.
 #[derive(Args)]
 pub struct Flags {
-    /// The child's folder
+    /// The child's folder; with --test that of all children
     folder: PathBuf,
+    /// Test the device by a step of a small training, and end
+    #[arg(long)]
+    test: bool,
 }
 
 /// Runs the command.
 pub fn run(flags: &Flags, _output: &Output) -> Result<(), Failure> {
+    if flags.test {
+        return test(&flags.folder);
+    }
     let stop = stop_at_the_end_of_input();
     let quiet = Output::new(false, true, 0);
     let broken =
@@ -83,6 +90,32 @@ pub fn run(flags: &Flags, _output: &Output) -> Result<(), Failure> {
         ChildEnd::Stopped => Err(Failure::new(Kind::Stopped, "told to stop")),
         ChildEnd::NotKept(error) => Err(error.into()),
     }
+}
+
+/// Has the device do what it does in a training: take memory, run steps, and give what came of them.
+fn test(folder: &Path) -> Result<(), Failure> {
+    let quiet = Output::new(false, true, 0);
+    let config = Config::resolve(Some(&folder.join(FILE_NAME)), &[], "sample")?;
+    let course = search::open_course(&config, &quiet)?;
+    let device = search::open_devices(&config, &quiet)?.first(Some(1))?;
+    let small = match config.space.kind() {
+        SpaceKind::Conv => {
+            r#"{"space":"conv","layers":[{"filter":[3,3],"filters":8,"inputs":[0]}]}"#
+        }
+        SpaceKind::Cell => r#"{"space":"cell","kind":"lstm"}"#,
+    };
+    let small = Architecture::from_json(small)
+        .map_err(|error| Failure::from_error(Kind::Architecture, &error))?;
+    let child = course.child(&small)?;
+    let plan = child.plan(&*device);
+    let lessons = child.lessons()?;
+    let order = lessons.order(config.search.seed, 0);
+    let mut session = device.load(&plan, Some(lessons.input(config.search.seed)))?;
+    session.run(List::Prepare, 1);
+    session.begin(&order[..lessons.batch()], lessons.control(0.0, 0));
+    session.run(List::Train, 1);
+    session.results()?;
+    Ok(())
 }
 
 /// What is kept of the child: in its folder, whose checkpoints the worker looks at.

@@ -155,11 +155,7 @@ pub fn import(flags: &ImportFlags, output: &Output) -> Result<(), Failure> {
         );
         return Err(Failure::new(Kind::Usage, message));
     };
-    let fact = RunFact::new(
-        &config,
-        began.data_sha256.clone(),
-        flags.place.lease_seconds(),
-    );
+    let fact = flags.place.fact(&config, began.data_sha256.clone());
     let learner = fact.learner()?;
     let facts = match config.search.is_alone() {
         true => Facts::of_one(&history),

@@ -30,7 +30,7 @@ pub struct Flags {
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let config = flags.run.resolve()?;
     let course = search::open_course(&config, output)?;
-    let fact = RunFact::new(&config, course.data_sha256(), flags.place.lease_seconds());
+    let fact = flags.place.fact(&config, course.data_sha256());
     fact.learner()?; // that its shards are not too many
     flags.place.check()?;
     super::runtime()?.block_on(async {

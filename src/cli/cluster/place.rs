@@ -10,6 +10,8 @@ use crate::cli::failure::{Failure, Kind};
 use crate::cli::flags::whole;
 use crate::cli::stop;
 use crate::cluster::nats::{Nats, Room};
+use crate::cluster::settings::RunFact;
+use crate::config::Config;
 
 /// Workers say four times in a lease that they are there.
 const SHORTEST_LEASE: Duration = Duration::from_secs(2);
@@ -26,6 +28,9 @@ pub struct PlaceFlags {
     /// Time after which the child of a worker that is silent is another's
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = stop::parse)]
     lease: Duration,
+    /// Time that a child may be trained for, all attempts together: one that takes longer is ended
+    #[arg(long, value_name = "TIME", value_parser = stop::parse)]
+    child_time_limit: Option<Duration>,
     /// NATS servers that keep a copy of everything: 1 or 3
     #[arg(long, value_name = "R", default_value = "1", value_parser = ["1", "3"])]
     copies: String,
@@ -38,9 +43,12 @@ pub struct PlaceFlags {
 }
 
 impl PlaceFlags {
-    /// Seconds that a job is a worker's own unless it is kept.
-    pub fn lease_seconds(&self) -> u64 {
-        self.lease.as_secs()
+    /// What a run is that begins here.
+    pub fn fact(&self, config: &Config, data_sha256: String) -> RunFact {
+        RunFact {
+            child_seconds: self.child_time_limit.map(|limit| limit.as_secs()),
+            ..RunFact::new(config, data_sha256, self.lease.as_secs())
+        }
     }
 
     /// That the place is safe, before anything is made there.

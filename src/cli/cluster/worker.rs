@@ -1,14 +1,20 @@
-//! `nas-engine cluster worker`: trains children of a run, each in a process of its own.
+//! `nas-engine cluster worker`: trains children of a run, each in a process of its own; on GPUs one on each at a
+//! time.
+
+mod memory;
+mod places;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use tokio::task::JoinSet;
 
 use super::connection;
 use crate::cli::failure::{Failure, Kind};
-use crate::cli::flags::{DeviceFlags, Settings};
+use crate::cli::flags::{DeviceFlags, Settings, whole};
 use crate::cli::output::Output;
 use crate::cli::search;
 use crate::cli::stop::{self, TimeFlags};
@@ -27,6 +33,9 @@ use crate::config::{Config, FILE_NAME};
 /// How often is looked whether the run is done.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// How long a child that was told to stop may take for the step under way and its checkpoint.
+const GRACE: Duration = Duration::from_secs(60);
+
 /// Flags of `cluster worker`.
 #[derive(Args)]
 pub struct Flags {
@@ -38,6 +47,12 @@ pub struct Flags {
     /// What this machine is called; its host name by default. A child that is lost on three is at fault
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
+    /// Children at a time on a processor, whose threads they share
+    #[arg(long, allow_negative_numbers = true, value_parser = whole(1..=4096), value_name = "N", default_value = "1")]
+    children: i64,
+    /// Memory that a child may take, such as 4G (units K, M, G, T of 1,024): one that takes more is ended
+    #[arg(long, value_name = "BYTES", value_parser = memory::parse)]
+    child_memory: Option<u64>,
     #[command(flatten)]
     device: DeviceFlags,
     #[command(flatten)]
@@ -70,25 +85,41 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
             );
             return Err(Failure::new(Kind::Usage, message));
         }
-        std::fs::write(folder.path().join(FILE_NAME), config.to_toml()).map_err(cannot)?;
-        let trainer = Processes {
-            program: std::env::current_exe().map_err(cannot)?,
-            arguments: ["cluster", "child"].map(OsString::from).to_vec(),
-            folder: folder.path().into(),
-            kind: config.space.kind(),
-        };
-        let learner = fact.learner()?;
-        let worker = Worker {
-            node: flags.node.clone().unwrap_or_else(host_name),
-            device: model.clone(),
-            keep: Duration::from_secs(fact.lease_seconds) / 4,
-            crash_nodes: CRASH_NODES,
-        };
-        output.note(&format!("worker on {model}, waiting for children of {}", flags.connection.name()));
-        let work = worker.run((&engine, &learner), &trainer, &stop);
+        let children = u32::try_from(flags.children).expect("the flag is within its range");
+        let places = places::of(&config, &model, children)?;
+        let memory = Arc::new(memory::limit(flags.child_memory, !places[0].is_gpu, output));
+        let learner = Arc::new(fact.learner()?);
         let name = flags.connection.name();
+        output.note(&format!("worker on {}, waiting for children of {name}", places::describe(&places)));
+        let mut working = JoinSet::new();
+        for (number, place) in places.into_iter().enumerate() {
+            let folder = folder.path().join(number.to_string());
+            std::fs::create_dir(&folder)
+                .and_then(|()| std::fs::write(folder.join(FILE_NAME), place.config.to_toml()))
+                .map_err(cannot)?;
+            let trainer = Processes {
+                program: std::env::current_exe().map_err(cannot)?,
+                arguments: ["cluster", "child"].map(OsString::from).to_vec(),
+                folder,
+                kind: config.space.kind(),
+                memory: Arc::clone(&memory),
+            };
+            let worker = Worker {
+                node: flags.node.clone().unwrap_or_else(host_name),
+                device: place.device,
+                keep: Duration::from_secs(fact.lease_seconds) / 4,
+                crash_nodes: CRASH_NODES,
+                child_time: fact.child_seconds.map(Duration::from_secs),
+                grace: GRACE,
+            };
+            let (engine, learner) = (engine.handle().await, Arc::clone(&learner));
+            let stop = Arc::clone(&stop);
+            working.spawn(async move {
+                worker.run((&engine, &learner), &trainer, &stop).await
+            });
+        }
         let end = tokio::select! {
-            ended = work => ended?,
+            ended = places::all(working, &stop) => ended?,
             ended = done(&engine, learner.scheme()) => {
                 ended?;
                 return super::ended(name, End::Own, output);

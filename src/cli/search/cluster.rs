@@ -174,16 +174,11 @@ impl Roles<'_> {
         roles.push(self.start("replica", &[])?);
         let mut more = self.data();
         more.extend(["--device".into(), OsString::from(&self.config.device.name)]);
-        more.extend(["--threads".into(), "1".into()]);
-        let on_gpus = self.config.device.name.starts_with("cuda");
-        let n_workers = if on_gpus {
-            1
-        } else {
-            flags::threads(self.config)
-        };
-        for _ in 0..n_workers {
-            roles.push(self.start("worker", &more)?);
-        }
+        // On GPUs one on each.
+        let threads = flags::threads(self.config).to_string();
+        more.extend(["--threads".into(), OsString::from(&threads)]);
+        more.extend(["--children".into(), threads.into()]);
+        roles.push(self.start("worker", &more)?);
         Ok(())
     }
 

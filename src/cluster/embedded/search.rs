@@ -281,6 +281,8 @@ impl Search<'_> {
                     device: String::new(), // nobody asks
                     keep: KEEP,
                     crash_nodes: 1,
+                    child_time: None,
+                    grace: Duration::from_secs(60),
                 };
                 let ended = worker.run((&engine, &learner), &threads, &stop).await;
                 ended.map(|_| ())

@@ -14,7 +14,7 @@ use crate::text;
 /// Where a child stands.
 pub(super) struct Stand {
     pub(super) attempts: Attempts,
-    checkpoint: Option<Checkpoint>,
+    pub(super) checkpoint: Option<Checkpoint>,
 }
 
 impl Stand {

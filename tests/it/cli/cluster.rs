@@ -2,6 +2,7 @@
 
 mod chaos;
 mod drain;
+mod limits;
 mod status;
 
 use std::collections::BTreeMap;

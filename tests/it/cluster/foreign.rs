@@ -63,7 +63,7 @@ fn is_refused(ended: &End) -> bool {
     )
 }
 
-fn open() -> Replica {
+pub fn open() -> Replica {
     let learner = Learner::new(scheme(), space(), config(), 1).unwrap();
     let shards: Vec<Shard> = (0..3).map(|shard| learner.fresh(shard)).collect();
     Replica {

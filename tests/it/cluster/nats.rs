@@ -159,6 +159,8 @@ fn a_synchronous_run_on_a_server_has_the_same_bits() {
                     let worker = Worker {
                         node: "node".into(),
                         device: "none".into(),
+                        child_time: None,
+                        grace: Duration::from_secs(20),
                         keep: ROOM.lease / 4,
                         crash_nodes: CRASH_NODES,
                     };

@@ -213,6 +213,8 @@ async fn run(server: &Server, learner: &Arc<Learner>, waits: &Arc<Waits>) -> (Ve
                 device: "none".into(),
                 keep: Duration::from_secs(15),
                 crash_nodes: CRASH_NODES,
+                child_time: None,
+                grace: Duration::from_secs(60),
             };
             worker.run((&engine, &*learner), &own, &stop).await.unwrap();
         });

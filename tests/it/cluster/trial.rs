@@ -347,6 +347,8 @@ impl Trial {
                     let worker = Worker {
                         node: format!("node{w}"),
                         device: "none".into(),
+                        child_time: None,
+                        grace: Duration::from_secs(20),
                         keep: LEASE / 4,
                         crash_nodes: CRASH_NODES,
                     };

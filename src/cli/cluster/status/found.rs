@@ -25,7 +25,7 @@ pub struct Found {
     pub drained: bool,
     /// The best reward and its sample.
     pub best: Option<(f64, u64)>,
-    /// By sample, so that their sum does not depend on who was first.
+    /// By sample: whoever ended first, their sum is the same.
     rewards: BTreeMap<u64, f64>,
     /// When children ended, by their workers' clocks.
     times: Vec<f64>,

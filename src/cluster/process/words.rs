@@ -1,0 +1,62 @@
+//! What a child's process writes to standard error: handed on as it comes, and the last line kept, which
+//! says more of a crash than the number of a signal.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::process::ChildStderr;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// Bytes of the end that are kept.
+const KEPT: usize = 400;
+
+/// How long the end is waited for after the process has ended: others may have it open.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a process writes to standard error.
+pub(super) struct Words(JoinHandle<Vec<u8>>);
+
+impl Words {
+    /// Hands on what a process writes.
+    pub(super) fn of(mut from: ChildStderr) -> Words {
+        Words(tokio::spawn(async move {
+            let (mut end, mut some) = (Vec::new(), [0; 4096]);
+            while let Ok(n @ 1..) = from.read(&mut some).await {
+                // Nobody to tell where it is closed.
+                let _ = io::stderr().write_all(&some[..n]);
+                end.extend_from_slice(&some[..n]);
+                let more = end.len().saturating_sub(KEPT);
+                end.drain(..more);
+            }
+            end
+        }))
+    }
+
+    /// The last line of a process that has ended; empty where it wrote nothing.
+    pub(super) async fn last(self) -> String {
+        match timeout(PATIENCE, self.0).await {
+            Ok(Ok(end)) => last_line(&end),
+            Ok(Err(_)) | Err(_) => String::new(),
+        }
+    }
+}
+
+fn last_line(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let line = text.lines().rfind(|line| !line.trim().is_empty());
+    line.unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_that_says_something() {
+        assert_eq!(last_line(b""), "");
+        assert_eq!(last_line(b"a\nb\n\n  \n"), "b");
+        assert_eq!(last_line(b"\xff cut\xc3"), "\u{fffd} cut\u{fffd}");
+    }
+}
