@@ -61,13 +61,12 @@ impl Training for Children {
     fn stop(&mut self) {}
 }
 
+/// How a worker ended, and after what time.
+type Ending = (Result<End, RoleError>, Duration);
+
 /// Has one worker after the other train a child, each told to stop at a time; how and when each ended, and
 /// the engine.
-fn work(
-    children: Children,
-    child_time: Option<u64>,
-    stops: &[u64],
-) -> (Vec<(Result<End, RoleError>, Duration)>, Simulated) {
+fn work(children: Children, child_time: Option<u64>, stops: &[u64]) -> (Vec<Ending>, Simulated) {
     let mut executor = Executor::new(1, IMMORTAL);
     let engine = Simulated::new(executor.clock.clone(), 1, CALM, None);
     let learner = Learner::new(scheme(), space(), config(), 1).unwrap();

@@ -115,7 +115,7 @@ fn a_device_passes_its_test_or_does_not() {
         if preset == "sample" {
             config.data.path = Some(data.path().into());
         }
-        file(folder.path(), "config.toml", &config.to_toml());
+        file(folder.path(), "config.toml", config.to_toml());
         let mut command = program();
         run(command
             .args(["cluster", "child", "--test"])
