@@ -250,7 +250,9 @@ impl<E: Engine> At<'_, E> {
     ) -> Result<Leave, RoleError> {
         let i = job.sample;
         if role::fact(self.engine, Fact::Child(i)).await?.is_some() {
-            return Ok(Leave::Done); // a job that was offered again
+            // A job that was offered again, or whose last worker ended before it had tidied up.
+            self.forget(i).await?;
+            return Ok(Leave::Done);
         }
         let proposal = self.proposal(job)?;
         if let Some(original) = self.original(job).await? {
@@ -372,6 +374,7 @@ impl<E: Engine> At<'_, E> {
             child,
         };
         role::once(self.engine, fact, ended.to_bytes()).await?;
+        self.forget(ended.child.sample).await?;
         Ok(Leave::Done)
     }
 }

@@ -153,6 +153,16 @@ impl<E: Engine> At<'_, E> {
         Ok(())
     }
 
+    /// Lets go of the checkpoint of a child that has ended.
+    pub(super) async fn forget(&self, i: u64) -> Result<(), RoleError> {
+        let (_, bytes) = role::cell(self.engine, Cell::Checkpoint(i)).await?;
+        if let Some(bytes) = bytes {
+            let last = Checkpoint::from_bytes(&bytes)?;
+            self.engine.drop_blob(&last.blob).await;
+        }
+        Ok(())
+    }
+
     /// What a child goes on from; nothing where it begins, or the checkpoint is not what was kept.
     pub(super) async fn load(&self, stand: &Stand) -> Result<Option<Vec<u8>>, RoleError> {
         let Some(checkpoint) = &stand.checkpoint else {

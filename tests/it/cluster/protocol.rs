@@ -45,6 +45,11 @@ fn a_calm_run_trains_every_child_once() {
     assert_eq!(faults(&run), [""; 0]);
     let world = run.engine.world.lock().unwrap();
     assert_eq!((run.n_ended, world.n_jobs()), (0, 0));
+    assert_eq!(
+        world.blobs.len(),
+        0,
+        "checkpoints of children that have ended"
+    );
     let ended = (0..40).map(|i| Ended::from_bytes(world.fact(Fact::Child(i)).unwrap()).unwrap());
     let trained = ended
         .filter(|ended| ended.child.duplicate_of.is_none())
