@@ -4,6 +4,7 @@ mod child;
 mod connection;
 mod init;
 mod roles;
+mod server_config;
 mod status;
 mod worker;
 
@@ -27,6 +28,8 @@ use crate::cluster::settings::SettingsError;
 pub enum Command {
     /// Begin a run on a server, for others to take part in
     Init(init::Flags),
+    /// Print a NATS server's configuration, with a key and the rights of each role
+    ServerConfig(server_config::Flags),
     /// Train children of a run, until it is done
     Worker(worker::Flags),
     /// Be replicas of a run's controller: draw architectures, learn from their rewards
@@ -44,6 +47,7 @@ pub enum Command {
 pub fn run(command: &Command, output: &Output) -> Result<(), Failure> {
     match command {
         Command::Init(flags) => init::run(flags, output),
+        Command::ServerConfig(flags) => server_config::run(flags, output),
         Command::Worker(flags) => worker::run(flags, output),
         Command::Replica(flags) => roles::replica(flags, output),
         Command::Apply(flags) => roles::apply(flags, output),

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::message::{Gradient, Lateness, Replica, Round, Shard, ShardHead};
+use super::message::{Gradient, Lateness, Replica, ReplicaHead, Round, Shard, ShardHead};
 use super::scheme::Scheme;
 use crate::controller::{
     Adam, Controller, ControllerConfig, ControllerState, Scored, moved_baseline,
@@ -83,6 +83,21 @@ impl Learner {
             sum: vec![0.0; weights.len()],
             weights,
         }
+    }
+
+    /// Bytes of the largest value that its roles keep: a shard's or a replica's, as they are at the end.
+    pub fn largest_value(&self) -> usize {
+        const BYTES_OF_A_MARK: usize = 32;
+        let shard =
+            self.fresh(0).to_bytes().len() + BYTES_OF_A_MARK * self.scheme.replicas as usize;
+        let replica = Replica {
+            head: ReplicaHead {
+                versions: vec![self.scheme.rounds(); self.shards.len()],
+                ..ReplicaHead::default()
+            },
+            weights: self.initial.clone(),
+        };
+        shard.max(replica.to_bytes().len())
     }
 
     /// Whether a shard's state is of this controller.

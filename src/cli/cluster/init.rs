@@ -26,6 +26,9 @@ const SHORTEST_LEASE: Duration = Duration::from_secs(2);
 /// How long the server's monitor is waited for.
 const MONITOR: Duration = Duration::from_secs(5);
 
+/// Bytes that a message may have beside its value.
+const HEADERS: usize = 8 << 10;
+
 /// Flags of `cluster init`.
 #[derive(Args)]
 pub struct Flags {
@@ -71,7 +74,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let course = search::open_course(&config, output)?;
     let scheme = scheme(flags, &config)?;
     let fact = RunFact::new(&config, course.data_sha256(), scheme, flags.lease.as_secs());
-    fact.learner()?; // that its shards are not too many
+    let largest = fact.learner()?.largest_value(); // its shards are not too many
     check_sync(flags)?;
     if flags.lease < SHORTEST_LEASE {
         let message = "--lease is the time in which a worker must be heard of; give 2s or more";
@@ -85,6 +88,10 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     super::runtime()?.block_on(async {
         let connection = &flags.connection;
         let name = connection.name().clone();
+        let takes = Nats::max_payload(connection.server(), connection.options()?).await?;
+        if largest + HEADERS > takes {
+            return Err(too_large(largest, takes));
+        }
         Nats::create(connection.server(), name.clone(), connection.options()?, room).await?;
         let options = connection.options()?;
         let engine = Nats::open(connection.server(), name.clone(), options, &[]).await?;
@@ -106,6 +113,18 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         });
         output.result(&json, &words(flags, &fact))
     })
+}
+
+/// A value of the run is more than the server takes.
+fn too_large(largest: usize, takes: usize) -> Failure {
+    let message = format!(
+        "a shard or a replica of this run has {}, and the server takes {} (its `max_payload`): have \
+         `max_payload: {}` in its configuration, or, where shards are the larger, give more --shards",
+        text::bytes(largest as u64),
+        text::bytes(takes as u64),
+        largest + HEADERS,
+    );
+    Failure::new(Kind::Usage, message)
 }
 
 fn number(flag: i64) -> u32 {

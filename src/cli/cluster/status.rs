@@ -42,7 +42,12 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         let (engine, fact) = flags.connection.open(&[]).await?;
         let found = look(&engine, &fact.scheme).await?;
         let queue = engine.queue().await.ok();
-        let json = to_json(&fact.scheme, &found, queue);
+        let mut json = to_json(&fact.scheme, &found, queue);
+        if json["state"] == "running"
+            && let Err(error) = engine.keeps().await
+        {
+            json["server"] = error.to_string().into();
+        }
         output.result(&json, &words(&json))
     })
 }
@@ -177,6 +182,9 @@ fn words(json: &Value) -> String {
     if let (Some(waiting), Some(handed_out)) = (json["queue"].as_u64(), json["handed_out"].as_u64())
     {
         words += &format!("\n{waiting} jobs wait, {handed_out} are handed out");
+    }
+    if let Some(trouble) = json["server"].as_str() {
+        words += &format!("\nnothing goes on: {trouble}");
     }
     let titles = [
         "shard",

@@ -1,6 +1,9 @@
 //! A search by roles in processes of their own, on a real server.
 
 mod chaos;
+mod creds;
+mod keys;
+mod room;
 
 use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
@@ -241,4 +244,116 @@ fn what_does_not_fit_is_refused_before_anything_is_done() {
     let mut nowhere = program();
     nowhere.args(["cluster", "status", "a", "--server", "nats://127.0.0.1:1"]);
     refused(run(&mut nowhere), 1, "is a nats-server running there");
+}
+
+#[test]
+fn a_server_that_cannot_do_it_is_told_before_anything_is_made() {
+    let mut place = Place::new();
+    let refused = |ended: Ended, words: &str| {
+        assert_eq!(ended.code, 2, "{}", ended.stderr);
+        assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
+    };
+    for url in ["no url", "http://127.0.0.1:1"] {
+        let mut command = program();
+        command.args(["cluster", "status", "a", "--server", url]);
+        refused(
+            run(&mut command),
+            "give an address such as nats://host:4222",
+        );
+    }
+    // Its largest value is that of a replica, some tens of kilobytes.
+    place.server = Server::with("max_payload: 20000");
+    refused(place.init("a", &[]), "`max_payload: ");
+    refused(
+        run(&mut place.cluster("status", "a", &[])),
+        "it is not on the server",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    place.server = Server::of("listen: \"127.0.0.1:-1\"", folder);
+    refused(place.init("a", &[]), "start it with JetStream");
+
+    // Whether it syncs is seen by its monitor alone.
+    let by_monitor = |place: &Place| {
+        let mut command = place.cluster("init", "a", &SETTINGS);
+        run(command.args([
+            "--monitor",
+            &place.server.monitor(),
+            "--data",
+            &text(place.data.path()),
+        ]))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let lazy = format!(
+        "listen: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\njetstream {{ store_dir: {store:?} }}"
+    );
+    place.server = Server::of(&lazy, folder);
+    refused(by_monitor(&place), "a power cut would lose it");
+    refused(
+        run(&mut place.cluster("status", "a", &[])),
+        "it is not on the server",
+    );
+    place.server = Server::with("http: \"127.0.0.1:-1\"");
+    let ended = by_monitor(&place);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+}
+
+/// Processes that a process has begun.
+fn children(of: u32) -> Vec<u32> {
+    let listed = |file: &std::path::Path| std::fs::read_to_string(file).unwrap_or_default();
+    let tasks = std::fs::read_dir(format!("/proc/{of}/task"));
+    let tasks = tasks.into_iter().flatten().flatten();
+    let words = tasks.map(|task| listed(&task.path().join("children")));
+    let ids = |words: String| -> Vec<u32> {
+        words
+            .split_whitespace()
+            .filter_map(|id| id.parse().ok())
+            .collect()
+    };
+    words.flat_map(ids).collect()
+}
+
+/// As Slurm does it without `B:`, and where a job is preempted.
+#[test]
+fn a_signal_to_every_process_of_a_worker_costs_no_child() {
+    let place = Place::new();
+    assert_eq!(place.init("all", &["--epochs", "40"]).code, 0);
+    let mut roles = vec![
+        place.start("apply", "all", &[]),
+        place.start("replica", "all", &[]),
+    ];
+    for name in ["USR1", "TERM"] {
+        let mut worker = place.worker("all", name);
+        let began = Instant::now();
+        let child = loop {
+            if let Some(&child) = children(worker.id()).first() {
+                // One that is still the worker's copy has not begun to be a child.
+                let words = std::fs::read_to_string(format!("/proc/{child}/cmdline"));
+                if words.is_ok_and(|words| words.contains("child")) {
+                    break child;
+                }
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "no child");
+            thread::sleep(Duration::from_millis(2));
+        };
+        // Once it has said what it does, it has set up all that it heeds.
+        while place.status("all")["handed_out"] == 0 {
+            thread::sleep(Duration::from_millis(2));
+        }
+        for id in [child, worker.id()] {
+            let signal = format!("-{name}");
+            let sent = std::process::Command::new("kill")
+                .args([signal, id.to_string()])
+                .status();
+            assert!(sent.unwrap().success() || id == child);
+        }
+        assert_eq!(worker.wait().unwrap().code(), Some(75), "{name}");
+    }
+    roles.push(place.worker("all", "last"));
+    place.wait("all", 10);
+    for role in &mut roles {
+        assert_eq!(role.wait().unwrap().code(), Some(0));
+    }
+    let status = place.status("all");
+    assert_eq!(status["failures"], serde_json::json!({}), "{status}");
 }

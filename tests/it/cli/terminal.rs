@@ -192,7 +192,8 @@ impl Place {
 }
 
 /// Every command as somebody types it, in an order in which each finds what it reads; and wrong ones.
-const COMMANDS: [&[&str]; 21] = [
+const COMMANDS: [&[&str]; 22] = [
+    &["cluster", "server-config", "a", "--keys", "keys"],
     &["cluster", "status", "a", "--server", "nats://127.0.0.1:1"],
     &[
         "cluster",
