@@ -10,5 +10,6 @@ mod rights;
 pub mod server;
 mod simulated;
 mod synchronous;
+mod three;
 mod trial;
 mod world;
