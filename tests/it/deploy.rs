@@ -1,5 +1,6 @@
 //! What others run the program by: batch scripts, manifests, an image.
 
+mod kubernetes;
 mod slurm;
 
 use std::path::{Path, PathBuf};
