@@ -1,5 +1,6 @@
 //! What others run the program by: batch scripts, manifests, an image.
 
+mod container;
 mod kubernetes;
 mod slurm;
 
