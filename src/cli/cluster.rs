@@ -7,10 +7,11 @@ mod export;
 mod init;
 mod place;
 mod roles;
+mod server_config;
 mod status;
 mod worker;
 
-pub(super) use connection::ConnectionFlags;
+pub(super) use connection::{AccessFlags, ConnectionFlags};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +35,8 @@ use crate::cluster::settings::SettingsError;
 pub enum Command {
     /// Begin a run on a server, for others to take part in
     Init(init::Flags),
+    /// Print a NATS server's configuration, with a key and the rights of each role
+    ServerConfig(server_config::Flags),
     /// Train children of a run, until it is done
     Worker(worker::Flags),
     /// Be replicas of a run's controller: draw architectures, learn from their rewards
@@ -57,6 +60,7 @@ pub enum Command {
 pub fn run(command: &Command, output: &Output) -> Result<(), Failure> {
     match command {
         Command::Init(flags) => init::run(flags, output),
+        Command::ServerConfig(flags) => server_config::run(flags, output),
         Command::Worker(flags) => worker::run(flags, output),
         Command::Replica(flags) => roles::replica(flags, output),
         Command::Apply(flags) => roles::apply(flags, output),

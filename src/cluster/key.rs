@@ -13,6 +13,8 @@ pub enum Fact {
     Round(u64),
     /// How child i ended.
     Child(u64),
+    /// All rounds are in the first shard: nothing is left to train.
+    End,
 }
 
 /// What changes, one writer at a time.
@@ -38,6 +40,7 @@ impl fmt::Display for Fact {
             Fact::Device => write!(out, "fact.device"),
             Fact::Round(t) => write!(out, "fact.round.{t}"),
             Fact::Child(i) => write!(out, "fact.child.{i}"),
+            Fact::End => write!(out, "fact.end"),
         }
     }
 }

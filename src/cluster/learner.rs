@@ -87,6 +87,26 @@ impl Learner {
         }
     }
 
+    /// Bytes of the largest value that its roles keep: a shard's or a replica's, as they are at the end.
+    pub fn largest_value(&self) -> usize {
+        const BYTES_OF_A_MARK: usize = 32;
+        let n_rounds = self.scheme.rounds();
+        let shard =
+            self.fresh(0).to_bytes().len() + BYTES_OF_A_MARK * self.scheme.replicas as usize;
+        // Of each gradient that it has counted the number of the replica, and a comma.
+        let digits = self.scheme.replicas.ilog10() as usize + 2;
+        let shard = shard.saturating_add(digits.saturating_mul(n_rounds as usize));
+        let replica = Replica {
+            head: ReplicaHead {
+                versions: vec![n_rounds; self.shards.len()],
+                counted: vec![n_rounds; self.shards.len()],
+                ..ReplicaHead::default()
+            },
+            weights: self.initial.clone(),
+        };
+        shard.max(replica.to_bytes().len())
+    }
+
     /// Whether a shard's state is of this controller.
     pub fn fits(&self, shard: u32, state: &Shard) -> bool {
         state.weights.len() == self.shards[shard as usize].len()

@@ -7,6 +7,7 @@ mod cluster; // shards, replicas and workers in virtual time, under faults
 mod controller; // learns a rigged reward; gradient against finite differences
 mod cuda;
 mod data; // split, views and bad files
+mod deploy; // what others run the program by: batch scripts, manifests, an image
 mod durable; // power cuts, failed writes and flipped bits lose nothing
 mod examples; // the shipped architectures state their size
 mod fuzz; // random inputs to all that is read from outside

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::flags;
@@ -41,6 +42,7 @@ pub struct Flags {
 
 /// Runs the command.
 pub fn run(flags: &Flags, _output: &Output) -> Result<(), Failure> {
+    pass_over_signals()?;
     if flags.test {
         return test(&flags.folder);
     }
@@ -147,6 +149,17 @@ fn say(said: Said) -> Result<(), Failure> {
         .write_all(line.as_bytes())
         .and_then(|()| output.flush());
     written.map_err(|error| Failure::new(Kind::Run, format!("nobody listens: {error}")))
+}
+
+/// Where a cluster signals every process of a job, it is the worker that heeds it, and tells its child.
+fn pass_over_signals() -> Result<(), Failure> {
+    for signal in [SIGINT, SIGTERM, SIGUSR1] {
+        let passed_over = signal_hook::flag::register(signal, Arc::default());
+        passed_over.map_err(|error| {
+            Failure::new(Kind::Run, format!("cannot pass over signals: {error}"))
+        })?;
+    }
+    Ok(())
 }
 
 /// A flag that is set when the worker closes the input, or is no more.

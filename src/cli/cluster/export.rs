@@ -163,7 +163,7 @@ pub fn import(flags: &ImportFlags, output: &Output) -> Result<(), Failure> {
     };
     flags.place.check()?;
     super::runtime()?.block_on(async {
-        let engine = flags.place.make(&flags.connection).await?;
+        let engine = flags.place.make(&flags.connection, &learner).await?;
         let name = flags.connection.name();
         export::write(&engine, &learner, &facts).await?;
         let model = began.timing.device.clone().into_bytes();

@@ -31,12 +31,12 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let config = flags.run.resolve()?;
     let course = search::open_course(&config, output)?;
     let fact = flags.place.fact(&config, course.data_sha256());
-    fact.learner()?; // that its shards are not too many
+    let learner = fact.learner()?; // its shards are not too many
     flags.place.check()?;
     super::runtime()?.block_on(async {
         let connection = &flags.connection;
         let name = connection.name();
-        let engine = flags.place.make(connection).await?;
+        let engine = flags.place.make(connection, &learner).await?;
         let first = role::once(&engine, Fact::Run, fact.to_bytes()).await?;
         if first != fact.to_bytes() {
             let message = format!(

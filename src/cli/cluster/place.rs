@@ -9,15 +9,20 @@ use super::connection::ConnectionFlags;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::flags::whole;
 use crate::cli::stop;
+use crate::cluster::learner::Learner;
 use crate::cluster::nats::{Nats, Room};
 use crate::cluster::settings::RunFact;
 use crate::config::Config;
+use crate::text;
 
 /// Workers say four times in a lease that they are there.
 const SHORTEST_LEASE: Duration = Duration::from_secs(2);
 
 /// How long the server's monitor is waited for.
 const MONITOR: Duration = Duration::from_secs(5);
+
+/// Bytes that a message may have beside its value.
+const HEADERS: usize = 8 << 10;
 
 /// Flags of the commands that begin a run.
 #[derive(Args)]
@@ -62,7 +67,16 @@ impl PlaceFlags {
     }
 
     /// Makes the room for a run, where it is not there yet.
-    pub async fn make(&self, connection: &ConnectionFlags) -> Result<Nats, Failure> {
+    pub async fn make(
+        &self,
+        connection: &ConnectionFlags,
+        learner: &Learner,
+    ) -> Result<Nats, Failure> {
+        let largest = learner.largest_value();
+        let takes = Nats::max_payload(connection.server(), connection.options()?).await?;
+        if largest + HEADERS > takes {
+            return Err(too_large(largest, takes));
+        }
         let room = Room {
             replicas: self.copies.parse().expect("1 or 3"),
             workers: u32::try_from(self.workers).expect("the flag is within its range"),
@@ -72,6 +86,18 @@ impl PlaceFlags {
         Nats::create(server, name.clone(), connection.options()?, room).await?;
         Ok(Nats::open(server, name.clone(), connection.options()?, &[]).await?)
     }
+}
+
+/// A value of the run is more than the server takes.
+fn too_large(largest: usize, takes: usize) -> Failure {
+    let message = format!(
+        "a shard or a replica of this run has {}, and the server takes {} (its `max_payload`): have \
+         `max_payload: {}` in its configuration, or, where shards are the larger, give more --shards",
+        text::bytes(largest as u64),
+        text::bytes(takes as u64),
+        largest + HEADERS,
+    );
+    Failure::new(Kind::Usage, message)
 }
 
 /// That the server brings what it acknowledges to the disk, which a normal user's connection cannot see.

@@ -15,7 +15,7 @@ use crate::cluster::RoleError;
 use crate::cluster::applier::applier;
 use crate::cluster::control;
 use crate::cluster::learner::Learner;
-use crate::cluster::nats::Nats;
+use crate::cluster::nats::{Nats, Role};
 use crate::cluster::replica;
 
 /// Flags of `cluster replica`.
@@ -57,13 +57,17 @@ pub fn replica(flags: &ReplicaFlags, output: &Output) -> Result<(), Failure> {
     let role = async |engine: Nats, learner: Arc<Learner>, number: u32| {
         replica::replica(&engine, &learner, number).await
     };
-    let hints = ["fact.child.*", "cell.shard.*", "cell.control"];
     let part = Part {
         flag: "--slots",
         asked: flags.slots.as_ref(),
         n: |learner| learner.scheme().replicas,
     };
-    part.run(&flags.connection, &flags.time, &hints, role, output)
+    part.run(
+        (&flags.connection, Role::Replica),
+        &flags.time,
+        role,
+        output,
+    )
 }
 
 /// Runs `cluster apply`.
@@ -77,9 +81,8 @@ pub fn apply(flags: &ApplyFlags, output: &Output) -> Result<(), Failure> {
         n: |learner| learner.scheme().shards,
     };
     part.run(
-        &flags.connection,
+        (&flags.connection, Role::Applier),
         &flags.time,
-        &["grad.>", "cell.control"],
         role,
         output,
     )
@@ -95,9 +98,8 @@ struct Part<'a> {
 impl Part<'_> {
     fn run<F, R>(
         &self,
-        connection: &connection::ConnectionFlags,
+        (connection, who): (&connection::ConnectionFlags, Role),
         time: &TimeFlags,
-        hints: &[&str],
         role: F,
         output: &Output,
     ) -> Result<(), Failure>
@@ -107,7 +109,7 @@ impl Part<'_> {
     {
         let stop = stop::flag(time)?;
         super::runtime()?.block_on(async {
-            let (engine, fact) = connection.open(hints).await?;
+            let (engine, fact) = connection.open_as(who).await?;
             let learner = Arc::new(fact.learner()?);
             let n = (self.n)(&learner);
             let numbers = self.asked.cloned().unwrap_or(0..=n - 1);

@@ -115,7 +115,13 @@ impl View {
         }
         let queue = self.engine.queue().await.ok();
         let heard = (&self.roll, self.engine.now());
-        Ok(show::to_json(&self.scheme, &self.found, queue, heard))
+        let mut json = show::to_json(&self.scheme, &self.found, queue, heard);
+        if json["state"] == "running"
+            && let Err(error) = self.engine.keeps().await
+        {
+            json["server"] = error.to_string().into();
+        }
+        Ok(json)
     }
 
     /// Hears beats until a time, which may depend on when the last new worker was heard; those that have

@@ -20,12 +20,10 @@ use crate::cli::search;
 use crate::cli::stop::{self, TimeFlags};
 use crate::cluster::control::End;
 use crate::cluster::engine::Engine;
-use crate::cluster::key::{Cell, Fact};
-use crate::cluster::message::Shard;
-use crate::cluster::nats::Nats;
+use crate::cluster::key::Fact;
+use crate::cluster::nats::{Nats, Role};
 use crate::cluster::process::Processes;
 use crate::cluster::role;
-use crate::cluster::scheme::Scheme;
 use crate::cluster::settings::RunFact;
 use crate::cluster::worker::{CRASH_NODES, Worker};
 use crate::config::{Config, FILE_NAME};
@@ -73,7 +71,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         .tempdir()
         .map_err(cannot)?;
     super::runtime()?.block_on(async {
-        let (engine, fact) = flags.connection.open(&["cell.control", "cell.shard.0"]).await?;
+        let (engine, fact) = flags.connection.open_as(Role::Worker).await?;
         let config = settings(&fact, flags)?;
         let model = check(&fact, &config, output)?;
         let first = role::once(&engine, Fact::Device, model.clone().into_bytes()).await?;
@@ -120,7 +118,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         }
         let end = tokio::select! {
             ended = places::all(working, &stop) => ended?,
-            ended = done(&engine, learner.scheme()) => {
+            ended = done(&engine) => {
                 ended?;
                 return super::ended(name, End::Own, output);
             }
@@ -161,19 +159,13 @@ fn check(fact: &RunFact, config: &Config, output: &Output) -> Result<String, Fai
     Ok(devices.models()?.join(", "))
 }
 
-/// Waits until all rounds are in the first shard.
-async fn done(engine: &Nats, scheme: &Scheme) -> Result<(), Failure> {
+/// Waits until nothing is left to train.
+async fn done(engine: &Nats) -> Result<(), Failure> {
     let engine = engine.handle().await;
-    loop {
-        let (_, bytes) = role::cell(&engine, Cell::Shard(0)).await?;
-        if let Some(bytes) = bytes {
-            let shard = Shard::from_bytes(&bytes).map_err(crate::cluster::RoleError::Message)?;
-            if shard.rounds() >= scheme.rounds() {
-                return Ok(());
-            }
-        }
+    while role::fact(&engine, Fact::End).await?.is_none() {
         engine.changed(LOOK).await;
     }
+    Ok(())
 }
 
 fn host_name() -> String {

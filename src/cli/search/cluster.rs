@@ -10,7 +10,7 @@ use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Flags, finish, open_course};
-use crate::cli::cluster::{ConnectionFlags, runtime};
+use crate::cli::cluster::{AccessFlags, ConnectionFlags, runtime};
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::flags;
 use crate::cli::output::Output;
@@ -40,9 +40,8 @@ pub struct ClusterFlags {
     /// Name of the run on the server; made of the time by default
     #[arg(long, value_name = "NAME", requires = "cluster")]
     run_name: Option<RunName>,
-    /// File with the rights: a user's .creds file, or the seed of an NKey
-    #[arg(long, value_name = "FILE")]
-    credentials: Option<PathBuf>,
+    #[command(flatten)]
+    access: AccessFlags,
     /// Address of the server's monitor, to see that it brings everything to the disk
     #[arg(long, value_name = "URL", requires = "cluster")]
     monitor: Option<String>,
@@ -123,9 +122,7 @@ impl Roles<'_> {
         let mut command = Command::new(program);
         command.args(["--quiet", "cluster", role, &self.name.to_string()]);
         command.args(["--server", self.server]);
-        if let Some(credentials) = &self.flags.credentials {
-            command.arg("--credentials").arg(credentials);
-        }
+        command.args(self.flags.access.arguments());
         command.stdin(Stdio::null()).stdout(Stdio::null());
         Ok(command)
     }
@@ -205,8 +202,8 @@ impl Roles<'_> {
         watch: &mut dyn FnMut(Event),
     ) -> Result<(), Failure> {
         runtime()?.block_on(async {
-            let credentials = self.flags.credentials.clone();
-            let connection = ConnectionFlags::new(self.name.clone(), self.server, credentials);
+            let access = self.flags.access.clone();
+            let connection = ConnectionFlags::new(self.name.clone(), self.server, access);
             let (engine, _) = connection.open(&["fact.child.*"]).await?;
             let mut seen = Seen::new(self.config);
             while !roles.is_empty() {

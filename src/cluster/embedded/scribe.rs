@@ -96,7 +96,7 @@ impl Scribe {
                 self.tell(News::Child(sample));
                 Ok(())
             }
-            Fact::Run | Fact::Device => Ok(()),
+            Fact::Run | Fact::Device | Fact::End => Ok(()),
         }
     }
 

@@ -49,6 +49,17 @@ impl Nats {
     }
 }
 
+impl Nats {
+    /// Tries whether a worker may beat and be asked to, which tells nobody anything.
+    pub(super) async fn probe_beats(&self) {
+        send(&self.client, &self.layout, 0, vec![]).await;
+        let ask = self.layout.subject(ASK);
+        if let Err(error) = self.client.subscribe(ask).await {
+            tracing::debug!("{error}");
+        }
+    }
+}
+
 impl Beats {
     /// Asks all workers how they are, which they tell at once. That nobody is asked costs a few seconds.
     pub async fn ask(&self) {
@@ -60,7 +71,16 @@ impl Beats {
 
     /// The next beat, for which it waits at most so long: the worker's name, and what it says.
     pub async fn next(&mut self, at_most: Duration) -> Option<(String, Vec<u8>)> {
-        let message = timeout(at_most, self.subscriber.next()).await.ok()??;
+        let next = async {
+            loop {
+                match self.subscriber.next().await {
+                    // One that only tries whether it may.
+                    Some(message) if message.payload.is_empty() => {}
+                    other => return other,
+                }
+            }
+        };
+        let message = timeout(at_most, next).await.ok()??;
         let name = message.subject.rsplit('.').next().unwrap_or_default();
         Some((name.to_owned(), message.payload.to_vec()))
     }

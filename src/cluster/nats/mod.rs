@@ -2,41 +2,41 @@
 //! the requests, by which every answer's code is known.
 
 mod beats;
+mod blobs;
+mod connect;
+mod denied;
 mod layout;
 mod lease;
+mod probe;
+mod rights;
+pub mod server_config;
 mod survey;
 mod wire;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::{self, object_store::ObjectStore};
+use async_nats::jetstream;
 use async_nats::{Client, ConnectOptions};
 use futures_util::StreamExt;
-use tokio::io::AsyncReadExt;
 use tokio::sync::{Mutex, watch};
 
 use super::engine::{Engine, EngineError, Position, Revision, Swap, unique};
 use super::key::{Cell, Fact};
 pub use beats::Beats;
+use blobs::Blobs;
+use connect::connect;
 pub use layout::{Layout, Room, RunName, RunNameError, Stream};
 pub use lease::NatsLease;
+pub use rights::{Rights, Role};
 pub use survey::Queue;
 use wire::{Published, Wire};
-
-/// How long a connection is waited for.
-const CONNECT: Duration = Duration::from_secs(5);
-
-/// How often the server is asked whether it is there: one that is frozen counts as connected until the third
-/// answer is missing.
-const PING: Duration = Duration::from_secs(10);
 
 /// A run on a server, or on several that are one.
 #[derive(Clone)]
 pub struct Nats {
     wire: Wire,
     layout: Arc<Layout>,
-    blobs: ObjectStore,
     /// Counts what may have changed something; a handle's own, so that it misses none.
     hints: Arc<Mutex<watch::Receiver<u64>>>,
     /// Counts how often somebody asked how the workers are; a handle's own, from its first use on.
@@ -49,12 +49,51 @@ pub struct Nats {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// No server answers, or not to these credentials.
-    #[error("{server}: {reason}; is a nats-server running there, and are the credentials right?")]
+    /// No server answers.
+    #[error("{server}: {reason}; is a nats-server running there?")]
     Connect {
         /// The address.
         server: String,
         /// What went wrong.
+        reason: String,
+    },
+    /// That is no address.
+    #[error(
+        "--server {server}: {reason}; give an address such as nats://host:4222, or tls://host:4222"
+    )]
+    Address {
+        /// What was given.
+        server: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The server does not let one in.
+    #[error(
+        "{server}: {reason}; give --credentials FILE with the rights of a user whom the server knows"
+    )]
+    Credentials {
+        /// The address.
+        server: String,
+        /// What the server says.
+        reason: String,
+    },
+    /// Server and program do not trust one another.
+    #[error(
+        "{server}: {reason}; give --tls-ca FILE, the certificate of whoever signed the server's, by the host \
+         name that the certificate has, and --tls-cert and --tls-key where the server asks for them"
+    )]
+    Tls {
+        /// The address.
+        server: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// A right is missing.
+    #[error("{server}: {reason}")]
+    Denied {
+        /// The address.
+        server: String,
+        /// Which.
         reason: String,
     },
     /// The server is not as it must be.
@@ -87,23 +126,26 @@ impl Nats {
         options: ConnectOptions,
         hints: &[&str],
     ) -> Result<Nats, OpenError> {
-        let client = connect(server, options).await?;
+        let (client, denied) = connect(server, options).await?;
+        layout::check_server(server, &client.server_info())?;
         let layout = Arc::new(Layout::new(run));
-        let context = jetstream::new(client.clone());
-        let blobs = context.get_object_store(layout.bucket()).await;
-        let blobs = blobs.map_err(|error| OpenError::Run {
-            run: layout.run().to_string(),
-            reason: format!(
-                "it is not on the server ({error}); begin it by `cluster init`, or check its name"
-            ),
-        })?;
+        let wire = Wire::new(client.clone(), denied);
+        let hints = listen(&client, &layout, hints).await;
+        let (facts, first) = (layout.stream(Stream::Fact), layout.subject(Fact::Run));
+        let is_there = wire.is_there(&facts, &first).await;
+        if !is_there.map_err(|error| not_answered(server, error))? {
+            return Err(OpenError::Run {
+                run: layout.run().to_string(),
+                reason: "it is not on the server; begin it by `cluster init`, or check its name"
+                    .to_owned(),
+            });
+        }
         Ok(Nats {
-            hints: Arc::new(Mutex::new(listen(&client, &layout, hints).await)),
+            hints: Arc::new(Mutex::new(hints)),
             asks: Arc::default(),
-            wire: Wire::new(client.clone()),
+            wire,
             client,
             layout,
-            blobs,
             began: Instant::now(),
         })
     }
@@ -118,17 +160,46 @@ impl Nats {
         options: ConnectOptions,
         room: Room,
     ) -> Result<(), OpenError> {
-        let client = connect(server, options).await?;
+        let (client, denied) = connect(server, options).await?;
         layout::check_server(server, &client.server_info())?;
         let context = jetstream::new(client);
         let layout = Layout::new(run);
-        layout
-            .create(&context, room)
+        let made = denied.unless(layout.create(&context, room)).await;
+        let made = made.map_err(|error| not_answered(server, error))?;
+        made.map_err(|reason| OpenError::Run {
+            run: layout.run().to_string(),
+            reason,
+        })
+    }
+
+    /// The largest value that a server takes, in bytes.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn max_payload(server: &str, options: ConnectOptions) -> Result<usize, OpenError> {
+        let (client, _) = connect(server, options).await?;
+        Ok(client.server_info().max_payload)
+    }
+
+    /// The object store of checkpoints.
+    fn blobs(&self) -> Blobs<'_> {
+        Blobs {
+            wire: &self.wire,
+            bucket: self.layout.bucket(),
+        }
+    }
+
+    /// Whether the server keeps what it is sent, by writing a cell that nobody reads: one that expects what
+    /// never is would be refused before the server looks for room.
+    ///
+    /// # Errors
+    /// In words, why not.
+    pub async fn keeps(&self) -> Result<(), EngineError> {
+        let subject = self.layout.subject("cell.probe");
+        self.wire
+            .publish(&subject, b"{}".to_vec(), None)
             .await
-            .map_err(|reason| OpenError::Run {
-                run: layout.run().to_string(),
-                reason,
-            })
+            .map(drop)
     }
 
     /// Another handle with hints of its own.
@@ -142,13 +213,14 @@ impl Nats {
     }
 }
 
-async fn connect(server: &str, options: ConnectOptions) -> Result<Client, OpenError> {
-    let options = options.connection_timeout(CONNECT).ping_interval(PING);
-    let client = options.connect(server).await;
-    client.map_err(|error| OpenError::Connect {
-        server: server.to_owned(),
-        reason: error.to_string(),
-    })
+fn not_answered(server: &str, error: EngineError) -> OpenError {
+    let server = server.to_owned();
+    match error {
+        EngineError::Refused(reason) => OpenError::Denied { server, reason },
+        EngineError::Retry(reason) | EngineError::Lost(reason) => {
+            OpenError::Connect { server, reason }
+        }
+    }
 }
 
 /// Counts messages by which something may have changed. What they say is not looked at: a message that a
@@ -248,28 +320,15 @@ impl Engine for Nats {
     }
 
     async fn put(&self, blob: &str, bytes: Vec<u8>) -> Result<(), EngineError> {
-        let put = self.blobs.put(blob, &mut &bytes[..]).await;
-        put.map(drop)
-            .map_err(|error| EngineError::Retry(format!("{blob}: {error}")))
+        self.blobs().put(blob, &bytes).await
     }
 
     async fn get(&self, blob: &str) -> Result<Option<Vec<u8>>, EngineError> {
-        use jetstream::object_store::GetErrorKind;
-        let retry = |error: String| EngineError::Retry(format!("{blob}: {error}"));
-        let mut object = match self.blobs.get(blob).await {
-            Ok(object) => object,
-            Err(error) if error.kind() == GetErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(retry(error.to_string())),
-        };
-        let mut bytes = Vec::new();
-        match object.read_to_end(&mut bytes).await {
-            Ok(_) => Ok(Some(bytes)),
-            Err(error) => Err(retry(error.to_string())),
-        }
+        self.blobs().get(blob).await
     }
 
     async fn drop_blob(&self, blob: &str) {
-        if let Err(error) = self.blobs.delete(blob).await {
+        if let Err(error) = self.blobs().drop(blob).await {
             tracing::debug!("{blob} is not removed: {error}");
         }
     }

@@ -8,12 +8,16 @@ use async_nats::{Client, HeaderMap, Message, Request, StatusCode};
 use futures_util::StreamExt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
+use super::denied::Denied;
 use crate::cluster::engine::{EngineError, Position, Revision};
 
 /// How long an answer is waited for.
 const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long several servers may take to agree which of them answers for a stream.
+const ELECTION: Duration = Duration::from_secs(10);
 
 /// The subject's last message is another than was expected; the second where several servers vote.
 const WRONG_LAST: [u64; 2] = [10071, 10164];
@@ -28,6 +32,7 @@ const NO_ROOM: u64 = 10023;
 #[derive(Clone)]
 pub(super) struct Wire {
     client: Client,
+    denied: Denied,
 }
 
 /// What became of a message that was published.
@@ -60,8 +65,8 @@ fn retry(what: &str, why: impl std::fmt::Display) -> EngineError {
 }
 
 impl Wire {
-    pub(super) fn new(client: Client) -> Wire {
-        Wire { client }
+    pub(super) fn new(client: Client, denied: Denied) -> Wire {
+        Wire { client, denied }
     }
 
     async fn ask(
@@ -74,13 +79,16 @@ impl Wire {
             .payload(body.into())
             .headers(headers)
             .timeout(Some(ANSWER));
-        let answer = self.client.send_request(subject.to_owned(), request).await;
-        answer.map_err(|error| match error.kind() {
-            RequestErrorKind::InvalidSubject | RequestErrorKind::MaxPayloadExceeded => {
-                EngineError::Refused(format!("{subject}: {error}"))
-            }
-            _ => retry(subject, error),
-        })
+        let answer = self.client.send_request(subject.to_owned(), request);
+        self.denied
+            .unless(answer)
+            .await?
+            .map_err(|error| match error.kind() {
+                RequestErrorKind::InvalidSubject | RequestErrorKind::MaxPayloadExceeded => {
+                    EngineError::Refused(format!("{subject}: {error}"))
+                }
+                _ => retry(subject, error),
+            })
     }
 
     /// Publishes to a stream; with `expected`, only if the subject's last message has that sequence.
@@ -94,6 +102,16 @@ impl Wire {
         if let Some(expected) = expected {
             headers.insert("Nats-Expected-Last-Subject-Sequence", expected.to_string());
         }
+        self.publish_with(subject, headers, body).await
+    }
+
+    /// Publishes to a stream with headers.
+    pub(super) async fn publish_with(
+        &self,
+        subject: &str,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<Published, EngineError> {
         let answer = self.ask(subject, headers, body).await?;
         let answer: Answer = serde_json::from_slice(&answer.payload)
             .map_err(|error| retry(subject, format_args!("an answer that is none ({error})")))?;
@@ -132,6 +150,29 @@ impl Wire {
             )),
             Some(404) => Ok(None),
             Some(code) => Err(retry(subject, format_args!("the server answers {code}"))),
+        }
+    }
+
+    /// Whether anybody answers for a stream.
+    pub(super) async fn is_there(&self, stream: &str, subject: &str) -> Result<bool, EngineError> {
+        let patience = match self.client.server_info().cluster {
+            Some(_) => ELECTION,
+            None => Duration::ZERO,
+        };
+        let began = Instant::now();
+        loop {
+            let request = format!("$JS.API.DIRECT.GET.{stream}.{subject}");
+            let asks = Request::new().timeout(Some(ANSWER));
+            let answer = self.client.send_request(request, asks);
+            match self.denied.unless(answer).await? {
+                // Where an account has no streams, somebody else answers.
+                Ok(answer) => return Ok(status(&answer).is_some() || entry(&answer).is_some()),
+                Err(error) if error.kind() != RequestErrorKind::NoResponders => {
+                    return Err(retry(stream, error));
+                }
+                Err(_) if began.elapsed() >= patience => return Ok(false),
+                Err(_) => sleep(Duration::from_millis(100)).await,
+            }
         }
     }
 
@@ -189,9 +230,10 @@ impl Wire {
         sent.map_err(|error| retry(subjects, error))?;
         let mut messages = Vec::new();
         loop {
-            let message = match timeout(ANSWER, answers.next()).await {
-                Ok(Some(message)) => message,
-                Ok(None) | Err(_) => {
+            let message = match timeout(ANSWER, self.denied.unless(answers.next())).await {
+                Ok(Ok(Some(message))) => message,
+                Ok(Err(denied)) => return Err(denied),
+                Ok(Ok(None)) | Err(_) => {
                     return Err(retry(subjects, "the log does not come to its end"));
                 }
             };
@@ -239,9 +281,10 @@ impl Wire {
             .publish_with_reply(request, inbox, body.into())
             .await;
         sent.map_err(|error| retry(stream, error))?;
-        let message = match timeout(wait + ANSWER, answers.next()).await {
-            Ok(Some(message)) => message,
-            Ok(None) | Err(_) => return Err(retry(stream, "no answer to a request for a job")),
+        let message = match timeout(wait + ANSWER, self.denied.unless(answers.next())).await {
+            Ok(Ok(Some(message))) => message,
+            Ok(Err(denied)) => return Err(denied),
+            Ok(Ok(None)) | Err(_) => return Err(retry(stream, "no answer to a request for a job")),
         };
         match status(&message) {
             None => Ok(Some(message)),

@@ -1,8 +1,12 @@
 //! A search by roles in processes of their own, on a real server.
 
 mod chaos;
+mod creds;
 mod drain;
+mod export;
+mod keys;
 mod limits;
+mod room;
 mod status;
 
 use std::collections::BTreeMap;
@@ -247,171 +251,114 @@ fn what_does_not_fit_is_refused_before_anything_is_done() {
     refused(run(&mut nowhere), 1, "is a nats-server running there");
 }
 
-/// A run is exported while it goes on and when it is done; both are the journal of the same search in one
-/// process, up to where they go. What is left of the first is finished in one process, and on a server.
 #[test]
-fn an_export_is_the_journal_of_one_process() {
-    let place = Place::new();
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    let scheme = ["--shards", "3", "--replicas", "2", "--synchronous"];
-    let config = path("config.toml");
-    std::fs::write(&config, "[search]\nchildren_per_update = 2\n").unwrap();
-    let config = text(&config);
-    let more = [&scheme[..], &["--config", &config]].concat();
-    let ended = place.init("a", &more);
-    assert_eq!(ended.code, 0, "{}", ended.stderr);
-    let data = text(place.data.path());
-    let export = |run_name: &str, out: &str| {
-        let out = text(&path(out));
-        let mut command = place.cluster("export", run_name, &["--out", &out, "--data", &data]);
-        let ended = run(command.args(["--json", "--quiet"]));
-        assert_eq!(ended.code, 0, "{}", ended.stderr);
-        object(&ended)
+fn a_server_that_cannot_do_it_is_told_before_anything_is_made() {
+    let mut place = Place::new();
+    let refused = |ended: Ended, words: &str| {
+        assert_eq!(ended.code, 2, "{}", ended.stderr);
+        assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
     };
-    assert_eq!(export("a", "empty")["samples"], 0);
-    let mut roles = vec![
-        place.start("apply", "a", &[]),
-        place.start("replica", "a", &[]),
-        place.worker("a", "a"),
-    ];
-    place.wait("a", 4);
-    export("a", "part");
-    place.wait("a", 10);
-    for role in &mut roles {
-        assert_eq!(role.wait().unwrap().code(), Some(0));
+    for url in ["no url", "http://127.0.0.1:1"] {
+        let mut command = program();
+        command.args(["cluster", "status", "a", "--server", url]);
+        refused(
+            run(&mut command),
+            "give an address such as nats://host:4222",
+        );
     }
-    assert_eq!(export("a", "whole")["finished"], true);
-    let mut search = program();
-    search
-        .args(["search", "--quiet", "--no-progress"])
-        .args(SETTINGS)
-        .args(&more);
-    search.args(["--data", &data, "--out", &text(&path("one"))]);
-    let ended = run(&mut search);
-    assert_eq!(ended.code, 0, "{}", ended.stderr);
-    let one = super::shared::facts(&path("one"));
-    let whole = super::shared::facts(&path("whole"));
-    assert_eq!(super::shared::differences(&one, &whole), [""; 0]);
-    let part = super::shared::facts(&path("part"));
-    assert!(part.len() >= 4 && part.iter().all(|(name, fact)| one[name] == *fact));
-    let audit = |name: &str| {
-        object(&run(program().args([
-            "audit",
-            "--json",
-            &text(&path(name)),
-        ])))
-    };
-    assert_eq!(audit("whole")["same"], true);
-    assert_eq!(audit("part")["same"], true);
-
-    let resumed = run(program().args(["search", "--quiet", "--resume", &text(&path("part"))]));
-    assert_eq!(resumed.code, 0, "{}", resumed.stderr);
-    let part = super::shared::facts(&path("part"));
-    assert_eq!(super::shared::differences(&one, &part), [""; 0]);
-
-    // As it was when the server was lost.
-    std::fs::remove_dir_all(path("part")).unwrap();
-    let mut cut = std::fs::read_to_string(path("one").join("journal.jsonl")).unwrap();
-    let end = cut.match_indices('\n').nth(12).unwrap().0 + 1;
-    cut.truncate(end);
-    std::fs::create_dir(path("cut")).unwrap();
-    std::fs::copy(
-        path("one").join("config.toml"),
-        path("cut").join("config.toml"),
-    )
-    .unwrap();
-    std::fs::write(path("cut").join("journal.jsonl"), cut).unwrap();
-    let import = |name: &str| {
-        let run_folder = text(&path("cut"));
-        let flags = [&run_folder, "--i-checked-sync", "--lease", "3s"];
-        run(&mut place.cluster("import", name, &flags))
-    };
-    let ended = import("b");
-    assert_eq!(ended.code, 0, "{}", ended.stderr);
-    assert_eq!(import("b").code, 0, "the same again is harmless");
-    let mut roles = vec![
-        place.start("apply", "b", &[]),
-        place.start("replica", "b", &[]),
-        place.worker("b", "a"),
-    ];
-    place.wait("b", 10);
-    for role in &mut roles {
-        assert_eq!(role.wait().unwrap().code(), Some(0));
-    }
-    export("b", "again");
-    let differ: Vec<_> = super::shared::facts(&path("again"))
-        .into_iter()
-        .filter(|(name, fact)| one.get(name) != Some(fact))
-        .collect();
-    assert_eq!(differ, []);
-    let taken = import("a");
-    assert_eq!(taken.code, 2, "{}", taken.stderr);
-    assert!(
-        taken.stderr.contains("choose another name"),
-        "{}",
-        taken.stderr
+    // Its largest value is that of a replica, some tens of kilobytes.
+    place.server = Server::with("max_payload: 20000");
+    refused(place.init("a", &[]), "`max_payload: ");
+    refused(
+        run(&mut place.cluster("status", "a", &[])),
+        "it is not on the server",
     );
-}
-
-/// All roles by one command: the same journal as without a server. Stopped, it goes on by the same command.
-#[test]
-fn a_search_on_a_server_is_one_command() {
-    let place = Place::new();
     let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    let url = place.server.url();
-    let search = |out: &str, more: &[&str]| {
-        let mut search = program();
-        search
-            .args(["search", "--no-progress", "--threads", "2"])
-            .args(SETTINGS);
-        search.args([
+    place.server = Server::of("listen: \"127.0.0.1:-1\"", folder);
+    refused(place.init("a", &[]), "start it with JetStream");
+
+    // Whether it syncs is seen by its monitor alone.
+    let by_monitor = |place: &Place| {
+        let mut command = place.cluster("init", "a", &SETTINGS);
+        run(command.args([
+            "--monitor",
+            &place.server.monitor(),
             "--data",
             &text(place.data.path()),
-            "--out",
-            &text(&path(out)),
-        ]);
-        search.args(more);
-        run(&mut search)
+        ]))
     };
-    let flags = ["--cluster", &url, "--run-name", "one", "--i-checked-sync"];
-    let ended = search("run", &flags[..4]);
-    assert_eq!(ended.code, 2, "{}", ended.stderr);
-    assert!(
-        ended.stderr.contains("sync_interval: always"),
-        "{}",
-        ended.stderr
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let lazy = format!(
+        "listen: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\njetstream {{ store_dir: {store:?} }}"
     );
-    let stopped = search("run", &[&flags[..], &["--time-limit", "1s"]].concat());
-    assert!([0, 75].contains(&stopped.code), "{}", stopped.stderr);
-    if stopped.code == 75 {
-        assert!(
-            stopped.stderr.contains("--run-name one"),
-            "{}",
-            stopped.stderr
-        );
-        let ended = search("run", &flags);
-        assert_eq!(ended.code, 0, "{}", ended.stderr);
-    }
-    let ended = search("alone", &[]);
+    place.server = Server::of(&lazy, folder);
+    refused(by_monitor(&place), "a power cut would lose it");
+    refused(
+        run(&mut place.cluster("status", "a", &[])),
+        "it is not on the server",
+    );
+    place.server = Server::with("http: \"127.0.0.1:-1\"");
+    let ended = by_monitor(&place);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
-    let facts = |name: &str| super::shared::facts(&path(name));
-    let differ = super::shared::differences(&facts("alone"), &facts("run"));
-    assert_eq!(differ, [""; 0]);
-    let resumed = run(program().args(["search", "--quiet", "--resume", &text(&path("run"))]));
-    assert_eq!(resumed.code, 0, "{}", resumed.stderr);
-    assert_eq!(
-        std::fs::read_dir(path("run").join("weights"))
-            .unwrap()
-            .count(),
-        3
-    );
-    let again = search("run", &flags);
-    assert_eq!(again.code, 2, "{}", again.stderr);
-    assert!(
-        again.stderr.contains("is there already"),
-        "{}",
-        again.stderr
-    );
+}
+
+/// Processes that a process has begun.
+fn children(of: u32) -> Vec<u32> {
+    let listed = |file: &std::path::Path| std::fs::read_to_string(file).unwrap_or_default();
+    let tasks = std::fs::read_dir(format!("/proc/{of}/task"));
+    let tasks = tasks.into_iter().flatten().flatten();
+    let words = tasks.map(|task| listed(&task.path().join("children")));
+    let ids = |words: String| -> Vec<u32> {
+        words
+            .split_whitespace()
+            .filter_map(|id| id.parse().ok())
+            .collect()
+    };
+    words.flat_map(ids).collect()
+}
+
+/// As Slurm does it without `B:`, and where a job is preempted.
+#[test]
+fn a_signal_to_every_process_of_a_worker_costs_no_child() {
+    let place = Place::new();
+    assert_eq!(place.init("all", &["--epochs", "40"]).code, 0);
+    let mut roles = vec![
+        place.start("apply", "all", &[]),
+        place.start("replica", "all", &[]),
+    ];
+    for name in ["USR1", "TERM"] {
+        let mut worker = place.worker("all", name);
+        let began = Instant::now();
+        let child = loop {
+            if let Some(&child) = children(worker.id()).first() {
+                // One that is still the worker's copy has not begun to be a child.
+                let words = std::fs::read_to_string(format!("/proc/{child}/cmdline"));
+                if words.is_ok_and(|words| words.contains("child")) {
+                    break child;
+                }
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "no child");
+            thread::sleep(Duration::from_millis(2));
+        };
+        // Once it has said what it does, it has set up all that it heeds.
+        while place.status("all")["handed_out"] == 0 {
+            thread::sleep(Duration::from_millis(2));
+        }
+        for id in [child, worker.id()] {
+            let signal = format!("-{name}");
+            let sent = std::process::Command::new("kill")
+                .args([signal, id.to_string()])
+                .status();
+            assert!(sent.unwrap().success() || id == child);
+        }
+        assert_eq!(worker.wait().unwrap().code(), Some(75), "{name}");
+    }
+    roles.push(place.worker("all", "last"));
+    place.wait("all", 10);
+    for role in &mut roles {
+        assert_eq!(role.wait().unwrap().code(), Some(0));
+    }
+    let status = place.status("all");
+    assert_eq!(status["failures"], serde_json::json!({}), "{status}");
 }

@@ -192,8 +192,9 @@ impl Place {
 }
 
 /// Every command as somebody types it, in an order in which each finds what it reads; and wrong ones.
-const COMMANDS: [&[&str]; 22] = [
+const COMMANDS: [&[&str]; 23] = [
     &["cluster", "drain", "a", "--server", "nats://127.0.0.1:1"],
+    &["cluster", "server-config", "a", "--keys", "keys"],
     &["cluster", "status", "a", "--server", "nats://127.0.0.1:1"],
     &[
         "cluster",

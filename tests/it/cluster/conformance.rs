@@ -47,7 +47,7 @@ pub async fn conforms<E: Engine>(engine: E, lease: Duration) {
 }
 
 /// The first value counts, and everybody is told it.
-async fn facts<E: Engine>(engine: &E) {
+pub async fn facts<E: Engine>(engine: &E) {
     let fact = Fact::Child(3);
     assert_eq!(answer(engine, || engine.fact(fact)).await, None);
     let first = answer(engine, || engine.once(fact, b"first".to_vec())).await;
@@ -60,7 +60,7 @@ async fn facts<E: Engine>(engine: &E) {
 
 /// A change on a revision that is not the newest changes nothing; one of unknown outcome is wholly there
 /// or not at all.
-async fn cells<E: Engine>(engine: &E) {
+pub async fn cells<E: Engine>(engine: &E) {
     let cell = Cell::Replica(1);
     assert_eq!(answer(engine, || engine.cell(cell)).await, (0, None));
     let mut expected: Vec<u8> = vec![];

@@ -38,6 +38,11 @@ impl Server {
         let config = format!(
             "listen: \"127.0.0.1:-1\"\njetstream {{ store_dir: {store:?}, sync_interval: always }}\n{lines}\n"
         );
+        Server::of(&config, folder)
+    }
+
+    /// One with a whole configuration, which listens where it likes; its folder is the server's too.
+    pub fn of(config: &str, folder: TempDir) -> Server {
         fs::write(folder.path().join("server.conf"), config).unwrap();
         let (process, port) = run(folder.path(), None);
         Server {
@@ -50,6 +55,20 @@ impl Server {
     /// Its process.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Starts it again where it was, with another configuration.
+    pub fn reconfigure(&mut self, config: &str) {
+        fs::write(self.folder.path().join("server.conf"), config).unwrap();
+        self.restart();
+    }
+
+    /// The address of its monitor, where it has one.
+    pub fn monitor(&self) -> String {
+        let files = ports_files(self.folder.path());
+        let ports = fs::read_to_string(&files[0]).unwrap();
+        let ports: serde_json::Value = serde_json::from_str(&ports).unwrap();
+        ports["monitoring"][0].as_str().unwrap().to_owned()
     }
 
     pub fn url(&self) -> String {

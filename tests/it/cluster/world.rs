@@ -165,7 +165,7 @@ impl World {
         let overwrites = match fact {
             Fact::Child(_) => self.broken == Some(Broken::FirstChild),
             Fact::Round(_) => self.broken == Some(Broken::FirstRound),
-            Fact::Run | Fact::Device => false,
+            Fact::Run | Fact::Device | Fact::End => false,
         };
         if overwrites {
             self.facts.insert(fact, (value.to_vec(), self.now));

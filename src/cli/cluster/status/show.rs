@@ -126,6 +126,9 @@ pub fn words(json: &Value, roll: &Roll) -> String {
         words += &format!("\nfailures: {}", failures.join(", "));
     }
     words += &queue(json);
+    if let Some(trouble) = json["server"].as_str() {
+        words += &format!("\nnothing goes on: {}", text::one_line(trouble));
+    }
     words += "\n";
     words += &shards(json);
     words += &workers(json);
