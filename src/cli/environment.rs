@@ -16,12 +16,25 @@ fn value(flag: &str) -> Option<OsString> {
     std::env::var_os(variable(flag)).filter(|value| !value.is_empty())
 }
 
+/// Flags that mean something else than those of other commands which have their names, and so have no
+/// variable.
+const OTHERS: [(&str, &str); 4] = [
+    ("apply", "shards"),
+    ("server-config", "listen"),
+    ("server-config", "monitor"),
+    ("status", "listen"),
+];
+
 /// Lets every flag of a command also be set as `NAS_ENGINE_<FLAG>`.
 pub fn with_environment(command: Command) -> Command {
+    let of = command.get_name().to_owned();
     let flag = |argument: Arg| {
         let Some(name) = argument.get_long() else {
             return argument;
         };
+        if OTHERS.contains(&(&of, name)) {
+            return argument;
+        }
         let argument = match value(name) {
             Some(_) => {
                 let variable = variable(name);

@@ -290,6 +290,7 @@ impl From<SharedError> for Failure {
         match error {
             SharedError::Session(error) => error.into(),
             SharedError::Shards(_) => Failure::from_error(Kind::Usage, &error),
+            SharedError::Replay(_) => Failure::from_error(Kind::Journal, &error),
             SharedError::Role(error) => error.into(),
             _ => Failure::from_error(Kind::Run, &error),
         }

@@ -35,6 +35,7 @@ pub fn audit(record: Record, data: Option<&Course>, processor: &str) -> Result<A
         learner: &learner,
         evidence: Evidence::new(&config, data, &contents.lines),
         history: History::default(),
+        children: children(&contents.lines),
         numbers: Numbers::default(),
         elsewhere: None,
     };
@@ -62,6 +63,15 @@ pub fn audit(record: Record, data: Option<&Course>, processor: &str) -> Result<A
     })
 }
 
+/// The last line of each child.
+fn children(lines: &[Line]) -> BTreeMap<u64, Child> {
+    let children = lines.iter().filter_map(|line| match &line.entry {
+        Entry::Child(child) => Some((child.sample, child.clone())),
+        _ => None,
+    });
+    children.collect()
+}
+
 /// The numbers of lines.
 #[derive(Default)]
 struct Numbers {
@@ -76,6 +86,8 @@ struct Lines<'a> {
     learner: &'a Learner,
     evidence: Evidence<'a>,
     history: History,
+    /// All that the journal has.
+    children: BTreeMap<u64, Child>,
     numbers: Numbers,
     /// The first device whose bits need not be those of this machine.
     elsewhere: Option<String>,
@@ -90,7 +102,13 @@ impl Lines<'_> {
         }
         match &entry {
             Entry::Run(run) => self.check_run(run, processor)?,
-            Entry::Round(round) => drop(self.numbers.rounds.insert(round.round, number)),
+            Entry::Round(round) => {
+                let last = self.learner.scheme().rounds() - 1;
+                if round.round > last {
+                    return Err(Wrong::new("round", round.round, last));
+                }
+                self.numbers.rounds.insert(round.round, number);
+            }
             Entry::Child(child) => {
                 self.check_child(child)?;
                 self.numbers.children.insert(child.sample, number);
@@ -137,7 +155,8 @@ impl Lines<'_> {
         let first = self.learner.scheme().samples_of(batch).start;
         let place = usize::try_from(child.sample - first).unwrap_or(usize::MAX);
         let original = round.duplicate_of.get(place).copied().flatten();
-        let original = original.and_then(|of| self.history.children.get(&of));
+        // Of an export it may come later.
+        let original = original.and_then(|of| self.children.get(&of));
         let original = original.filter(|original| original.status.is_verdict());
         self.evidence.check(&child.alone(), &architecture, original)
     }
@@ -162,7 +181,10 @@ impl Lines<'_> {
         &self,
         processor: &str,
     ) -> (Option<Difference>, Option<Standing>, Option<NotCompared>) {
-        let facts = Facts::of(&self.history, self.learner.scheme().shards);
+        let facts = match Facts::of(&self.history, self.learner.scheme().shards) {
+            Ok(facts) => facts,
+            Err(error) => return (Some(self.impossible(&error)), None, None),
+        };
         let mut n_other_bits = 0;
         let standing = replay(self.learner, &facts, &mut |step| {
             let wrong = match step {
@@ -175,6 +197,7 @@ impl Lines<'_> {
                     ..
                 } => {
                     let key = (shard, round.round);
+                    // Of all that is counted there is a line: the order was read from them.
                     let line = self.numbers.counted[&key];
                     let recorded = &self.numbers.updates[&key];
                     let children = &self.history.children;

@@ -309,6 +309,10 @@ impl Roll {
     /// Hears a beat that came at a time under a worker's name; whether that is a worker that was not heard
     /// of before.
     pub fn hear(&mut self, name: &str, bytes: &[u8], now: Duration) -> bool {
+        if self.heard.len() >= MOST_WORKERS {
+            self.heard
+                .retain(|_, (_, at)| now.saturating_sub(*at) < GONE);
+        }
         let wrong = match Beat::from_bytes(bytes) {
             Ok(beat) if Beat::name(beat.worker) != name => {
                 "it is under another worker's name".into()

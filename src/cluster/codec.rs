@@ -58,9 +58,10 @@ pub(super) fn flaw<M: Message>(flaw: impl ToString) -> MessageError {
 }
 
 fn check_schema<M: Message>(theirs: u32) -> Result<(), MessageError> {
-    match theirs <= SCHEMA {
-        true => Ok(()),
-        false => Err(MessageError::Newer {
+    match theirs {
+        0 => Err(flaw::<M>("its schema is 0")),
+        1..=SCHEMA => Ok(()),
+        _ => Err(MessageError::Newer {
             what: M::WHAT,
             theirs,
         }),

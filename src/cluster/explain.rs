@@ -21,7 +21,7 @@ pub fn explain(
 ) -> Result<Explanation, SharedError> {
     let learner = learner(config)?;
     learner.space().decode(&child.tokens)?;
-    let facts = Facts::of(history, learner.scheme().shards);
+    let facts = Facts::of(history, learner.scheme().shards)?;
     let mut found = None;
     let ended = replay(&learner, &facts, &mut |step| match step {
         Step::Begun { round, state, .. } if round.round == child.batch => {

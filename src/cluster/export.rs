@@ -108,9 +108,15 @@ async fn look<E: Engine>(engine: &E, learner: &Learner) -> Result<OnRecord, Expo
     rounds.retain(|t, _| facts.rounds.contains_key(t));
     for sample in rounds.keys().flat_map(|&t| scheme.samples_of(t)) {
         if let Some(bytes) = role::fact(engine, Fact::Child(sample)).await? {
-            facts
-                .children
-                .insert(sample, Ended::from_bytes(&bytes)?.line());
+            let child = Ended::from_bytes(&bytes)?.line();
+            let t = sample / scheme.children_per_round;
+            let place = (sample - scheme.samples_of(t).start) as usize;
+            // A worker wrote it, and may have written anything.
+            let is_its = child.tokens == rounds[&t].tokens[place];
+            if (child.sample, child.batch) != (sample, t) || !is_its {
+                return Err(RoleError::other_run(format!("the result of sample {sample}")).into());
+            }
+            facts.children.insert(sample, child);
         }
     }
     Ok(OnRecord {
@@ -218,7 +224,7 @@ impl OnRecord {
             if let Entry::Child(child) = line {
                 let now = || {
                     let version = standing.shards[0].head.version;
-                    version - read_at[&child.batch]
+                    version.saturating_sub(read_at[&child.batch])
                 };
                 let late = staleness.get(&child.batch).copied();
                 child.staleness = Some(late.unwrap_or_else(now));
@@ -239,11 +245,6 @@ impl OnRecord {
             }
         }
         Ok(())
-    }
-
-    /// Samples that have ended.
-    pub fn samples(&self) -> u64 {
-        self.facts.children.len() as u64
     }
 }
 

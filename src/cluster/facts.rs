@@ -17,39 +17,89 @@ pub struct Facts {
     pub orders: Vec<Vec<u32>>,
 }
 
+/// Why facts are those of no run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// A round that cannot have been.
+    #[error("round {round} {what}")]
+    Round {
+        /// The round.
+        round: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A gradient that cannot have been counted.
+    #[error("shard {shard} cannot have counted gradient {n} of replica {replica}: {what}")]
+    Counted {
+        /// The shard.
+        shard: u32,
+        /// The replica.
+        replica: u32,
+        /// The gradient's number.
+        n: u64,
+        /// Why not.
+        what: String,
+    },
+}
+
 impl Facts {
     /// Those of a journal, as they count where the run goes on: a child that a fault of its machine ended,
     /// and from which nothing was learned yet, is tried again.
-    pub fn of(history: &History, shards: u32) -> Facts {
-        let replica = |round: &u64| history.rounds.get(round).map_or(0, |round| round.replica);
-        let order = |shard| -> Vec<u32> {
-            let rounds = history.counted.get(&shard);
-            rounds.into_iter().flatten().map(replica).collect()
-        };
+    ///
+    /// # Errors
+    /// Gradients of a replica that a shard has counted in another order than that of its rounds.
+    pub fn of(history: &History, shards: u32) -> Result<Facts, ReplayError> {
+        let mut orders = Vec::new();
+        for shard in 0..shards {
+            let mut numbers: HashMap<u32, u64> = HashMap::new();
+            let mut order = Vec::new();
+            for t in history.counted.get(&shard).into_iter().flatten() {
+                let wrong = |what: &str| ReplayError::Round {
+                    round: *t,
+                    what: format!("{what}, but shard {shard} has counted its gradient"),
+                };
+                let Some(round) = history.rounds.get(t) else {
+                    return Err(wrong("was not begun"));
+                };
+                let n = numbers.entry(round.replica).or_insert(0);
+                *n += 1;
+                if round.n != *n {
+                    return Err(wrong("comes before an earlier one of its replica"));
+                }
+                order.push(round.replica);
+            }
+            orders.push(order);
+        }
         let mut children = history.children.clone();
         for sample in history.to_try_again(true) {
             children.remove(&sample);
         }
-        Facts {
+        let known = |child: &Child| history.rounds.contains_key(&child.batch);
+        if let Some(child) = children.values().find(|child| !known(child)) {
+            return Err(ReplayError::Round {
+                round: child.batch,
+                what: format!("was not begun, but its sample {} has ended", child.sample),
+            });
+        }
+        Ok(Facts {
             rounds: history.rounds.clone(),
             children,
-            orders: (0..shards).map(order).collect(),
-        }
+            orders,
+        })
     }
 
-    /// Those of a journal of one controller that learns alone, up to the first batch that nothing was learned
-    /// from.
+    /// Those of a journal of one controller that learns alone, of its whole batches.
     pub fn of_one(history: &History) -> Facts {
         let mut facts = Facts {
             orders: vec![vec![]],
             ..Facts::default()
         };
-        for (batch, update) in (0..).map_while(|batch| Some((batch, history.updates.get(&batch)?)))
-        {
-            let children = update
-                .samples
-                .iter()
-                .map(|sample| &history.children[sample]);
+        let mut first = 0;
+        for (batch, end) in (0..).map_while(|batch| Some((batch, history.end_of(batch)?))) {
+            let samples = first..end;
+            let children = samples.map_while(|sample| history.children.get(&sample));
+            first = end;
             let round = Round {
                 round: batch,
                 replica: 0,

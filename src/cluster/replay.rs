@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::facts::Facts;
+pub use super::facts::ReplayError;
 use super::learner::Learner;
 use super::message::{Gradient, Replica, ReplicaHead, Shard};
 use crate::controller::{ControllerState, Scored};
@@ -68,32 +69,6 @@ impl Standing {
     }
 }
 
-/// Why facts are those of no run.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReplayError {
-    /// A round that cannot have been.
-    #[error("round {round} {what}")]
-    Round {
-        /// The round.
-        round: u64,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// A gradient that cannot have been counted.
-    #[error("shard {shard} cannot have counted gradient {n} of replica {replica}: {what}")]
-    Counted {
-        /// The shard.
-        shard: u32,
-        /// The replica.
-        replica: u32,
-        /// The gradient's number.
-        n: u64,
-        /// Why not.
-        what: String,
-    },
-}
-
 /// Computes a run again; `watch` sees every step, in an order in which they can have been.
 ///
 /// # Errors
@@ -150,10 +125,10 @@ impl<'a> Replay<'a> {
                 round: t,
                 what: what.to_owned(),
             };
-            let n_samples = scheme.samples_of(t).count();
             if t >= scheme.rounds() || round.round != t {
                 return Err(wrong("is not one of the run's rounds"));
             }
+            let n_samples = scheme.samples_of(t).count();
             if round.counted.len() != n_shards || round.duplicate_of.len() != n_samples {
                 return Err(wrong("is of other shards or samples than the run's"));
             }
@@ -253,12 +228,24 @@ impl<'a> Replay<'a> {
             weights: shards.into_iter().flat_map(|seen| seen.weights).collect(),
         };
         let samples = self.learner.scheme().samples_of(t);
-        let tokens = self.learner.propose(&state, samples);
+        let tokens = self.learner.propose(&state, samples.clone());
         watch(Step::Begun {
             round,
             state: &state,
             tokens: &tokens,
         })?;
+        for (sample, tokens) in samples.zip(&tokens) {
+            let child = self.facts.children.get(&sample);
+            if child.is_some_and(|child| child.tokens != *tokens) {
+                return Err(E::from(ReplayError::Round {
+                    round: t,
+                    what: format!(
+                        "has other decisions for sample {sample} than this program draws: another version or \
+                         processor drew it, or it was changed"
+                    ),
+                }));
+            }
+        }
         self.tokens.insert(t, tokens.clone());
         self.left.insert(t, self.shards.len());
         let begun = Begun {
@@ -290,6 +277,16 @@ impl<'a> Replay<'a> {
         let Some(rounds) = rounds.filter(|_| n > 0) else {
             return Ok(false);
         };
+        let wave = scheme.wave(self.shards[s as usize].head.version);
+        if scheme.is_synchronous() && !rounds.iter().map(|round| round.round).eq(wave) {
+            let error = ReplayError::Counted {
+                shard: s,
+                replica: rounds[0].replica,
+                n: rounds[0].n,
+                what: "a wave is one round of each replica, in their order".to_owned(),
+            };
+            return Err(error.into());
+        }
         if rounds
             .iter()
             .any(|round| !self.begun.contains_key(&round.round))

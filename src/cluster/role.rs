@@ -25,8 +25,7 @@ pub enum RoleError {
     Device(String),
     /// In a synchronous run a child has no result, and the run cannot be what it is to be without it.
     #[error(
-        "sample {sample} ended as {status}, which a synchronous run does not learn from: it stops here; begin \
-         another run, or one without --synchronous"
+        "sample {sample} ended as {status}, which a synchronous run does not learn from: it stops here"
     )]
     NoResult {
         /// The sample.

@@ -11,6 +11,9 @@ use crate::checkpoint::NUMERICS;
 use crate::config::{Config, ConfigError, StrategyKind};
 use crate::space::{Space, SpaceError};
 
+/// The longest time of a run's settings: a hundred years.
+const MOST_SECONDS: u64 = 3_155_760_000;
+
 /// What a run is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunFact {
@@ -62,6 +65,9 @@ pub enum SettingsError {
         /// The version that began it.
         theirs: String,
     },
+    /// Its parts do not agree.
+    #[error("the fact of the run does not agree with itself: begin it again under another name")]
+    Scheme,
     /// Nothing learns in it.
     #[error("--strategy random has no controller to spread; use `search`, or --strategy policy")]
     Random,
@@ -120,6 +126,11 @@ impl RunFact {
     /// See [`SettingsError`].
     pub fn learner(&self) -> Result<Learner, SettingsError> {
         let config = self.config()?;
+        let times = [Some(self.lease_seconds), self.child_seconds];
+        let is_sound = times.into_iter().flatten().all(|time| time <= MOST_SECONDS);
+        if self.scheme != Scheme::of(&config.search) || !is_sound {
+            return Err(SettingsError::Scheme);
+        }
         if config.search.strategy == StrategyKind::Random {
             return Err(SettingsError::Random);
         }
@@ -171,8 +182,12 @@ mod tests {
             .to_string();
         assert!(error.contains("schema 2"), "{error}");
         assert!(RunFact::from_bytes(b"{}").is_err());
-        let mut many = fact();
-        many.scheme.shards = 1 << 30;
+        let mut torn = fact();
+        torn.scheme.replicas = 0;
+        assert!(matches!(torn.learner(), Err(SettingsError::Scheme)));
+        let mut config = Config::preset("sample").unwrap();
+        config.search.shards = 1_000_000;
+        let many = RunFact::new(&config, "abc".into(), 60);
         let error = many.learner().unwrap_err().to_string();
         assert!(error.contains("parameters"), "{error}");
     }

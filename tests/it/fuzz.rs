@@ -147,6 +147,13 @@ fn lines() -> Vec<Vec<u8>> {
             "timing": {"at": 2.5, "seconds": 1.0}}),
         json!({"event": "update", "batch": 0, "samples": [0], "baseline": 0.25, "controller_sha256": "ef",
             "counted": [0], "timing": {"at": 3.5, "seconds": 0.5}}),
+        json!({"event": "round", "round": 0, "replica": 1, "n": 1, "counted": [0, 2], "duplicate_of": [null, 7],
+            "timing": {"at": 3.5, "seconds": 0.0}}),
+        json!({"event": "child", "sample": 1, "batch": 0, "tokens": [1], "architecture": {},
+            "status": "crash", "accuracies": [], "reward": null, "message": "it", "writer": "00ff", "attempts": 2,
+            "staleness": 3, "timing": {"at": 2.5, "seconds": 1.0}}),
+        json!({"event": "update", "batch": 0, "samples": [0], "baseline": null, "controller_sha256": "ef",
+            "counted": [], "shard": 1, "replica": 1, "round": 0, "timing": {"at": 3.5, "seconds": 0.5}}),
         json!({"event": "lost", "sample": 1, "message": "gone", "timing": {"at": 4.5, "seconds": 0.0}}),
         json!({"event": "stop", "samples": 1, "timing": {"at": 5.5, "seconds": 0.0}}),
     ];

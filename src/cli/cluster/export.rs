@@ -1,6 +1,7 @@
 //! `nas-engine cluster export` and `import`: a run of a server as a directory, and back.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -14,6 +15,7 @@ use crate::cli::output::Output;
 use crate::cluster::export::{self, ExportError};
 use crate::cluster::facts::Facts;
 use crate::cluster::key::Fact;
+use crate::cluster::replay::ReplayError;
 use crate::cluster::role;
 use crate::cluster::settings::RunFact;
 use crate::config::Config;
@@ -60,11 +62,12 @@ pub fn export(flags: &ExportFlags, output: &Output) -> Result<(), Failure> {
             lines = export::alone(lines);
         }
         let device = device.map(|model| String::from_utf8_lossy(&model).into_owned());
-        let run = write(&flags.out, &config, &fact, device, lines)?;
-        let samples = run.history.children.len() as u64;
-        let is_finished = run.history.is_finished(config.search.samples, true);
+        write(&flags.out, &config, &fact, device, lines)?;
+        let history = run::read(&Real, &flags.out)?.history;
+        let samples = history.children.len() as u64;
+        let is_finished = history.is_finished(config.search.samples, true);
         let json = json!({
-            "run": run.path,
+            "run": flags.out.display().to_string(), // also where it is not UTF-8
             "samples": samples,
             "total": config.search.samples,
             "finished": is_finished,
@@ -76,10 +79,10 @@ pub fn export(flags: &ExportFlags, output: &Output) -> Result<(), Failure> {
         let words = format!(
             "run {} to {}: {} of {} samples\ngo on with: nas-engine {next} {}\n",
             flags.connection.name(),
-            run.path.display(),
+            flags.out.display(),
             text::count(samples),
             text::count(config.search.samples),
-            text::shell_path(&run.path)
+            text::shell_path(&flags.out)
         );
         output.result(&json, &words)
     })
@@ -89,7 +92,7 @@ pub fn export(flags: &ExportFlags, output: &Output) -> Result<(), Failure> {
 fn settings(fact: &RunFact, flags: &ExportFlags) -> Result<Config, Failure> {
     let mut here = Settings::default();
     here.data_path(flags.data.as_deref())?;
-    let path = std::path::Path::new("the run's settings");
+    let path = Path::new("the run's settings");
     Ok(Config::resolve_text(
         path,
         fact.config()?.to_toml(),
@@ -98,15 +101,44 @@ fn settings(fact: &RunFact, flags: &ExportFlags) -> Result<Config, Failure> {
     )?)
 }
 
-/// Writes the directory: its settings, its journal and its best architecture.
+/// Makes the directory, whole or not at all: it is written beside its place first.
 fn write(
-    out: &std::path::Path,
+    out: &Path,
     config: &Config,
     fact: &RunFact,
     device: Option<String>,
     lines: Vec<Entry>,
-) -> Result<Run, Failure> {
-    let mut run = Run::create(Arc::new(Real), out.into(), config)?;
+) -> Result<(), Failure> {
+    let refused = |error: std::io::Error| {
+        let message = format!("--out {}: {error}; give another folder", out.display());
+        Failure::new(Kind::Usage, message)
+    };
+    if fs::read_dir(out).is_ok_and(|mut found| found.next().is_some()) {
+        let message = format!(
+            "--out {} is there already; give another folder",
+            out.display()
+        );
+        return Err(Failure::new(Kind::Usage, message));
+    }
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    let beside = out.with_file_name(format!(".{name}.{}.unfinished", std::process::id()));
+    let written = fill(beside.clone(), config, fact, device, lines);
+    let moved = written.and_then(|()| fs::rename(&beside, out).map_err(refused));
+    if moved.is_err() {
+        let _ = fs::remove_dir_all(&beside); // says nothing that the failure does not
+    }
+    moved
+}
+
+/// Writes a run: its settings, its journal and its best architecture.
+fn fill(
+    path: PathBuf,
+    config: &Config,
+    fact: &RunFact,
+    device: Option<String>,
+    lines: Vec<Entry>,
+) -> Result<(), Failure> {
+    let mut run = Run::create(Arc::new(Real), path, config)?;
     let first = lines.iter().find_map(|line| match line {
         Entry::Round(round) => Some(round.timing.at),
         Entry::Child(child) => Some(child.timing.at - child.timing.seconds),
@@ -142,7 +174,7 @@ fn write(
         })?;
     }
     run.write_best()?;
-    Ok(run)
+    Ok(())
 }
 
 /// Runs `cluster import`.
@@ -159,15 +191,24 @@ pub fn import(flags: &ImportFlags, output: &Output) -> Result<(), Failure> {
     let learner = fact.learner()?;
     let facts = match config.search.is_alone() {
         true => Facts::of_one(&history),
-        false => Facts::of(&history, fact.scheme.shards),
+        false => {
+            Facts::of(&history, fact.scheme.shards).map_err(|error| not_ours(flags, &error))?
+        }
     };
     flags.place.check()?;
     super::runtime()?.block_on(async {
         let engine = flags.place.make(&flags.connection, &learner).await?;
         let name = flags.connection.name();
-        export::write(&engine, &learner, &facts).await?;
+        let written = export::write(&engine, &learner, &facts).await;
+        written.map_err(|error| match error {
+            ExportError::Replay(error) => not_ours(flags, &error),
+            error => error.into(),
+        })?;
+        // Of children that were trained: without one, the first worker decides.
         let model = began.timing.device.clone().into_bytes();
-        role::once(&engine, Fact::Device, model).await?;
+        if !facts.children.is_empty() {
+            role::once(&engine, Fact::Device, model).await?;
+        }
         // Last: until it is there nobody can take part.
         let first = role::once(&engine, Fact::Run, fact.to_bytes()).await?;
         if first != fact.to_bytes() {
@@ -187,6 +228,17 @@ pub fn import(flags: &ImportFlags, output: &Output) -> Result<(), Failure> {
         );
         output.result(&json, &words)
     })
+}
+
+/// The directory's journal is no run.
+fn not_ours(flags: &ImportFlags, error: &ReplayError) -> Failure {
+    let run = &flags.run;
+    let message = format!(
+        "{}: {error}; see which line it is: nas-engine audit {}",
+        run.display(),
+        text::shell_path(run)
+    );
+    Failure::new(Kind::Journal, message)
 }
 
 impl From<ExportError> for Failure {

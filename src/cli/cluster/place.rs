@@ -60,7 +60,9 @@ impl PlaceFlags {
     pub fn check(&self) -> Result<(), Failure> {
         check_sync(self)?;
         if self.lease < SHORTEST_LEASE {
-            let message = "--lease is the time in which a worker must be heard of; give 2s or more";
+            let seconds = self.lease.as_secs_f64();
+            let message =
+                format!("--lease {seconds}s: a worker must be heard of within it; give 2s or more");
             return Err(Failure::new(Kind::Usage, message));
         }
         Ok(())

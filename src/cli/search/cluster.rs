@@ -18,10 +18,12 @@ use crate::cli::progress::Progress;
 use crate::cli::stop;
 use crate::cluster::engine::Engine;
 use crate::cluster::key::Fact;
-use crate::cluster::message::{Ended, MessageError};
+use crate::cluster::message::Ended;
 use crate::cluster::nats::{Nats, RunName};
 use crate::cluster::{RoleError, role};
 use crate::config::{Config, FILE_NAME};
+use crate::data::CACHE_DIR_VARIABLE;
+use crate::device;
 use crate::disk::Real;
 use crate::run::history::History;
 use crate::run::{self, timestamp};
@@ -122,6 +124,13 @@ impl Roles<'_> {
         let mut command = Command::new(program);
         command.args(["--quiet", "cluster", role, &self.name.to_string()]);
         command.args(["--server", self.server]);
+        // What was typed and what variables say is in the settings; a variable would go before them.
+        for (name, _) in std::env::vars_os() {
+            let is_flag = name.to_string_lossy().starts_with("NAS_ENGINE_");
+            if is_flag && name != CACHE_DIR_VARIABLE {
+                command.env_remove(name);
+            }
+        }
         command.args(self.flags.access.arguments());
         command.stdin(Stdio::null()).stdout(Stdio::null());
         Ok(command)
@@ -171,10 +180,12 @@ impl Roles<'_> {
         roles.push(self.start("replica", &[])?);
         let mut more = self.data();
         more.extend(["--device".into(), OsString::from(&self.config.device.name)]);
-        // On GPUs one on each.
         let threads = flags::threads(self.config).to_string();
         more.extend(["--threads".into(), OsString::from(&threads)]);
-        more.extend(["--children".into(), threads.into()]);
+        // On GPUs a worker trains one on each.
+        if device::gpu_numbers(&self.config.device.name)?.is_empty() {
+            more.extend(["--children".into(), threads.into()]);
+        }
         roles.push(self.start("worker", &more)?);
         Ok(())
     }
@@ -224,7 +235,11 @@ impl Roles<'_> {
                 }
                 engine.changed(LOOK).await;
             }
-            seen.look(&engine, watch).await
+            seen.look(&engine, watch).await?;
+            match role::fact(&engine, Fact::End).await? {
+                Some(_) => Ok(()),
+                None => Err(Failure::new(Kind::Stopped, self.drained())),
+            }
         })
     }
 
@@ -237,6 +252,15 @@ impl Roles<'_> {
         )
     }
 
+    fn drained(&self) -> String {
+        format!(
+            "run {name} is drained; give `nas-engine cluster drain {name} --undo --server {}`, then the same command \
+             and --run-name {name}",
+            text::shell_path(Path::new(self.server)),
+            name = self.name
+        )
+    }
+
     /// A role has ended otherwise than it should; it has said why.
     fn failed(&self, role: &str, code: Option<i32>) -> Failure {
         let kind = code.map_or(Kind::Run, Kind::of_code);
@@ -246,6 +270,12 @@ impl Roles<'_> {
         };
         let message = match role {
             "init" => format!("`cluster init` ended {how}; see above"),
+            "export" => format!(
+                "`cluster export` ended {how}; see above; the run is done, and stays on the server: nas-engine \
+                 cluster export {} --server {} --out DIR",
+                self.name,
+                text::shell_path(Path::new(self.server))
+            ),
             _ => format!(
                 "`cluster {role}` ended {how}; see above; {}",
                 self.goes_on()
@@ -286,15 +316,11 @@ impl Seen {
             }
             let fact = role::fact(engine, Fact::Child(sample as u64)).await?;
             if let Some(bytes) = fact {
-                let ended = Ended::from_bytes(&bytes).map_err(of_role)?;
+                let ended = Ended::from_bytes(&bytes).map_err(RoleError::from)?;
                 watch(Event::Ended(&ended.child));
                 self.ended[sample] = true;
             }
         }
         Ok(())
     }
-}
-
-fn of_role(error: MessageError) -> RoleError {
-    error.into()
 }

@@ -78,7 +78,10 @@ pub(super) fn run(
     }
     let learns = learns(&config);
     if run.history.is_finished(config.search.samples, learns) {
-        output.note("this run is finished; give --samples a larger number to go on");
+        output.note(match config.search.is_alone() {
+            true => "this run is finished; give --samples a larger number to go on",
+            false => "this run is finished",
+        });
         let mended = mend(&config, &run, &stop, output);
         let finished = (&config, &*run.path, &run.history);
         return finish::show(finished, mended.err(), output);

@@ -1,5 +1,5 @@
-//! The engine within one process: all in memory, and what counts in the journal of a run's directory before
-//! anybody hears of it. A process that ends is one whose leases are all lost: the journal says the rest.
+//! The engine within one process: all is in memory, and what counts is in the journal of the run's directory
+//! before anybody hears of it. A process that ends is one whose leases are all lost: the journal says the rest.
 
 mod scribe;
 pub mod search;

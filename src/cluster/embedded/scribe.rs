@@ -139,8 +139,8 @@ impl Scribe {
         let mut rounds = self.history.rounds.values();
         let round = rounds.find(|round| (round.replica, round.n) == (replica, n));
         let Some(round) = round.cloned() else {
-            return Err(EngineError::Lost(format!(
-                "round {n} of replica {replica} is not on record"
+            return Err(EngineError::Refused(format!(
+                "round {n} of replica {replica} is not on record; go on with --resume"
             )));
         };
         // On record already where the first shard had counted it before the process began.
@@ -175,7 +175,8 @@ impl Scribe {
             self.failed.get_or_insert(error);
             return Err(EngineError::Refused(words));
         }
-        self.history.add(entry).map_err(EngineError::Lost)
+        let added = self.history.add(entry);
+        added.map_err(|words| EngineError::Refused(format!("{words}; go on with --resume")))
     }
 
     fn tell(&self, news: News) {
@@ -192,5 +193,5 @@ fn at(at: f64) -> Timing {
 
 /// What this process itself has written cannot be read: never, or memory is at fault.
 fn ours(error: MessageError) -> EngineError {
-    EngineError::Lost(error.to_string())
+    EngineError::Refused(format!("{error}; go on with --resume"))
 }

@@ -47,7 +47,10 @@ pub enum SharedError {
     #[error(transparent)]
     Shards(#[from] TooManyShards),
     /// The journal is that of no such search.
-    #[error("the journal is not of this search: {0}; start a new run with --out")]
+    #[error(
+        "the journal is not of this search: {0}; see which line is wrong by `nas-engine audit`, or start a new run \
+         with --out"
+    )]
     Replay(#[from] ReplayError),
     /// A role.
     #[error(transparent)]
@@ -160,7 +163,7 @@ impl Search<'_> {
         stop: &'a Arc<AtomicBool>,
     ) -> Result<Search<'a>, SharedError> {
         let learner = learner(session.config)?;
-        let facts = Facts::of(&run.history, learner.scheme().shards);
+        let facts = Facts::of(&run.history, learner.scheme().shards)?;
         let mut versions = vec![0];
         let standing = replay(&learner, &facts, &mut |step| {
             if let Step::Counted {

@@ -72,7 +72,7 @@ impl Threads {
         let _ = self.requests.send(Request::Recorded(sample));
     }
 
-    /// Stops all children, and waits until what they have is kept.
+    /// Has all children stop, once what they have is kept; waits for nothing.
     pub fn stop(&self) {
         let _ = self.requests.send(Request::Stop);
     }
@@ -158,7 +158,12 @@ impl<E: Evaluator> Side<E> {
 
     fn begin(&mut self, job: &Job, steps: UnboundedSender<Step>) {
         if self.is_over {
-            let _ = steps.send(Step::Stopped);
+            // After a failure its worker must not give it back for another to begin.
+            let step = match &self.failed {
+                Some(error) => Step::Unusable(error.to_string()),
+                None => Step::Stopped,
+            };
+            let _ = steps.send(step);
             return;
         }
         let architecture = self

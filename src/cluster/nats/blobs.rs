@@ -80,8 +80,9 @@ impl Blobs<'_> {
         while (bytes.len() as u64) < entry.size {
             let some = self.wire.after(&stream, &pieces, at, AT_A_TIME).await?;
             let Some(&(last, _)) = some.last() else {
-                let words = format!("{name}: a piece of it is not there");
-                return Err(EngineError::Retry(words));
+                // It was dropped meanwhile, or never was whole: nothing to go on from.
+                tracing::debug!("{name}: a piece of it is not there");
+                return Ok(None);
             };
             at = last;
             bytes.extend(some.into_iter().flat_map(|(_, piece)| piece));

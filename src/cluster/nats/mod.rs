@@ -13,7 +13,8 @@ pub mod server_config;
 mod survey;
 mod wire;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
@@ -42,6 +43,8 @@ pub struct Nats {
     /// Counts how often somebody asked how the workers are; a handle's own, from its first use on.
     asks: Arc<Mutex<Option<watch::Receiver<u64>>>>,
     client: Client,
+    /// Facts that were seen, which never change: replicas of one process read each once.
+    known: Arc<std::sync::Mutex<HashMap<Fact, Vec<u8>>>>,
     began: Instant,
 }
 
@@ -145,6 +148,7 @@ impl Nats {
             asks: Arc::default(),
             wire,
             client,
+            known: Arc::default(),
             layout,
             began: Instant::now(),
         })
@@ -179,6 +183,10 @@ impl Nats {
     pub async fn max_payload(server: &str, options: ConnectOptions) -> Result<usize, OpenError> {
         let (client, _) = connect(server, options).await?;
         Ok(client.server_info().max_payload)
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Fact, Vec<u8>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The object store of checkpoints.
@@ -250,7 +258,10 @@ impl Engine for Nats {
     async fn once(&self, fact: Fact, value: Vec<u8>) -> Result<Vec<u8>, EngineError> {
         let subject = self.layout.subject(fact);
         match self.wire.publish(&subject, value.clone(), Some(0)).await? {
-            Published::Stored => Ok(value),
+            Published::Stored => {
+                self.known().insert(fact, value.clone());
+                Ok(value)
+            }
             Published::Refused | Published::Full => {
                 // A follower may not have it yet.
                 let first = self.fact(fact).await?;
@@ -261,12 +272,19 @@ impl Engine for Nats {
     }
 
     async fn fact(&self, fact: Fact) -> Result<Option<Vec<u8>>, EngineError> {
+        if let Some(known) = self.known().get(&fact) {
+            return Ok(Some(known.clone()));
+        }
         let subject = self.layout.subject(fact);
         let found = self
             .wire
             .last(&self.layout.stream(Stream::Fact), &subject)
             .await?;
-        Ok(found.map(|(_, value)| value))
+        let found = found.map(|(_, value)| value);
+        if let Some(value) = &found {
+            self.known().insert(fact, value.clone());
+        }
+        Ok(found)
     }
 
     async fn cell(&self, cell: Cell) -> Result<(Revision, Option<Vec<u8>>), EngineError> {

@@ -143,7 +143,7 @@ impl<E: Engine> At<'_, E> {
         let unused = match swap {
             Ok(Swap::Done) => old.map(|old| old.blob),
             Ok(Swap::Refused) => Some(new.blob),
-            // It may be in use: swept later.
+            // It may be in use: it stays, and costs room.
             Ok(Swap::Unknown) | Err(EngineError::Retry(_)) => None,
             Err(error) => return Err(error.into()),
         };

@@ -8,8 +8,13 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use nas_engine::cluster::{
+    self,
+    facts::Facts,
+    replay::{ReplayError, replay},
+};
 use nas_engine::disk::Real;
-use nas_engine::run::journal::Journal;
+use nas_engine::run::{self as run_directory, journal::Journal};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -271,7 +276,7 @@ fn an_audit_finds_what_was_changed() {
     for (at, field, value) in cases {
         let mut changed = original.clone();
         changed[at][field] = value.clone();
-        write(&place.path("run"), &changed);
+        assert!(write(&place.path("run"), &changed));
         let ended = place.audit("run");
         let difference = object_of(&ended)["first_difference"].clone();
         assert_eq!(
@@ -287,7 +292,7 @@ fn an_audit_finds_what_was_changed() {
     let at = of("round", 4);
     let mut changed = original.clone();
     changed[at]["counted"] = json!([0, 0]);
-    write(&place.path("run"), &changed);
+    assert!(write(&place.path("run"), &changed));
     let difference = object_of(&place.audit("run"))["first_difference"].clone();
     assert!(
         difference["line"].as_u64().unwrap() > at as u64,
@@ -297,24 +302,95 @@ fn an_audit_finds_what_was_changed() {
     let mut changed = original.clone();
     let (a, b) = (of("update", 0), of("update", 2));
     changed.swap(a, b);
-    write(&place.path("run"), &changed);
+    assert!(write(&place.path("run"), &changed));
     assert_eq!(object_of(&place.audit("run"))["same"], false);
+}
+
+/// Every line left out, there twice or with a number that cannot be: a difference, and never more than that.
+#[test]
+fn damaged_journals_are_told_apart() {
+    let place = Place::new();
+    for flags in [
+        &["--replicas", "2"][..],
+        &["--replicas", "2", "--synchronous", "--shards", "2"],
+    ] {
+        let name = format!("run{}", flags.len());
+        place.search(&name, flags);
+        let path = place.path(&name);
+        let original = lines(&path);
+        let mut damaged: Vec<(String, bool, Vec<Value>)> = Vec::new();
+        for at in 0..original.len() - 1 {
+            let mut without = original.clone();
+            without.remove(at);
+            // A search may have been killed before a shard counted its last gradients.
+            let line = &original[at];
+            let later = original[at + 1..].iter();
+            let later =
+                later.filter(|other| other["event"] == "update" && other["shard"] == line["shard"]);
+            let is_honest = line["event"] == "update" && later.count() < 2;
+            damaged.push((format!("without line {}", at + 1), is_honest, without));
+            let mut twice = original.clone();
+            twice.insert(at, original[at].clone());
+            if original[at]["event"] != "run" {
+                damaged.push((format!("line {} twice", at + 1), false, twice));
+            }
+            for (key, value) in original[at].as_object().unwrap() {
+                // The number of samples may have been another one when it began.
+                let is_read = !["timing", "staleness", "attempts", "parameters"].contains(&&**key);
+                if !value.is_u64() || !is_read {
+                    continue;
+                }
+                for number in [
+                    json!(u64::from(u32::MAX)),
+                    json!(1_u64 << 62),
+                    json!(u64::MAX),
+                ] {
+                    let mut other = original.clone();
+                    other[at][key] = number.clone();
+                    damaged.push((
+                        format!("{key} of line {} is {number}", at + 1),
+                        false,
+                        other,
+                    ));
+                }
+            }
+        }
+        for (how, is_honest, lines) in damaged {
+            if !write(&path, &lines) {
+                continue; // it is no line
+            }
+            let record = run_directory::record(&Real, &path, &[]).unwrap();
+            let config = record.config.clone();
+            let audit = cluster::audit::audit(record, None, "reference").unwrap();
+            assert!(audit.difference.is_some() || is_honest, "{how}");
+            // As `--resume` reads it: whatever it makes of it.
+            let Ok(facts) = run_directory::read(&Real, &path) else {
+                continue;
+            };
+            let learner = cluster::embedded::search::learner(&config).unwrap();
+            if let Ok(facts) = Facts::of(&facts.history, learner.scheme().shards) {
+                let _ = replay(&learner, &facts, &mut |_| Ok::<(), ReplayError>(()));
+            }
+        }
+    }
 }
 
 fn object_of(ended: &Ended) -> Value {
     serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{}", ended.stderr))
 }
 
-/// Writes a journal with sums that fit.
-fn write(run: &Path, lines: &[Value]) {
+/// Writes a journal with sums that fit; whether all its lines are lines.
+fn write(run: &Path, lines: &[Value]) -> bool {
     let path = run.join("journal.jsonl");
     fs::remove_file(&path).unwrap();
     let mut journal = Journal::create(&Real, &path).unwrap();
     for line in lines {
         let mut line = line.clone();
         line.as_object_mut().unwrap().remove("crc32");
-        journal
-            .append(&serde_json::from_value(line).unwrap())
-            .unwrap();
+        let Ok(entry) = serde_json::from_value(line) else {
+            return false;
+        };
+        journal.append(&entry).unwrap();
     }
+    true
 }

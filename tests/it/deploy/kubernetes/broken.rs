@@ -164,7 +164,7 @@ fn a_broken_rule_is_found() {
         ),
         (
             |all| &mut all.kustomization,
-            "/resources/2",
+            "/resources/1",
             json!("worker.yaml"),
             "resources are there",
         ),
