@@ -123,6 +123,11 @@ impl From<RoleError> for Failure {
             RoleError::NoResult { .. } => Kind::Stopped,
             _ => Kind::Usage,
         };
+        // On a server a result is for ever: the same command would stop again.
+        if let RoleError::NoResult { .. } = error {
+            let message = format!("{error}; begin another run, or one without --synchronous");
+            return Failure::new(kind, message);
+        }
         Failure::from_error(kind, &error)
     }
 }

@@ -18,6 +18,7 @@ use super::machine;
 use super::output::Output;
 use super::progress::Progress;
 use super::stop::{self, TimeFlags};
+use crate::cluster::RoleError;
 use crate::cluster::embedded::search::{self as shared, SharedError};
 use crate::config::{self, Config, Staleness, StrategyKind};
 use crate::device::{self, Devices};
@@ -291,6 +292,10 @@ impl From<SharedError> for Failure {
             SharedError::Session(error) => error.into(),
             SharedError::Shards(_) => Failure::from_error(Kind::Usage, &error),
             SharedError::Replay(_) => Failure::from_error(Kind::Journal, &error),
+            // The child is tried again where the search goes on.
+            SharedError::Role(RoleError::NoResult { .. }) => {
+                Failure::from_error(Kind::Stopped, &error)
+            }
             SharedError::Role(error) => error.into(),
             _ => Failure::from_error(Kind::Run, &error),
         }

@@ -221,8 +221,7 @@ impl Engine for Embedded {
         Ok(Swap::Done)
     }
 
-    async fn push(&self, shard: u32, replica: u32, gradient: Vec<u8>) -> Result<(), EngineError> {
-        let _ = replica;
+    async fn push(&self, shard: u32, _replica: u32, gradient: Vec<u8>) -> Result<(), EngineError> {
         let mut state = self.state();
         if let Some(scribe) = &mut state.scribe {
             scribe.pushed(shard, &gradient)?;
