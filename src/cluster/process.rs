@@ -1,23 +1,27 @@
 //! Children in processes of their own: one that crashes, or takes all memory, takes nobody along. The
-//! process is this program with the hidden command `cluster child`; what it says on standard output is
-//! [`Said`], a line each, and its checkpoints are files that are read here.
+//! process is this program with the hidden command `cluster child`; what it is told on standard input is the
+//! name of a child's folder, a line each, and what it says on standard output is [`Said`], a line each. The
+//! child's checkpoints are files that are read here.
+//!
+//! A process whose child ended in good order trains the next one, so that neither data nor device are opened
+//! again. One that has a limit of memory does not: what an earlier child left there would count.
 
+mod live;
 mod memory;
 mod words;
 
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::message::{Done, Job};
@@ -28,9 +32,8 @@ use crate::run::entry::Timing;
 use crate::search::evaluator::Outcome;
 use crate::space::SpaceKind;
 use crate::train::Scores;
-use memory::Held;
+use live::Live;
 pub use memory::Memory;
-use words::Words;
 
 /// Name of the job's file in a child's folder.
 pub const JOB_FILE: &str = "job.json";
@@ -38,7 +41,7 @@ pub const JOB_FILE: &str = "job.json";
 /// Name of the folder of its checkpoints.
 pub const CHECKPOINTS: &str = "checkpoints";
 
-/// Flag of a process that tests its device and ends; in place of a child's folder comes that of all children.
+/// Flag of a process that tests its device and ends.
 pub const TEST: &str = "--test";
 
 /// How long a test of a device may take: a large data set is read first.
@@ -54,18 +57,7 @@ pub enum Said {
         epoch: u64,
     },
     /// The child ended.
-    Ended {
-        /// How.
-        status: Status,
-        /// What it achieved.
-        scores: Scores,
-        /// Trainable parameters, where known.
-        parameters: Option<u64>,
-        /// Why it failed.
-        message: Option<String>,
-        /// What it took.
-        timing: Timing,
-    },
+    Ended(ChildsEnd),
     /// Its device is not to be used any more.
     Lost {
         /// The device's words.
@@ -73,30 +65,56 @@ pub enum Said {
     },
 }
 
+/// How a child ended, by its process's words.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChildsEnd {
+    /// How.
+    pub status: Status,
+    /// What it achieved.
+    pub scores: Scores,
+    /// Trainable parameters, where known.
+    pub parameters: Option<u64>,
+    /// Why it failed.
+    pub message: Option<String>,
+    /// What it took.
+    pub timing: Timing,
+}
+
 /// Trains each child in a process.
 #[derive(Debug)]
 pub struct Processes {
-    /// The program.
-    pub program: PathBuf,
-    /// Its arguments, but for the child's folder, which comes last.
-    pub arguments: Vec<OsString>,
-    /// Where children's folders are made.
-    pub folder: PathBuf,
-    /// What children are.
-    pub kind: SpaceKind,
-    /// What holds a child's memory to its limit; of all children's.
-    pub memory: Arc<Memory>,
+    program: PathBuf,
+    /// Its arguments, but for the folder, which comes last.
+    arguments: Vec<OsString>,
+    folder: PathBuf,
+    kind: SpaceKind,
+    memory: Arc<Memory>,
+    /// The process that waits for the next child.
+    waiting: Waiting,
+}
+
+/// Where a process is whose child ended in good order.
+#[derive(Clone, Debug, Default)]
+struct Waiting(Arc<Mutex<Option<Live>>>);
+
+impl Waiting {
+    fn take(&self) -> Option<Live> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn put(&self, live: Option<Live>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = live;
+    }
 }
 
 /// A child in a process.
 pub struct Process {
     sample: u64,
     folder: Option<TempDir>,
-    process: Option<(Child, Lines<BufReader<ChildStdout>>)>,
-    /// What it writes to standard error.
-    words: Option<Words>,
-    /// What its memory is held by.
-    held: Option<Held>,
+    live: Option<Live>,
+    waiting: Waiting,
+    /// Whether the process may train another child after this one.
+    is_kept: bool,
     /// How it ended, by its own words.
     said: Option<Said>,
     /// When the newest checkpoint that was handed on was written.
@@ -115,9 +133,9 @@ impl Trainer for Processes {
         let mut process = Process {
             sample: job.sample,
             folder: None,
-            process: None,
-            words: None,
-            held: None,
+            live: None,
+            waiting: self.waiting.clone(),
+            is_kept: matches!(*self.memory, Memory::Free),
             said: None,
             kept: None,
             kind: self.kind,
@@ -155,12 +173,25 @@ impl Trainer for Processes {
 }
 
 impl Processes {
-    fn start(
-        &self,
-        process: &mut Process,
-        job: &Job,
-        from: Option<Vec<u8>>,
-    ) -> std::io::Result<()> {
+    /// Trains children that are a `kind` by a `program` with `arguments`, after which comes the `folder` in
+    /// which theirs are made; `memory` holds each to its limit.
+    pub fn new(
+        (program, arguments): (PathBuf, Vec<OsString>),
+        folder: PathBuf,
+        kind: SpaceKind,
+        memory: Arc<Memory>,
+    ) -> Processes {
+        Processes {
+            program,
+            arguments,
+            folder,
+            kind,
+            memory,
+            waiting: Waiting::default(),
+        }
+    }
+
+    fn start(&self, process: &mut Process, job: &Job, from: Option<Vec<u8>>) -> io::Result<()> {
         let folder = TempDir::with_prefix_in("child-", &self.folder)?;
         fs::write(folder.path().join(JOB_FILE), job.to_bytes())?;
         let checkpoints = folder.path().join(CHECKPOINTS);
@@ -170,26 +201,20 @@ impl Processes {
             fs::write(&path, bytes)?;
             process.kept = Some(fs::metadata(&path)?.modified()?);
         }
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).arg(folder.path());
-        // Signals that are meant for the worker do not reach it: the end of its input tells it to stop, also
-        // where the worker is no more.
-        command.process_group(0).kill_on_drop(true);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        process.words = child.stderr.take().map(Words::of);
-        if let Some(id) = child.id() {
-            // One that cannot be held to its limit is not let go on: dropped, it ends.
-            process.held = Some(self.memory.hold(id)?);
-        }
-        let lines = child
-            .stdout
-            .take()
-            .map(|output| BufReader::new(output).lines());
-        process.process = lines.map(|lines| (child, lines));
+        // One that ended meanwhile took nobody along.
+        let going_on = |mut live: Live| live.train(folder.path()).ok().map(|()| live);
+        let live = match self.waiting.take().and_then(going_on) {
+            Some(live) => live,
+            None => {
+                let mut command = Command::new(&self.program);
+                command.args(&self.arguments).arg(&self.folder);
+                let mut live = Live::start(&mut command, &self.memory)?;
+                // How it ended is said later, where it has already.
+                let _ = live.train(folder.path());
+                live
+            }
+        };
+        process.live = Some(live);
         process.folder = Some(folder);
         Ok(())
     }
@@ -204,47 +229,35 @@ impl Training for Process {
             return last;
         }
         loop {
-            let Some((child, lines)) = &mut self.process else {
-                std::future::pending::<()>().await;
-                continue;
+            let Some(live) = &mut self.live else {
+                return std::future::pending().await;
             };
-            match lines.next_line().await {
-                Ok(Some(line)) => match serde_json::from_str(&line) {
+            match live.line().await {
+                Some(line) => match serde_json::from_str(&line) {
                     Ok(Said::Epoch { epoch }) => {
                         return self.checkpoint().unwrap_or(Step::Epoch(epoch));
                     }
-                    Ok(said) => self.said = Some(said),
+                    Ok(Said::Ended(end)) if self.is_kept && end.status.is_verdict() => {
+                        self.waiting.put(self.live.take());
+                        return self.outcome(end);
+                    }
+                    Ok(said) => {
+                        live.stop();
+                        self.said = Some(said);
+                    }
                     Err(error) => tracing::debug!("sample {}: `{line}`: {error}", self.sample),
                 },
-                Ok(None) | Err(_) => {
-                    let status = child.wait().await;
-                    let words = match self.words.take() {
-                        Some(words) => words.last().await,
-                        None => String::new(),
-                    };
-                    return self.ended(status.ok(), &words);
+                None => {
+                    let (status, words) = live.end().await;
+                    return self.ended(status, &words);
                 }
             }
         }
     }
 
     fn stop(&mut self) {
-        if let Some((child, _)) = &mut self.process {
-            drop(child.stdin.take());
-        }
-    }
-}
-
-/// All that it has begun ends with it.
-impl Drop for Process {
-    fn drop(&mut self) {
-        let Some((child, _)) = &self.process else {
-            return;
-        };
-        // One that has ended has no number any more, which may be another's by now.
-        let id = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        if let Some(id) = id {
-            let _ = kill_process_group(id, Signal::KILL);
+        if let Some(live) = &mut self.live {
+            live.stop();
         }
     }
 }
@@ -258,25 +271,7 @@ impl Process {
         };
         let step = match (self.said.take(), code) {
             (Some(Said::Lost { message }), _) => Step::Unusable(message),
-            (
-                Some(Said::Ended {
-                    status,
-                    scores,
-                    parameters,
-                    message,
-                    timing,
-                }),
-                Some(0),
-            ) => {
-                return Step::Ended(Box::new(Outcome {
-                    sample: self.sample,
-                    status,
-                    scores,
-                    parameters,
-                    message,
-                    timing,
-                }));
-            }
+            (Some(Said::Ended(end)), Some(0)) => return self.outcome(end),
             (_, Some(75)) => Step::Stopped,
             // It is of no use to begin other children in this way.
             (_, Some(code @ 2..=4)) => Step::Unusable(format!(
@@ -295,6 +290,17 @@ impl Process {
         }
     }
 
+    fn outcome(&self, end: ChildsEnd) -> Step {
+        Step::Ended(Box::new(Outcome {
+            sample: self.sample,
+            status: end.status,
+            scores: end.scores,
+            parameters: end.parameters,
+            message: end.message,
+            timing: end.timing,
+        }))
+    }
+
     fn crashed(&self, code: Option<i32>, signal: Option<i32>, words: &str) -> Outcome {
         let how = match (code, signal) {
             (_, Some(signal)) => format!("by signal {signal}"),
@@ -302,8 +308,8 @@ impl Process {
             (None, None) => "in an unknown way".to_owned(),
         };
         let lacked_memory = |signal| {
-            let held = self.held.as_ref();
-            held.is_some_and(|held| held.lacked_memory(signal, words))
+            let live = self.live.as_ref();
+            live.is_some_and(|live| live.lacked_memory(signal, words))
         };
         let (status, why) = match signal.is_some_and(lacked_memory) {
             true => (Status::OutOfMemory, " for want of memory"),

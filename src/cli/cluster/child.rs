@@ -1,11 +1,13 @@
-//! `nas-engine cluster child`: trains one child for the worker that began this process, and says on standard
-//! output what comes of it. It stops when its standard input ends.
+//! `nas-engine cluster child`: trains children, one after the other, for the worker that began this process,
+//! which names their folders on standard input; says on standard output what comes of them, and stops when the
+//! input ends.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -18,9 +20,9 @@ use crate::cli::machine;
 use crate::cli::output::Output;
 use crate::cli::search;
 use crate::cluster::message::Job as Message;
-use crate::cluster::process::{CHECKPOINTS, JOB_FILE, Said};
+use crate::cluster::process::{CHECKPOINTS, ChildsEnd, JOB_FILE, Said};
 use crate::config::{Config, FILE_NAME};
-use crate::device::List;
+use crate::device::{Device, List};
 use crate::disk::{Disk, Real};
 use crate::run::best_weights::BestWeights;
 use crate::run::checkpoints::Checkpoints;
@@ -33,7 +35,7 @@ use crate::space::{Architecture, Space, SpaceKind};
 /// Flags of `cluster child`.
 #[derive(Args)]
 pub struct Flags {
-    /// The child's folder; with --test that of all children
+    /// The folder of all children
     folder: PathBuf,
     /// Test the device by a step of a small training, and end
     #[arg(long)]
@@ -46,51 +48,85 @@ pub fn run(flags: &Flags, _output: &Output) -> Result<(), Failure> {
     if flags.test {
         return test(&flags.folder);
     }
-    let stop = stop_at_the_end_of_input();
-    let quiet = Output::new(false, true, 0);
-    let broken =
-        |error: io::Error| Failure::new(Kind::Run, format!("{}: {error}", flags.folder.display()));
-    let above = flags.folder.parent().unwrap_or(Path::new("."));
-    let config = Config::resolve(Some(&above.join(FILE_NAME)), &[], "sample")?;
-    let bytes = fs::read(flags.folder.join(JOB_FILE)).map_err(broken)?;
-    let job =
-        Message::from_bytes(&bytes).map_err(|error| Failure::from_error(Kind::Usage, &error))?;
-    let space =
-        Space::new(&config.space).map_err(|error| Failure::from_error(Kind::Config, &error))?;
-    let architecture = space.decode(&job.tokens);
-    let architecture =
-        architecture.map_err(|error| Failure::from_error(Kind::Architecture, &error))?;
-    let course = search::open_course(&config, &quiet)?;
-    let devices = search::open_devices(&config, &quiet)?;
-    let trainer = Trainer {
-        course,
-        seed: config.search.seed,
-        kept: Some(kept(&flags.folder, &config)?),
-    };
-    let memory = devices.memory_bytes().or_else(machine::memory_bytes);
-    let limit = config
-        .device
-        .memory_bytes
-        .or(memory.map(local::share))
-        .unwrap_or(u64::MAX);
-    let n_threads = flags::threads(&config);
-    let (planner, device) = (devices.first(Some(1))?, devices.first(Some(n_threads))?);
-    let planned = match trainer.plan(Job::new(job.sample, architecture), &*planner, limit) {
-        Ok(planned) => planned,
-        Err(outcome) => return say(ended(*outcome)),
-    };
-    let plan = planned.child.plan(&*device);
-    let mut tell = |epoch: usize| {
-        // Where nobody listens, the end of the input says so as well.
-        let _ = say(Said::Epoch {
-            epoch: epoch as u64,
-        });
-    };
-    match trainer.train(&planned, (&*device, &plan, n_threads), &stop, &mut tell) {
-        ChildEnd::Outcome(outcome) => say(ended(outcome)),
-        ChildEnd::Lost(message) => say(Said::Lost { message }),
-        ChildEnd::Stopped => Err(Failure::new(Kind::Stopped, "told to stop")),
-        ChildEnd::NotKept(error) => Err(error.into()),
+    let (names, stop) = input();
+    let mut children = Children::open(&flags.folder)?;
+    for name in names {
+        children.train(&flags.folder.join(name), &stop)?;
+    }
+    Ok(())
+}
+
+/// What children are trained with.
+struct Children {
+    config: Config,
+    space: Space,
+    trainer: Trainer,
+    planner: Arc<dyn Device>,
+    device: Arc<dyn Device>,
+    n_threads: usize,
+    /// Bytes that a plan may take.
+    limit: u64,
+}
+
+impl Children {
+    fn open(folder: &Path) -> Result<Children, Failure> {
+        let quiet = Output::new(false, true, 0);
+        let config = Config::resolve(Some(&folder.join(FILE_NAME)), &[], "sample")?;
+        let space =
+            Space::new(&config.space).map_err(|error| Failure::from_error(Kind::Config, &error))?;
+        let course = search::open_course(&config, &quiet)?;
+        let devices = search::open_devices(&config, &quiet)?;
+        let memory = devices.memory_bytes().or_else(machine::memory_bytes);
+        let limit = config.device.memory_bytes.or(memory.map(local::share));
+        let n_threads = flags::threads(&config);
+        Ok(Children {
+            trainer: Trainer {
+                course,
+                seed: config.search.seed,
+                kept: None,
+            },
+            space,
+            planner: devices.first(Some(1))?,
+            device: devices.first(Some(n_threads))?,
+            n_threads,
+            limit: limit.unwrap_or(u64::MAX),
+            config,
+        })
+    }
+
+    /// Trains the child of a folder.
+    fn train(&mut self, folder: &Path, stop: &AtomicBool) -> Result<(), Failure> {
+        let broken =
+            |error: io::Error| Failure::new(Kind::Run, format!("{}: {error}", folder.display()));
+        let bytes = fs::read(folder.join(JOB_FILE)).map_err(broken)?;
+        let job = Message::from_bytes(&bytes)
+            .map_err(|error| Failure::from_error(Kind::Usage, &error))?;
+        let architecture = self.space.decode(&job.tokens);
+        let architecture =
+            architecture.map_err(|error| Failure::from_error(Kind::Architecture, &error))?;
+        self.trainer.kept = Some(kept(folder, &self.config)?);
+        let job = Job::new(job.sample, architecture);
+        let planned = match self.trainer.plan(job, &*self.planner, self.limit) {
+            Ok(planned) => planned,
+            Err(outcome) => return say(ended(*outcome)),
+        };
+        let plan = planned.child.plan(&*self.device);
+        let mut tell = |epoch: usize| {
+            // Where nobody listens, the end of the input says so as well.
+            let _ = say(Said::Epoch {
+                epoch: epoch as u64,
+            });
+        };
+        let place = (&*self.device, &plan, self.n_threads);
+        match self.trainer.train(&planned, place, stop, &mut tell) {
+            ChildEnd::Outcome(outcome) => say(ended(outcome)),
+            ChildEnd::Lost(message) => {
+                say(Said::Lost { message })?;
+                Err(Failure::new(Kind::Device, "the device is lost"))
+            }
+            ChildEnd::Stopped => Err(Failure::new(Kind::Stopped, "told to stop")),
+            ChildEnd::NotKept(error) => Err(error.into()),
+        }
     }
 }
 
@@ -133,13 +169,13 @@ fn kept(folder: &Path, config: &Config) -> Result<Kept, Failure> {
 }
 
 fn ended(outcome: Outcome) -> Said {
-    Said::Ended {
+    Said::Ended(ChildsEnd {
         status: outcome.status,
         scores: outcome.scores,
         parameters: outcome.parameters,
         message: outcome.message,
         timing: outcome.timing,
-    }
+    })
 }
 
 fn say(said: Said) -> Result<(), Failure> {
@@ -162,13 +198,16 @@ fn pass_over_signals() -> Result<(), Failure> {
     Ok(())
 }
 
-/// A flag that is set when the worker closes the input, or is no more.
-fn stop_at_the_end_of_input() -> Arc<AtomicBool> {
+/// The names that the worker writes, and a flag that is set when it closes the input or is no more.
+fn input() -> (Receiver<String>, Arc<AtomicBool>) {
     let stop = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&stop);
+    let (sender, names) = channel();
     thread::spawn(move || {
-        let _ = io::stdin().read_to_end(&mut Vec::new());
+        for name in io::stdin().lock().lines().map_while(Result::ok) {
+            let _ = sender.send(name);
+        }
         set.store(true, Ordering::Relaxed);
     });
-    stop
+    (names, stop)
 }

@@ -95,13 +95,10 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
             std::fs::create_dir(&folder)
                 .and_then(|()| std::fs::write(folder.join(FILE_NAME), place.config.to_toml()))
                 .map_err(cannot)?;
-            let trainer = Processes {
-                program: std::env::current_exe().map_err(cannot)?,
-                arguments: ["cluster", "child"].map(OsString::from).to_vec(),
-                folder,
-                kind: config.space.kind(),
-                memory: Arc::clone(&memory),
-            };
+            let program = std::env::current_exe().map_err(cannot)?;
+            let arguments = ["cluster", "child"].map(OsString::from).to_vec();
+            let kind = config.space.kind();
+            let trainer = Processes::new((program, arguments), folder, kind, Arc::clone(&memory));
             let worker = Worker {
                 node: flags.node.clone().unwrap_or_else(host_name),
                 device: place.device,

@@ -101,6 +101,11 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// What was killed until now was not this process's next child.
+    pub(super) fn again(&mut self) {
+        self.killed_before = killed_on_the_machine();
+    }
+
     /// Whether a process that a signal has ended, with these last words, ended for want of memory.
     pub(super) fn lacked_memory(&self, signal: i32, last_words: &str) -> bool {
         match signal {

@@ -2,6 +2,7 @@
 //! says more of a crash than the number of a signal.
 
 use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -16,31 +17,47 @@ const KEPT: usize = 400;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a process writes to standard error.
-pub(super) struct Words(JoinHandle<Vec<u8>>);
+#[derive(Debug)]
+pub(super) struct Words {
+    /// The end of it.
+    end: Arc<Mutex<Vec<u8>>>,
+    task: JoinHandle<()>,
+}
 
 impl Words {
     /// Hands on what a process writes.
     pub(super) fn of(mut from: ChildStderr) -> Words {
-        Words(tokio::spawn(async move {
-            let (mut end, mut some) = (Vec::new(), [0; 4096]);
+        let end = Arc::<Mutex<Vec<u8>>>::default();
+        let kept = Arc::clone(&end);
+        let task = tokio::spawn(async move {
+            let mut some = [0; 4096];
             while let Ok(n @ 1..) = from.read(&mut some).await {
                 // Nobody to tell where it is closed.
                 let _ = io::stderr().write_all(&some[..n]);
+                let mut end = lock(&kept);
                 end.extend_from_slice(&some[..n]);
                 let more = end.len().saturating_sub(KEPT);
                 end.drain(..more);
             }
-            end
-        }))
+        });
+        Words { end, task }
+    }
+
+    /// What it wrote until now is of no account any more.
+    pub(super) fn forget(&self) {
+        lock(&self.end).clear();
     }
 
     /// The last line of a process that has ended; empty where it wrote nothing.
-    pub(super) async fn last(self) -> String {
-        match timeout(PATIENCE, self.0).await {
-            Ok(Ok(end)) => last_line(&end),
-            Ok(Err(_)) | Err(_) => String::new(),
-        }
+    pub(super) async fn last(&mut self) -> String {
+        // Where others have it open there may be more, which nobody waits for.
+        let _ = timeout(PATIENCE, &mut self.task).await;
+        last_line(&lock(&self.end))
     }
+}
+
+fn lock(end: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {
+    end.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn last_line(text: &[u8]) -> String {

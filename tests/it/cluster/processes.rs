@@ -8,14 +8,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nas_engine::cluster::message::Job;
-use nas_engine::cluster::process::{Memory, Process, Processes};
+use nas_engine::cluster::process::{ChildsEnd, Memory, Process, Processes, Said};
 use nas_engine::cluster::worker::{Step, Trainer, Training};
 use nas_engine::run::Status;
+use nas_engine::run::entry::Timing;
 use nas_engine::space::SpaceKind;
+use nas_engine::train::Scores;
 
 use super::nats::runtime;
 
-/// A child that is a script; it knows its own folder as `$1`.
+/// A child that is a script; it knows the folder of all children as `$1`, and is told its own.
 struct Script {
     folder: tempfile::TempDir,
     trainer: Processes,
@@ -27,13 +29,12 @@ impl Script {
         let program = folder.path().join("child");
         fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        let trainer = Processes {
-            program,
-            arguments: vec![],
-            folder: folder.path().into(),
-            kind: SpaceKind::Conv,
-            memory: Arc::new(memory),
-        };
+        let trainer = Processes::new(
+            (program, vec![]),
+            folder.path().into(),
+            SpaceKind::Conv,
+            Arc::new(memory),
+        );
         Script { folder, trainer }
     }
 
@@ -125,7 +126,7 @@ fn a_process_has_the_limit_of_its_data() {
 #[test]
 fn a_child_that_ignores_the_end_of_its_input_ends_with_all_that_it_began() {
     let script = Script::new(
-        "cat > /dev/null; echo $$ > \"$1/../own\"; sleep 1000 & echo $! > \"$1/../other\"; wait",
+        "cat > /dev/null; echo $$ > \"$1/own\"; sleep 1000 & echo $! > \"$1/other\"; wait",
         Memory::Free,
     );
     runtime().block_on(async {
@@ -142,6 +143,89 @@ fn a_child_that_ignores_the_end_of_its_input_ends_with_all_that_it_began() {
         assert!(ids.iter().all(|id| runs(id)));
         drop(process);
         wait("both end", || !ids.iter().any(|id| runs(id)));
+    });
+}
+
+/// What a process says of a child that ended.
+fn says(status: Status) -> String {
+    let said = Said::Ended(ChildsEnd {
+        status,
+        scores: Scores::none(SpaceKind::Conv),
+        parameters: None,
+        message: None,
+        timing: Timing::default(),
+    });
+    format!("echo '{}'", serde_json::to_string(&said).unwrap())
+}
+
+/// Processes that train two children, one after the other, and how the second ended.
+fn two(child: &str, memory: Memory) -> (usize, Status, String) {
+    let script = Script::new(
+        &format!("echo $$ >> \"$1/processes\"; while read -r name; do\n{child}\ndone"),
+        memory,
+    );
+    let ends: Vec<(Status, String)> = runtime().block_on(async {
+        let mut ends = vec![];
+        for _ in 0..2 {
+            match script.begin().next().await {
+                Step::Ended(end) => ends.push((end.status, end.message.unwrap_or_default())),
+                other => panic!("{other:?}"),
+            }
+        }
+        ends
+    });
+    let processes = fs::read_to_string(script.path("processes")).unwrap();
+    let n_processes = processes.lines().count();
+    drop(script);
+    wait("no process stays", || !processes.lines().any(runs));
+    let (status, message) = ends.into_iter().next_back().unwrap();
+    (n_processes, status, message)
+}
+
+#[test]
+fn a_process_trains_one_child_after_the_other_until_one_ends_badly() {
+    let ok = says(Status::Ok);
+    assert_eq!(two(&ok, Memory::Free), (1, Status::Ok, String::new()));
+    let diverged = says(Status::Diverged);
+    assert_eq!(two(&diverged, Memory::Free).0, 1);
+    // Whatever such a child left in the process is no other's.
+    let without_memory = says(Status::OutOfMemory);
+    let ended = two(&without_memory, Memory::Free);
+    assert_eq!((ended.0, ended.1), (2, Status::OutOfMemory));
+    let ended = two("echo broken >&2; exit 1", Memory::Free);
+    assert_eq!((ended.0, ended.1), (2, Status::Crash));
+    // With a limit each has all of it.
+    assert_eq!(two(&ok, Memory::Data(1 << 30)).0, 2);
+}
+
+#[test]
+fn the_last_words_are_those_of_the_child_that_crashed() {
+    let first_only = format!(
+        "if [ -e \"$1/second\" ]; then kill -SEGV $$; fi
+        : > \"$1/second\"; echo 'of the first' >&2; sleep 0.2; {}",
+        says(Status::Ok)
+    );
+    let (n_processes, status, message) = two(&first_only, Memory::Free);
+    assert_eq!((n_processes, status), (1, Status::Crash));
+    assert_eq!(message, "its process ended by signal 11");
+}
+
+#[test]
+fn a_process_that_ends_while_it_waits_takes_no_child_along() {
+    let script = Script::new(
+        &format!("echo $$ > \"$1/own\"; read -r name; {}", says(Status::Ok)),
+        Memory::Free,
+    );
+    runtime().block_on(async {
+        for _ in 0..2 {
+            let end = script.begin().next().await;
+            assert!(
+                matches!(&end, Step::Ended(end) if end.status == Status::Ok),
+                "{end:?}"
+            );
+            let own = fs::read_to_string(script.path("own")).unwrap();
+            wait("it ends by itself", || !runs(&own));
+        }
     });
 }
 
