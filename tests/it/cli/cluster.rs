@@ -10,6 +10,7 @@ mod room;
 mod status;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -66,27 +67,21 @@ impl Place {
     }
 
     fn start(&self, role: &str, name: &str, more: &[&str]) -> Child {
-        let mut command = self.cluster(role, name, more);
-        command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
+        spawn(&mut self.cluster(role, name, more))
     }
 
     fn worker(&self, name: &str, node: &str) -> Child {
-        let data = text(self.data.path());
-        let flags = [
-            "--data",
-            &data,
-            "--device",
-            "cpu",
-            "--threads",
-            "1",
-            "--node",
-            node,
-        ];
-        self.start("worker", name, &flags)
+        self.worker_in(None, name, node)
+    }
+
+    /// One that may have a folder for what it keeps while it works.
+    fn worker_in(&self, folder: Option<&Path>, name: &str, node: &str) -> Child {
+        let mut command = self.cluster("worker", name, &["--device", "cpu", "--threads", "1"]);
+        command.args(["--node", node, "--data", &text(self.data.path())]);
+        if let Some(folder) = folder {
+            command.env("TMPDIR", folder);
+        }
+        spawn(&mut command)
     }
 
     fn status(&self, name: &str) -> Value {
@@ -107,6 +102,11 @@ impl Place {
             thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+fn spawn(command: &mut std::process::Command) -> Child {
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap()
 }
 
 /// One shard and one replica, by workers of whom one is killed: what the search of one process achieves.

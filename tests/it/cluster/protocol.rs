@@ -117,6 +117,8 @@ fn every_rule_is_needed() {
         Broken::FirstChild,
         Broken::FirstRound,
         Broken::Sweep,
+        Broken::HighWaterMark,
+        Broken::FrozenSnapshot,
     ] {
         let fails = |seed: &u64| {
             let run = Trial {

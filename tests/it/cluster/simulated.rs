@@ -175,11 +175,11 @@ impl Engine for Simulated {
                 kept.before.clone(),
             );
             let written = kept.written;
-            if world.is_stale(written) {
-                before
-            } else {
-                newest
-            }
+            let (revision, value) = match world.is_stale(written) {
+                true => before,
+                false => newest,
+            };
+            (revision, value.map(|value| world.seen(cell, value)))
         })
         .await
     }
@@ -207,7 +207,7 @@ impl Engine for Simulated {
                     if world.is_stale(written) {
                         break; // a follower has not got so far
                     }
-                    entries.push((position, gradient));
+                    entries.push((position, world.gradient(shard, position, &gradient)));
                 }
             }
             entries

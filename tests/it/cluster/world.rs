@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nas_engine::cluster::engine::{Position, Revision, Swap};
 use nas_engine::cluster::key::{Cell, Fact};
+use nas_engine::cluster::message::{Gradient, Replica, Shard};
 use nas_engine::rng::{Purpose, Rng};
 
 /// How long a job is one's own.
@@ -18,6 +19,10 @@ pub enum Broken {
     FirstChild,
     FirstRound,
     Sweep,
+    /// A gradient that comes again has the next number, as if nobody kept how far a replica is.
+    HighWaterMark,
+    /// A replica that begins again in an open round takes the parameters as they are by then.
+    FrozenSnapshot,
 }
 
 /// How often what goes wrong, and how bad.
@@ -233,6 +238,35 @@ impl World {
         self.jobs
             .get_mut(&job)
             .filter(|offered| offered.lease == lease)
+    }
+
+    /// What is in the log at a place of it.
+    pub fn gradient(&self, shard: u32, at: Position, bytes: &[u8]) -> Vec<u8> {
+        if self.broken != Some(Broken::HighWaterMark) {
+            return bytes.to_vec();
+        }
+        let mut gradient = Gradient::from_bytes(bytes).unwrap();
+        let before = self.pushed[&shard].iter().filter(|(position, bytes)| {
+            let head = Gradient::from_bytes(bytes).unwrap().head;
+            *position <= at && head.replica == gradient.head.replica
+        });
+        gradient.head.n = before.count() as u64;
+        gradient.to_bytes()
+    }
+
+    /// What a cell holds.
+    pub fn seen(&self, cell: Cell, bytes: Vec<u8>) -> Vec<u8> {
+        if self.broken != Some(Broken::FrozenSnapshot) || !matches!(cell, Cell::Replica(_)) {
+            return bytes;
+        }
+        let mut replica = Replica::from_bytes(&bytes).unwrap();
+        let shards = (0..).map_while(|s| self.cell(Cell::Shard(s)));
+        let now = shards.flat_map(|bytes| Shard::from_bytes(bytes).unwrap().weights);
+        let now: Vec<f64> = now.collect();
+        if now.len() == replica.weights.len() {
+            replica.weights = now;
+        }
+        replica.to_bytes()
     }
 
     /// A value that was not there a moment ago may not be seen yet.
