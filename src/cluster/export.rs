@@ -56,18 +56,29 @@ pub struct OnRecord {
     shards: Vec<Shard>,
 }
 
-/// Reads a run, under way or done. The shards first: what facts say beyond them is left out.
+/// Reads a run, under way or done; one that is known to be done, whole. The shards first: what facts say
+/// beyond them is left out.
 ///
 /// # Errors
 /// See [`ExportError`].
 pub async fn read<E: Engine>(engine: &E, learner: &Learner) -> Result<OnRecord, ExportError> {
     let waits_until = engine.now() + PATIENCE;
     loop {
+        let is_over = role::fact(engine, Fact::End).await?.is_some();
         let on_record = look(engine, learner).await?;
-        if on_record.facts.is_whole(learner) || engine.now() >= waits_until {
+        let is_short = is_over && !on_record.is_over(learner);
+        if on_record.facts.is_whole(learner) && !is_short || engine.now() >= waits_until {
             return Ok(on_record);
         }
         engine.sleep(Duration::from_millis(200)).await; // a copy of the server is behind
+    }
+}
+
+impl OnRecord {
+    /// Whether every shard has counted all rounds.
+    fn is_over(&self, learner: &Learner) -> bool {
+        let rounds = learner.scheme().rounds();
+        self.shards.iter().all(|shard| shard.rounds() >= rounds)
     }
 }
 

@@ -1,15 +1,21 @@
 //! The protocol under faults, and each of its rules taken away.
 
-use std::time::Instant;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use nas_engine::cluster::key::Fact;
+use nas_engine::cluster::engine::Engine;
+use nas_engine::cluster::export;
+use nas_engine::cluster::key::{Cell, Fact};
 use nas_engine::cluster::message::Ended;
 use nas_engine::cluster::scheme::Scheme;
 use nas_engine::config::Staleness;
 use nas_engine::run::Status;
 
 use super::check::faults;
-use super::trial::{CALM, IMMORTAL, MORTAL, ROUGH, Trial, scheme};
+use super::executor::{Doom, Executor};
+use super::simulated::Simulated;
+use super::trial::{CALM, Finished, IMMORTAL, MORTAL, ROUGH, Trial, scheme};
 use super::world::Broken;
 
 /// Seeds of a test run; `CLUSTER_SEEDS` asks for more.
@@ -70,42 +76,60 @@ fn schemes(seed: u64) -> Scheme {
     }
 }
 
+/// What happened in many runs.
+#[derive(Debug, Default)]
+struct Tally {
+    roles_ended: u64,
+    calls_late: u64,
+    times_down: u64,
+    /// Poison children that were found, and others that ended as such.
+    poison: u64,
+    false_poison: u64,
+}
+
+impl Tally {
+    fn add(&mut self, run: &Finished) {
+        let world = run.engine.world.lock().unwrap();
+        self.roles_ended += run.n_ended;
+        self.calls_late += world.n_late;
+        self.times_down += world.n_down;
+        for i in 0..40 {
+            let ended = Ended::from_bytes(world.fact(Fact::Child(i)).unwrap()).unwrap();
+            let is_poison = ended.child.status == Status::Poison;
+            self.poison += u64::from(is_poison && i == 7);
+            self.false_poison += u64::from(is_poison && i != 7);
+        }
+    }
+}
+
 // paper P7.5, P8.5
 #[test]
 fn nothing_is_lost_and_nothing_counts_twice() {
     let began = Instant::now();
-    let (mut n_ended, mut n_late, mut n_down, mut n_poison, mut n_false) = (0, 0, 0, 0, 0);
-    for seed in 0..seeds() {
-        let run = Trial {
-            scheme: schemes(seed),
-            ..rough(seed)
+    let (left, tally) = (Mutex::new(0..seeds()), Mutex::new(Tally::default()));
+    let some = || {
+        let next = || left.lock().unwrap().next();
+        while let Some(seed) = next() {
+            let run = Trial {
+                scheme: schemes(seed),
+                ..rough(seed)
+            }
+            .run();
+            assert_eq!(faults(&run), [""; 0], "seed {seed}");
+            tally.lock().unwrap().add(&run);
         }
-        .run();
-        assert_eq!(faults(&run), [""; 0], "seed {seed}");
-        let world = run.engine.world.lock().unwrap();
-        n_ended += run.n_ended;
-        n_late += world.n_late;
-        n_down += world.n_down;
-        for i in 0..40 {
-            let ended = Ended::from_bytes(world.fact(Fact::Child(i)).unwrap()).unwrap();
-            let is_poison = ended.child.status == Status::Poison;
-            n_poison += u64::from(is_poison);
-            n_false += u64::from(is_poison && i != 7);
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(some);
         }
-    }
-    println!(
-        "{} seeds in {:?}: {n_ended} roles ended, {n_late} calls repeated late, {n_down} times down, {n_poison} \
-         poison children found",
-        seeds(),
-        began.elapsed()
-    );
-    println!(
-        "{n_false} of {} other children were lost on three machines",
-        39 * seeds()
-    );
+    });
+    let (n, tally) = (seeds(), tally.into_inner().unwrap());
+    println!("{n} seeds in {:.1?}: {tally:?}", began.elapsed());
     // Roles end at random, and so three of them may with one child; no more than that.
-    assert!(1000 * n_false <= 39 * seeds(), "{n_false}");
-    assert!(n_ended > 0 && n_late > 0 && n_down > 0 && n_poison > 0);
+    assert!(1000 * tally.false_poison <= 39 * n, "{tally:?}");
+    assert!(tally.roles_ended > 0 && tally.calls_late > 0 && tally.times_down > 0);
+    assert!(tally.poison > 0);
 }
 
 /// Each rule is needed: without it the same check fails.
@@ -131,4 +155,46 @@ fn every_rule_is_needed() {
         println!("without {broken:?}: {n_failed} of 10 failed");
         assert!(n_failed >= 3, "{broken:?}: {n_failed} of 10");
     }
+}
+
+/// Also where it is read from a copy of the server that does not know the last of it yet.
+#[test]
+fn a_run_that_is_over_is_exported_whole() {
+    let run = Trial {
+        faults: CALM,
+        fate: IMMORTAL,
+        poison: vec![],
+        ..rough(1)
+    }
+    .run();
+    let n_lines = run.exports.last().unwrap().len();
+    let just_now = Duration::from_secs(2);
+    {
+        let mut world = run.engine.world.lock().unwrap();
+        world.faults.stale = 1.0;
+        for (_, written) in world.facts.values_mut() {
+            *written = Duration::ZERO;
+        }
+        let cells = world.cells.iter_mut();
+        for (_, kept) in cells.filter(|(cell, _)| matches!(cell, Cell::Shard(_))) {
+            kept.written = just_now;
+        }
+    }
+    let mut executor = Executor::new(1, IMMORTAL);
+    let engine = Simulated {
+        clock: executor.clock.clone(),
+        ..run.engine.clone()
+    };
+    let (learner, exported) = (Arc::new(run.learner), Arc::<OnceLock<usize>>::default());
+    let lines = Arc::clone(&exported);
+    executor.add(false, Doom::default(), move || {
+        let (engine, learner, lines) = (engine.clone(), Arc::clone(&learner), Arc::clone(&lines));
+        Box::pin(async move {
+            engine.sleep(just_now).await;
+            let on_record = export::read(&engine, &learner).await.unwrap();
+            lines.set(on_record.lines(&learner).unwrap().len()).unwrap();
+        })
+    });
+    executor.run(Duration::from_secs(60), || exported.get().is_some());
+    assert_eq!(exported.get(), Some(&n_lines));
 }
