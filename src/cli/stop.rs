@@ -25,6 +25,14 @@ pub struct TimeFlags {
 /// script hands it on.
 const ONE_SIGNAL: Duration = Duration::from_millis(500);
 
+/// Signals that a command stops at.
+const HEEDED: [i32; 3] = [SIGINT, SIGTERM, SIGUSR1];
+
+/// Whether a command stops at a signal.
+pub fn is_heeded(signal: i32) -> bool {
+    HEEDED.contains(&signal)
+}
+
 /// A flag that Ctrl-C, SIGTERM, SIGUSR1 and the time limit set. A second signal ends the program at once. A
 /// signal that the program was started to ignore, as `nohup` and shells do, stays ignored.
 pub fn flag(flags: &TimeFlags) -> Result<Arc<AtomicBool>, Failure> {
@@ -32,7 +40,7 @@ pub fn flag(flags: &TimeFlags) -> Result<Arc<AtomicBool>, Failure> {
         |what: &str, error: io::Error| Failure::new(Kind::Run, format!("cannot {what}: {error}"));
     let stop = Arc::new(AtomicBool::new(false));
     let ignored = ignored();
-    let heeded = [SIGINT, SIGTERM, SIGUSR1]
+    let heeded = HEEDED
         .into_iter()
         .filter(|signal| ignored >> (signal - 1) & 1 == 0);
     let signals = Signals::new(heeded).map_err(|error| cannot("listen for signals", error))?;

@@ -1,6 +1,7 @@
 //! `nas-engine search --cluster URL`: a first try of a search on a server, with all its roles on this machine.
 
 use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,13 +86,13 @@ pub fn run(flags: &Flags, server: &str, output: &Output) -> Result<(), Failure> 
     let settings = folder.path().join(FILE_NAME);
     std::fs::write(&settings, config.to_toml())
         .map_err(|error| Failure::new(Kind::Run, format!("{}: {error}", settings.display())))?;
-    roles.init(&settings)?;
+    roles.init(&settings, &stop)?;
     output.note(&format!("run on the server: {name}"));
     let mut progress = Progress::new(&config, &History::default(), flags.no_progress, output);
     let ended = roles.run(&stop, &mut |event| progress.see(&event));
     progress.clear();
     ended?;
-    roles.export(&out)?;
+    roles.export(&out, &stop)?;
     let run::Facts { config, history } = run::read(&Real, &out)?;
     output.note(&format!(
         "workers keep no weights: those of the best are trained again by: nas-engine search --resume {}",
@@ -136,17 +137,28 @@ impl Roles<'_> {
         Ok(command)
     }
 
-    /// Runs a role that ends by itself.
-    fn wait(&self, role: &str, more: &[OsString]) -> Result<(), Failure> {
+    /// Runs a role that ends by itself; a signal from the terminal ends it too.
+    fn wait(&self, role: &str, more: &[OsString], stop: &AtomicBool) -> Result<(), Failure> {
         let status = self.command(role)?.args(more).status();
         let status = status.map_err(|error| begin(role, &error))?;
-        match status.success() {
-            true => Ok(()),
-            false => Err(self.failed(role, status.code())),
+        let is_told = stop.load(Ordering::Relaxed) || status.signal().is_some_and(stop::is_heeded);
+        if status.success() {
+            return Ok(());
         }
+        if !is_told {
+            return Err(self.failed(role, status.code()));
+        }
+        let message = match role {
+            "export" => format!("the run is done, and not yet exported; {}", self.exported()),
+            _ => format!(
+                "before the run was begun; begin it with the same command and --run-name {}",
+                self.name
+            ),
+        };
+        Err(Failure::new(Kind::Stopped, message))
     }
 
-    fn init(&self, settings: &Path) -> Result<(), Failure> {
+    fn init(&self, settings: &Path, stop: &AtomicBool) -> Result<(), Failure> {
         let mut more: Vec<OsString> = vec!["--config".into(), settings.into()];
         if let Some(monitor) = &self.flags.monitor {
             more.extend(["--monitor".into(), monitor.into()]);
@@ -154,13 +166,13 @@ impl Roles<'_> {
         if self.flags.i_checked_sync {
             more.push("--i-checked-sync".into());
         }
-        self.wait("init", &more)
+        self.wait("init", &more, stop)
     }
 
-    fn export(&self, out: &Path) -> Result<(), Failure> {
+    fn export(&self, out: &Path, stop: &AtomicBool) -> Result<(), Failure> {
         let mut more: Vec<OsString> = vec!["--out".into(), out.into()];
         more.extend(self.data());
-        self.wait("export", &more)
+        self.wait("export", &more, stop)
     }
 
     fn data(&self) -> Vec<OsString> {
@@ -252,6 +264,14 @@ impl Roles<'_> {
         )
     }
 
+    fn exported(&self) -> String {
+        format!(
+            "it stays on the server: nas-engine cluster export {} --server {} --out DIR",
+            self.name,
+            text::shell_path(Path::new(self.server))
+        )
+    }
+
     fn drained(&self) -> String {
         format!(
             "run {name} is drained; give `nas-engine cluster drain {name} --undo --server {}`, then the same command \
@@ -271,10 +291,8 @@ impl Roles<'_> {
         let message = match role {
             "init" => format!("`cluster init` ended {how}; see above"),
             "export" => format!(
-                "`cluster export` ended {how}; see above; the run is done, and stays on the server: nas-engine \
-                 cluster export {} --server {} --out DIR",
-                self.name,
-                text::shell_path(Path::new(self.server))
+                "`cluster export` ended {how}; see above; the run is done; {}",
+                self.exported()
             ),
             _ => format!(
                 "`cluster {role}` ended {how}; see above; {}",

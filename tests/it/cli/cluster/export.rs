@@ -1,8 +1,15 @@
 //! Runs of a server as directories, and back.
 
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
 use super::super::shared::{differences, facts};
 use super::super::{object, program, run, text};
-use super::{Place, SETTINGS};
+use super::{Place, SETTINGS, children};
 
 /// A run is exported while it goes on and when it is done; both are the journal of the same search in one
 /// process, up to where they go. What is left of the first is finished in one process, and on a server.
@@ -171,4 +178,45 @@ fn a_search_on_a_server_is_one_command() {
         "{}",
         again.stderr
     );
+}
+
+/// As Ctrl-C reaches it and all that it has begun, while the run is made on a server that does not answer.
+#[test]
+fn a_search_on_a_server_that_is_stopped_before_it_began_can_be_begun() {
+    let place = Place::new();
+    let folder = tempfile::tempdir().unwrap();
+    let mut search = program();
+    search
+        .args([
+            "search",
+            "--cluster",
+            &place.server.url(),
+            "--i-checked-sync",
+        ])
+        .args(["--run-name", "one", "--data", &text(place.data.path())])
+        .args(["--out", &text(&folder.path().join("run"))])
+        .args(SETTINGS);
+    let server = Pid::from_raw(place.server.id().cast_signed()).unwrap();
+    kill_process(server, Signal::STOP).unwrap();
+    let begun = search
+        .process_group(0)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while children(begun.id()).is_empty() {
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "it begins nothing"
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+    kill_process_group(Pid::from_child(&begun), Signal::INT).unwrap();
+    let ended = begun.wait_with_output().unwrap();
+    kill_process(server, Signal::CONT).unwrap();
+    let words = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(75), "{words}");
+    assert!(words.contains("before the run was begun"), "{words}");
+    let ended = run(&mut search);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
 }
