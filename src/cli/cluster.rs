@@ -5,6 +5,7 @@ mod connection;
 mod drain;
 mod export;
 mod init;
+mod pace;
 mod place;
 mod roles;
 mod server_config;

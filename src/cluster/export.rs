@@ -62,12 +62,15 @@ pub struct OnRecord {
 /// # Errors
 /// See [`ExportError`].
 pub async fn read<E: Engine>(engine: &E, learner: &Learner) -> Result<OnRecord, ExportError> {
-    let waits_until = engine.now() + PATIENCE;
+    // From the end of the first look, which may take longer than that by itself.
+    let mut waits_until = None;
     loop {
         let is_over = role::fact(engine, Fact::End).await?.is_some();
         let on_record = look(engine, learner).await?;
         let is_short = is_over && !on_record.is_over(learner);
-        if on_record.facts.is_whole(learner) && !is_short || engine.now() >= waits_until {
+        let now = engine.now();
+        let is_too_late = now > *waits_until.get_or_insert(now + PATIENCE);
+        if on_record.facts.is_whole(learner) && !is_short || is_too_late {
             return Ok(on_record);
         }
         engine.sleep(Duration::from_millis(200)).await; // a copy of the server is behind

@@ -6,12 +6,13 @@ use clap::Args;
 use serde_json::json;
 
 use super::connection;
+use super::pace::Pace;
 use super::place::PlaceFlags;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::output::Output;
 use crate::cli::search::{self, RunFlags};
 use crate::cluster::key::Fact;
-use crate::cluster::role;
+use crate::cluster::{RoleError, role};
 use crate::cluster::settings::RunFact;
 use crate::text;
 
@@ -44,6 +45,8 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
             );
             return Err(Failure::new(Kind::Usage, message));
         }
+        let pace = Pace::measure(&engine, &fact.scheme).await;
+        let pace = pace.map_err(RoleError::from)?;
         let json = json!({
             "run": name.to_string(),
             "server": connection.server(),
@@ -52,8 +55,11 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
             "replicas": fact.scheme.replicas,
             "synchronous": fact.scheme.is_synchronous(),
             "data_sha256": fact.data_sha256,
+            "writes_per_second": pace.writes_per_second,
+            "children_per_hour": pace.children_per_hour,
+            "children_at_once": pace.at_once,
         });
-        output.result(&json, &words(flags, &fact))
+        output.result(&json, &(words(flags, &fact) + &pace.words()))
     })
 }
 
