@@ -12,8 +12,8 @@ use crate::cli::failure::{Failure, Kind};
 use crate::cli::output::Output;
 use crate::cli::search::{self, RunFlags};
 use crate::cluster::key::Fact;
-use crate::cluster::{RoleError, role};
 use crate::cluster::settings::RunFact;
+use crate::cluster::{RoleError, role};
 use crate::text;
 
 /// Flags of `cluster init`.

@@ -41,7 +41,10 @@ impl Pace {
             engine.keeps().await?;
             n += 1;
         }
-        Ok(Pace::of(f64::from(n) / began.elapsed().as_secs_f64(), scheme))
+        Ok(Pace::of(
+            f64::from(n) / began.elapsed().as_secs_f64(),
+            scheme,
+        ))
     }
 
     fn of(writes_per_second: f64, scheme: &Scheme) -> Pace {

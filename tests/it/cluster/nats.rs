@@ -196,3 +196,21 @@ fn a_synchronous_run_on_a_server_has_the_same_bits() {
         }
     });
 }
+
+/// As one whose disk was full: findings/jetstream-full-disk-is-not-answered.sh.
+#[test]
+fn what_to_do_is_said_where_a_server_does_not_answer_a_write() {
+    let server = Server::start();
+    runtime().block_on(async {
+        let engine = open(&server, "run").await;
+        engine.keeps().await.unwrap();
+        let client = async_nats::connect(server.url()).await.unwrap();
+        let context = async_nats::jetstream::new(client);
+        let stream = context.get_stream("NAS_run_CELL").await.unwrap();
+        let mut config = stream.cached_info().config.clone();
+        config.no_ack = true;
+        context.update_stream(config).await.unwrap();
+        let words = engine.keeps().await.unwrap_err().to_string();
+        assert!(words.contains("make some, then restart it"), "{words}");
+    });
+}

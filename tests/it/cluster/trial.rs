@@ -28,7 +28,7 @@ use nas_engine::train::Scores;
 
 use super::executor::{Clock, Doom, Executor, Fate};
 use super::simulated::Simulated;
-use super::world::{Broken, Faults, LEASE};
+use super::world::{Broken, Faults, LEASE, STALE};
 
 /// Epochs of a child; it has a checkpoint after every second one.
 pub const EPOCHS: u64 = 4;
@@ -254,6 +254,10 @@ impl Shared {
     async fn export(&self) {
         loop {
             let is_last = self.is_over.load(Ordering::Relaxed);
+            if is_last {
+                // That it is over is seen everywhere by then.
+                self.engine.sleep(STALE).await;
+            }
             let read = export::read(&self.engine, &self.learner).await;
             match read.and_then(|on_record| on_record.lines(&self.learner)) {
                 Ok(lines) => self.exports.lock().unwrap().push(lines),

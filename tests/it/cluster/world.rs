@@ -11,6 +11,9 @@ use nas_engine::rng::{Purpose, Rng};
 /// How long a job is one's own.
 pub const LEASE: Duration = Duration::from_secs(60);
 
+/// How long a copy may not know what was written.
+pub const STALE: Duration = Duration::from_secs(1);
+
 /// A rule of the protocol that is taken away, to see that it is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
@@ -271,7 +274,7 @@ impl World {
 
     /// A value that was not there a moment ago may not be seen yet.
     pub fn is_stale(&mut self, written: Duration) -> bool {
-        let is_new = self.now < written + Duration::from_secs(1);
+        let is_new = self.now < written + STALE;
         is_new && self.rng.uniform() < self.faults.stale
     }
 }
