@@ -298,6 +298,21 @@ pub fn whole(
     }
 }
 
+/// Reads the whole number of a flag that must be in this range.
+pub fn within(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<i64, String> + Clone + Send + Sync + 'static {
+    let read = whole(range.clone());
+    move |text| {
+        let number = read(text)?;
+        let is_in = u64::try_from(number).is_ok_and(|number| range.contains(&number));
+        match is_in {
+            true => Ok(number),
+            false => Err(format!("give {}", text::whole_number(&range))),
+        }
+    }
+}
+
 /// A whole number of a flag, checked against its range.
 pub fn in_range(flag: &str, value: i64, range: &RangeInclusive<u64>) -> Result<usize, Failure> {
     u64::try_from(value)

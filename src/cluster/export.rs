@@ -56,8 +56,8 @@ pub struct OnRecord {
     shards: Vec<Shard>,
 }
 
-/// Reads a run, under way or done; one that is known to be done, whole. The shards first: what facts say
-/// beyond them is left out.
+/// Reads a run, under way or done. Where all its children have ended, the last gradients are waited for a while,
+/// and not having them is warned of. The shards first: what facts say beyond them is left out.
 ///
 /// # Errors
 /// See [`ExportError`].
@@ -67,9 +67,16 @@ pub async fn read<E: Engine>(engine: &E, learner: &Learner) -> Result<OnRecord, 
     loop {
         let is_over = role::fact(engine, Fact::End).await?.is_some();
         let on_record = look(engine, learner).await?;
-        let is_short = is_over && !on_record.is_over(learner);
+        let is_over = is_over || on_record.has_all_children(learner);
+        let is_short = is_over && !on_record.has_all_gradients(learner);
         let now = engine.now();
         let is_too_late = now > *waits_until.get_or_insert(now + PATIENCE);
+        if is_short && is_too_late {
+            tracing::warn!(
+                "all children have ended, and not all gradients are counted, or a copy of the server is behind; \
+                 export again later to have them all"
+            );
+        }
         if on_record.facts.is_whole(learner) && !is_short || is_too_late {
             return Ok(on_record);
         }
@@ -78,8 +85,12 @@ pub async fn read<E: Engine>(engine: &E, learner: &Learner) -> Result<OnRecord, 
 }
 
 impl OnRecord {
+    fn has_all_children(&self, learner: &Learner) -> bool {
+        self.facts.children.len() as u64 == learner.scheme().samples
+    }
+
     /// Whether every shard has counted all rounds.
-    fn is_over(&self, learner: &Learner) -> bool {
+    fn has_all_gradients(&self, learner: &Learner) -> bool {
         let rounds = learner.scheme().rounds();
         self.shards.iter().all(|shard| shard.rounds() >= rounds)
     }

@@ -4,7 +4,9 @@
 //! child's checkpoints are files that are read here.
 //!
 //! A process whose child ended in good order trains the next one, so that neither data nor device are opened
-//! again. One that has a limit of memory does not: what an earlier child left there would count.
+//! again; it is not kept for long, for it holds memory, of a GPU too. One that has a limit of memory trains one
+//! child: what an earlier one left there would count. For the same reason a child that another was trained before
+//! in its process, and that ends for want of memory, is given back and begun again.
 
 mod live;
 mod memory;
@@ -16,13 +18,13 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::message::{Done, Job};
 use super::worker::{Step, Trainer, Training};
@@ -47,6 +49,9 @@ pub const TEST: &str = "--test";
 /// How long a test of a device may take: a large data set is read first.
 const TEST_TIME: Duration = Duration::from_secs(300);
 
+/// How long a process waits for the next child.
+const KEPT_FOR: Duration = Duration::from_secs(10);
+
 /// What a child's process says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -57,7 +62,7 @@ pub enum Said {
         epoch: u64,
     },
     /// The child ended.
-    Ended(ChildsEnd),
+    Ended(Report),
     /// Its device is not to be used any more.
     Lost {
         /// The device's words.
@@ -67,7 +72,7 @@ pub enum Said {
 
 /// How a child ended, by its process's words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ChildsEnd {
+pub struct Report {
     /// How.
     pub status: Status,
     /// What it achieved.
@@ -80,7 +85,20 @@ pub struct ChildsEnd {
     pub timing: Timing,
 }
 
-/// Trains each child in a process.
+impl Report {
+    fn of(self, sample: u64) -> Outcome {
+        Outcome {
+            sample,
+            status: self.status,
+            scores: self.scores,
+            parameters: self.parameters,
+            message: self.message,
+            timing: self.timing,
+        }
+    }
+}
+
+/// Trains children in processes.
 #[derive(Debug)]
 pub struct Processes {
     program: PathBuf,
@@ -95,26 +113,60 @@ pub struct Processes {
 
 /// Where a process is whose child ended in good order.
 #[derive(Clone, Debug, Default)]
-struct Waiting(Arc<Mutex<Option<Live>>>);
+struct Waiting(Arc<Mutex<Slot>>);
+
+#[derive(Debug, Default)]
+struct Slot {
+    live: Option<Live>,
+    /// How often it was filled or emptied.
+    n: u64,
+}
 
 impl Waiting {
     fn take(&self) -> Option<Live> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        exchange(&self.0, None).0
     }
 
-    fn put(&self, live: Option<Live>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = live;
+    /// Keeps a process for a while.
+    fn put(&self, live: Live) {
+        let (_, n) = exchange(&self.0, Some(live));
+        // Of a worker that has ended nothing is left.
+        let slot = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            sleep(KEPT_FOR).await;
+            let Some(slot) = slot.upgrade() else {
+                return;
+            };
+            let mut slot = lock(&slot);
+            if slot.n == n {
+                slot.live = None;
+            }
+        });
     }
+}
+
+/// Fills or empties a slot; what was in it, and how often that was done.
+fn exchange(slot: &Mutex<Slot>, live: Option<Live>) -> (Option<Live>, u64) {
+    let mut slot = lock(slot);
+    slot.n += 1;
+    (std::mem::replace(&mut slot.live, live), slot.n)
+}
+
+fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A child in a process.
 pub struct Process {
     sample: u64,
-    folder: Option<TempDir>,
+    /// Before the folder, which can go when nobody writes there any more: fields are dropped in their order.
     live: Option<Live>,
+    folder: Option<TempDir>,
     waiting: Waiting,
     /// Whether the process may train another child after this one.
     is_kept: bool,
+    /// Whether it has trained one before.
+    is_second: bool,
     /// How it ended, by its own words.
     said: Option<Said>,
     /// When the newest checkpoint that was handed on was written.
@@ -136,6 +188,7 @@ impl Trainer for Processes {
             live: None,
             waiting: self.waiting.clone(),
             is_kept: matches!(*self.memory, Memory::Free),
+            is_second: false,
             said: None,
             kept: None,
             kind: self.kind,
@@ -204,7 +257,10 @@ impl Processes {
         // One that ended meanwhile took nobody along.
         let going_on = |mut live: Live| live.train(folder.path()).ok().map(|()| live);
         let live = match self.waiting.take().and_then(going_on) {
-            Some(live) => live,
+            Some(live) => {
+                process.is_second = true;
+                live
+            }
             None => {
                 let mut command = Command::new(&self.program);
                 command.args(&self.arguments).arg(&self.folder);
@@ -237,9 +293,12 @@ impl Training for Process {
                     Ok(Said::Epoch { epoch }) => {
                         return self.checkpoint().unwrap_or(Step::Epoch(epoch));
                     }
-                    Ok(Said::Ended(end)) if self.is_kept && end.status.is_verdict() => {
-                        self.waiting.put(self.live.take());
-                        return self.outcome(end);
+                    Ok(Said::Ended(report)) if self.is_kept && report.status.is_verdict() => {
+                        self.live
+                            .take()
+                            .into_iter()
+                            .for_each(|live| self.waiting.put(live));
+                        return self.end(report.of(self.sample));
                     }
                     Ok(said) => {
                         live.stop();
@@ -271,14 +330,14 @@ impl Process {
         };
         let step = match (self.said.take(), code) {
             (Some(Said::Lost { message }), _) => Step::Unusable(message),
-            (Some(Said::Ended(end)), Some(0)) => return self.outcome(end),
+            (Some(Said::Ended(report)), Some(0)) => return self.end(report.of(self.sample)),
             (_, Some(75)) => Step::Stopped,
             // It is of no use to begin other children in this way.
             (_, Some(code @ 2..=4)) => Step::Unusable(format!(
                 "the process of sample {} ended with code {code}; its words are above",
                 self.sample
             )),
-            _ => Step::Ended(Box::new(self.crashed(code, signal, words))),
+            _ => self.end(self.crashed(code, signal, words)),
         };
         // What it kept before it ended.
         match self.checkpoint() {
@@ -290,15 +349,16 @@ impl Process {
         }
     }
 
-    fn outcome(&self, end: ChildsEnd) -> Step {
-        Step::Ended(Box::new(Outcome {
-            sample: self.sample,
-            status: end.status,
-            scores: end.scores,
-            parameters: end.parameters,
-            message: end.message,
-            timing: end.timing,
-        }))
+    fn end(&self, outcome: Outcome) -> Step {
+        if self.is_second && outcome.status == Status::OutOfMemory {
+            let why = outcome.message.unwrap_or_default();
+            tracing::warn!(
+                "sample {}: {why}; it is begun again in a new process",
+                self.sample
+            );
+            return Step::Stopped;
+        }
+        Step::Ended(Box::new(outcome))
     }
 
     fn crashed(&self, code: Option<i32>, signal: Option<i32>, words: &str) -> Outcome {

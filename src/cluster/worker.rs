@@ -32,6 +32,9 @@ use stand::nodes;
 /// How long is waited for a job before one looks whether to stop.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a worker that was told to stop tells the server so, once its child has stopped.
+const FAREWELL: Duration = Duration::from_secs(10);
+
 /// Machines that a child may take down, without getting further, before it is at fault.
 const POISON_NODES: usize = 3;
 
@@ -130,9 +133,20 @@ impl Worker {
                 let _ = drained.set(control::drained(engine).await);
                 std::future::pending::<Infallible>().await
             };
-            let work = pin!(on.jobs(trainer));
+            let work = async {
+                let (work, too_late) = (pin!(on.jobs(trainer)), pin!(on.too_late()));
+                match select(work, too_late).await {
+                    Either::Left((ended, _)) => ended,
+                    Either::Right(((), _)) => {
+                        tracing::warn!(
+                            "the server does not answer; what is under way here is another's when its lease is over"
+                        );
+                        Ok(())
+                    }
+                }
+            };
             let (heart, watch) = (pin!(pulse.keep_telling(engine)), pin!(watch));
-            match select(work, select(heart, watch)).await {
+            match select(pin!(work), select(heart, watch)).await {
                 Either::Left((ended, _)) => ended,
                 Either::Right((Either::Left((never, _)) | Either::Right((never, _)), _)) => {
                     match never {}
@@ -205,6 +219,14 @@ impl<E: Engine> At<'_, E> {
 
     fn is_to_stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || self.drained.get().is_some()
+    }
+
+    /// Waits until it has been told to stop for longer than all takes that a server which answers is told.
+    async fn too_late(&self) {
+        while !self.is_to_stop() {
+            self.engine.sleep(PATIENCE).await;
+        }
+        self.engine.sleep(self.worker.grace + FAREWELL).await;
     }
 
     /// Whether the run is drained is known before a job is touched.
@@ -300,7 +322,7 @@ impl<E: Engine> At<'_, E> {
         let trained = self
             .train((i, &mine), &mut training, lease, &mut spent)
             .await;
-        drop(training); // it takes no machine while its end is told
+        drop(training); // what is left of it ends before its end is told
         self.tell(Phase::Between, None).await;
         let outcome = match trained? {
             Trained::Outcome(outcome) => outcome,

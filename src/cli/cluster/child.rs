@@ -20,7 +20,7 @@ use crate::cli::machine;
 use crate::cli::output::Output;
 use crate::cli::search;
 use crate::cluster::message::Job as Message;
-use crate::cluster::process::{CHECKPOINTS, ChildsEnd, JOB_FILE, Said};
+use crate::cluster::process::{CHECKPOINTS, JOB_FILE, Report, Said};
 use crate::config::{Config, FILE_NAME};
 use crate::device::{Device, List};
 use crate::disk::{Disk, Real};
@@ -121,8 +121,10 @@ impl Children {
         match self.trainer.train(&planned, place, stop, &mut tell) {
             ChildEnd::Outcome(outcome) => say(ended(outcome)),
             ChildEnd::Lost(message) => {
-                say(Said::Lost { message })?;
-                Err(Failure::new(Kind::Device, "the device is lost"))
+                say(Said::Lost {
+                    message: message.clone(),
+                })?;
+                Err(Failure::new(Kind::Device, message))
             }
             ChildEnd::Stopped => Err(Failure::new(Kind::Stopped, "told to stop")),
             ChildEnd::NotKept(error) => Err(error.into()),
@@ -169,7 +171,7 @@ fn kept(folder: &Path, config: &Config) -> Result<Kept, Failure> {
 }
 
 fn ended(outcome: Outcome) -> Said {
-    Said::Ended(ChildsEnd {
+    Said::Ended(Report {
         status: outcome.status,
         scores: outcome.scores,
         parameters: outcome.parameters,

@@ -199,6 +199,11 @@ pub fn import(flags: &ImportFlags, output: &Output) -> Result<(), Failure> {
     super::runtime()?.block_on(async {
         let engine = flags.place.make(&flags.connection, &learner).await?;
         let name = flags.connection.name();
+        // Before anything is written: what is there is another's.
+        let before = role::fact(&engine, Fact::Run).await?;
+        if before.is_some_and(|before| before != fact.to_bytes()) {
+            return Err(ExportError::Taken(format!("run {name}")).into());
+        }
         let written = export::write(&engine, &learner, &facts).await;
         written.map_err(|error| match error {
             ExportError::Replay(error) => not_ours(flags, &error),
@@ -215,6 +220,14 @@ pub fn import(flags: &ImportFlags, output: &Output) -> Result<(), Failure> {
             return Err(ExportError::Taken(format!("run {name}")).into());
         }
         let samples = facts.children.len() as u64;
+        let left = history.children.len() as u64 - samples;
+        if left > 0 {
+            tracing::warn!(
+                "{left} samples that have ended are of a batch which is not whole, and will be trained again; `nas-engine \
+                 search --resume {}` would keep them",
+                text::shell_path(&flags.run)
+            );
+        }
         let json = json!({
             "run": name.to_string(),
             "server": flags.connection.server(),

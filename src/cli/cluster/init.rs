@@ -6,14 +6,14 @@ use clap::Args;
 use serde_json::json;
 
 use super::connection;
-use super::pace::Pace;
+use super::pace::{self, Pace};
 use super::place::PlaceFlags;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::output::Output;
 use crate::cli::search::{self, RunFlags};
 use crate::cluster::key::Fact;
+use crate::cluster::role;
 use crate::cluster::settings::RunFact;
-use crate::cluster::{RoleError, role};
 use crate::text;
 
 /// Flags of `cluster init`.
@@ -38,6 +38,9 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         let connection = &flags.connection;
         let name = connection.name();
         let engine = flags.place.make(connection, &learner).await?;
+        let pace = Pace::measure(&engine, &fact.scheme).await;
+        let pace = pace.map_err(|error| tracing::warn!("how fast the server writes is not known: {error}"));
+        let pace = pace.ok();
         let first = role::once(&engine, Fact::Run, fact.to_bytes()).await?;
         if first != fact.to_bytes() {
             let message = format!(
@@ -45,8 +48,6 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
             );
             return Err(Failure::new(Kind::Usage, message));
         }
-        let pace = Pace::measure(&engine, &fact.scheme).await;
-        let pace = pace.map_err(RoleError::from)?;
         let json = json!({
             "run": name.to_string(),
             "server": connection.server(),
@@ -55,11 +56,12 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
             "replicas": fact.scheme.replicas,
             "synchronous": fact.scheme.is_synchronous(),
             "data_sha256": fact.data_sha256,
-            "writes_per_second": pace.writes_per_second,
-            "children_per_hour": pace.children_per_hour,
-            "children_at_once": pace.at_once,
+            "writes_per_second": pace.as_ref().map(|pace| pace.writes_per_second),
+            "children_per_hour": pace.as_ref().map(|pace| pace.children_per_hour),
+            "children_at_once": pace::at_once(&fact.scheme),
         });
-        output.result(&json, &(words(flags, &fact) + &pace.words()))
+        let pace = pace.map_or(String::new(), |pace| pace.words());
+        output.result(&json, &(words(flags, &fact) + &pace + &pace::scheme(&fact.scheme)))
     })
 }
 

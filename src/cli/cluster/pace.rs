@@ -16,17 +16,13 @@ const TIME: Duration = Duration::from_secs(1);
 /// A replica waits for the slowest of its children: so many children at once for each worker leave few idle.
 const CHILDREN_PER_WORKER: f64 = 1.5;
 
-/// How fast a run may go.
+/// How fast a server lets a run go.
 #[derive(Debug)]
 pub struct Pace {
     /// Writes that the server brings to its disk, one after the other.
     pub writes_per_second: f64,
     /// Children that so many writes are enough for.
     pub children_per_hour: f64,
-    /// Children under way at most.
-    pub at_once: u64,
-    /// How late gradients are in the mean, in updates.
-    late_by: f64,
 }
 
 impl Pace {
@@ -48,31 +44,44 @@ impl Pace {
     }
 
     fn of(writes_per_second: f64, scheme: &Scheme) -> Pace {
-        let late_by = match scheme.is_synchronous() {
-            true => 0.0,
-            false => f64::from(scheme.replicas - 1) / f64::from(scheme.gradients_per_update),
-        };
         Pace {
             writes_per_second,
             children_per_hour: 3600.0 * writes_per_second / writes_per_child(scheme),
-            at_once: u64::from(scheme.replicas) * scheme.children_per_round,
-            late_by,
         }
     }
 
-    /// In lines.
+    /// As a line.
     pub fn words(&self) -> String {
-        let workers = (self.at_once as f64 / CHILDREN_PER_WORKER).floor().max(1.0);
         format!(
-            "the server: {} writes a second, one after the other, enough for {} children an hour\nits children: {} at \
-             a time at most, which keeps {} workers busy; gradients late by {:.1} updates in the mean\n",
-            text::count(self.writes_per_second as u64),
+            "the server makes {:.1} writes a second, one after the other: enough for {} children an hour\n",
+            self.writes_per_second,
             text::count(self.children_per_hour as u64),
-            text::count(self.at_once),
-            text::count(workers as u64),
-            self.late_by,
         )
     }
+}
+
+/// Children under way at most.
+pub fn at_once(scheme: &Scheme) -> u64 {
+    let places = u64::from(scheme.replicas) * scheme.children_per_round;
+    places.min(scheme.samples)
+}
+
+/// How many workers a scheme keeps busy, as a line.
+pub fn scheme(scheme: &Scheme) -> String {
+    let at_once = at_once(scheme);
+    let workers = (at_once as f64 / CHILDREN_PER_WORKER).floor().max(1.0);
+    let late = match scheme.is_synchronous() {
+        true => String::new(),
+        false => {
+            let late = f64::from(scheme.replicas - 1) / f64::from(scheme.gradients_per_update);
+            format!("; gradients come about {late:.1} updates late")
+        }
+    };
+    format!(
+        "children under way: {} at most, enough to keep {} workers busy{late}\n",
+        text::count(at_once),
+        text::count(workers as u64),
+    )
 }
 
 /// Without checkpoints: a job, an attempt and a result; of a round its fact, its replica's cell when it is
@@ -90,7 +99,7 @@ mod tests {
     #[test]
     fn the_papers_scheme() {
         // paper P8.5
-        let scheme = Scheme {
+        let paper = Scheme {
             shards: 20,
             replicas: 100,
             children_per_round: 8,
@@ -100,18 +109,23 @@ mod tests {
             samples: 12_800,
         };
         // docs/results/2026-11-30-many-machines counted 8.8, some children being offered again.
-        assert!((writes_per_child(&scheme) - 8.375).abs() < 1e-12);
-        let pace = Pace::of(2_000.0, &scheme);
+        assert!((writes_per_child(&paper) - 8.375).abs() < 1e-12);
         assert_eq!(
-            pace.words(),
-            "the server: 2,000 writes a second, one after the other, enough for 859,701 children an hour\n\
-             its children: 800 at a time at most, which keeps 533 workers busy; gradients late by 99.0 updates in the \
-             mean\n"
+            Pace::of(2_000.0, &paper).words(),
+            "the server makes 2000.0 writes a second, one after the other: enough for 859,701 children an hour\n"
         );
-        let synchronous = Scheme {
+        assert_eq!(
+            scheme(&paper),
+            "children under way: 800 at most, enough to keep 533 workers busy; gradients come about 99.0 updates late\n"
+        );
+        let small = Scheme {
             synchronous: true,
-            ..scheme
+            samples: 10,
+            ..paper
         };
-        assert_eq!(Pace::of(2_000.0, &synchronous).late_by, 0.0);
+        assert_eq!(
+            scheme(&small),
+            "children under way: 10 at most, enough to keep 6 workers busy\n"
+        );
     }
 }

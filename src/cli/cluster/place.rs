@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::connection::ConnectionFlags;
 use crate::cli::failure::{Failure, Kind};
-use crate::cli::flags::whole;
+use crate::cli::flags::within;
 use crate::cli::stop;
 use crate::cluster::learner::Learner;
 use crate::cluster::nats::{Nats, Room};
@@ -28,7 +28,7 @@ const HEADERS: usize = 8 << 10;
 #[derive(Args)]
 pub struct PlaceFlags {
     /// Workers at most
-    #[arg(long, allow_negative_numbers = true, value_parser = whole(1..=100_000), value_name = "N", default_value = "1000")]
+    #[arg(long, allow_negative_numbers = true, value_parser = within(1..=100_000), value_name = "N", default_value = "1000")]
     workers: i64,
     /// Time after which the child of a worker that is silent is another's
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = stop::parse)]

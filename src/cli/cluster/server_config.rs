@@ -10,7 +10,7 @@ use nkeys::KeyPair;
 use serde_json::json;
 
 use crate::cli::failure::{Failure, Kind};
-use crate::cli::flags::whole;
+use crate::cli::flags::within;
 use crate::cli::output::Output;
 use crate::cluster::nats::server_config::ServerConfig;
 use crate::cluster::nats::{Role, RunName};
@@ -46,7 +46,7 @@ pub struct Flags {
     #[arg(long)]
     accounts: bool,
     /// Workers at most
-    #[arg(long, allow_negative_numbers = true, value_parser = whole(1..=100_000), value_name = "N", default_value = "1000")]
+    #[arg(long, allow_negative_numbers = true, value_parser = within(1..=100_000), value_name = "N", default_value = "1000")]
     workers: i64,
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::connection;
 use crate::cli::failure::Failure;
-use crate::cli::flags::whole;
+use crate::cli::flags::within;
 use crate::cli::output::Output;
 use crate::cli::stop::{self, TimeFlags};
 use crate::cluster::beat::Roll;
@@ -25,10 +25,10 @@ pub struct Flags {
     #[command(flatten)]
     connection: connection::ConnectionFlags,
     /// Show it again every so many seconds, until stopped
-    #[arg(long, allow_negative_numbers = true, value_parser = whole(1..=86_400), value_name = "SECONDS")]
+    #[arg(long, allow_negative_numbers = true, value_parser = within(1..=86_400), value_name = "SECONDS")]
     watch: Option<i64>,
     /// Listen to the workers for so many seconds; by default until those that were asked have answered
-    #[arg(long, allow_negative_numbers = true, value_parser = whole(1..=3600), value_name = "SECONDS")]
+    #[arg(long, allow_negative_numbers = true, value_parser = within(1..=3600), value_name = "SECONDS")]
     listen: Option<i64>,
 }
 

@@ -1,5 +1,4 @@
-//! `nas-engine cluster worker`: trains children of a run, each in a process of its own; on GPUs one on each at a
-//! time.
+//! `nas-engine cluster worker`: trains children of a run, in processes beside it; on GPUs one on each at a time.
 
 mod memory;
 mod places;
@@ -14,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::connection;
 use crate::cli::failure::{Failure, Kind};
-use crate::cli::flags::{DeviceFlags, Settings, whole};
+use crate::cli::flags::{DeviceFlags, Settings, within};
 use crate::cli::output::Output;
 use crate::cli::search;
 use crate::cli::stop::{self, TimeFlags};
@@ -46,7 +45,7 @@ pub struct Flags {
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
     /// Children at a time on a processor, whose threads they share
-    #[arg(long, allow_negative_numbers = true, value_parser = whole(1..=4096), value_name = "N", default_value = "1")]
+    #[arg(long, allow_negative_numbers = true, value_parser = within(1..=4096), value_name = "N", default_value = "1")]
     children: i64,
     /// Memory that a child may take, such as 4G (units K, M, G, T of 1,024): one that takes more is ended
     #[arg(long, value_name = "BYTES", value_parser = memory::parse)]

@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use clap::Args;
@@ -33,6 +34,9 @@ use crate::text;
 
 /// How often is looked for what has ended.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// How often is looked whether a role that ends by itself has.
+const POLL: Duration = Duration::from_millis(20);
 
 /// Flags of a search on a server.
 #[derive(Args)]
@@ -137,21 +141,35 @@ impl Roles<'_> {
         Ok(command)
     }
 
-    /// Runs a role that ends by itself; a signal from the terminal ends it too.
+    /// Runs a role that ends by itself, or is told to.
     fn wait(&self, role: &str, more: &[OsString], stop: &AtomicBool) -> Result<(), Failure> {
-        let status = self.command(role)?.args(more).status();
-        let status = status.map_err(|error| begin(role, &error))?;
-        let is_told = stop.load(Ordering::Relaxed) || status.signal().is_some_and(stop::is_heeded);
+        let cannot = |error: std::io::Error| begin(role, &error);
+        let mut child = self.command(role)?.args(more).spawn().map_err(cannot)?;
+        let mut is_told = false;
+        let status = loop {
+            if let Some(status) = child.try_wait().map_err(cannot)? {
+                break status;
+            }
+            if !is_told && stop.load(Ordering::Relaxed) {
+                // One that a terminal's signal has reached hears it twice, or has ended.
+                let _ = kill_process(Pid::from_child(&child), Signal::TERM);
+                is_told = true;
+            }
+            thread::sleep(POLL);
+        };
         if status.success() {
             return Ok(());
         }
-        if !is_told {
+        if !status.signal().is_some_and(stop::is_heeded) {
             return Err(self.failed(role, status.code()));
         }
         let message = match role {
-            "export" => format!("the run is done, and not yet exported; {}", self.exported()),
+            "export" => format!(
+                "the run is done, and not yet exported; {}",
+                self.to_export()
+            ),
             _ => format!(
-                "before the run was begun; begin it with the same command and --run-name {}",
+                "before any child; begin the run with the same command and --run-name {}",
                 self.name
             ),
         };
@@ -230,7 +248,11 @@ impl Roles<'_> {
             let (engine, _) = connection.open(&["fact.child.*"]).await?;
             let mut seen = Seen::new(self.config);
             while !roles.is_empty() {
-                seen.look(&engine, watch).await?;
+                tokio::select! {
+                    looked = seen.look(&engine, watch) => looked?,
+                    // Where the server does not answer, a signal is heeded all the same.
+                    () = told(stop) => {}
+                }
                 for i in (0..roles.len()).rev() {
                     let (role, child) = &mut roles[i];
                     let ended = child.try_wait().map_err(|error| begin(role, &error))?;
@@ -264,7 +286,7 @@ impl Roles<'_> {
         )
     }
 
-    fn exported(&self) -> String {
+    fn to_export(&self) -> String {
         format!(
             "it stays on the server: nas-engine cluster export {} --server {} --out DIR",
             self.name,
@@ -292,7 +314,7 @@ impl Roles<'_> {
             "init" => format!("`cluster init` ended {how}; see above"),
             "export" => format!(
                 "`cluster export` ended {how}; see above; the run is done; {}",
-                self.exported()
+                self.to_export()
             ),
             _ => format!(
                 "`cluster {role}` ended {how}; see above; {}",
@@ -300,6 +322,13 @@ impl Roles<'_> {
             ),
         };
         Failure::new(kind, message)
+    }
+}
+
+/// Waits until it is set.
+async fn told(stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        tokio::time::sleep(POLL).await;
     }
 }
 

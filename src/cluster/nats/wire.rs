@@ -87,11 +87,10 @@ impl Wire {
                 RequestErrorKind::InvalidSubject | RequestErrorKind::MaxPayloadExceeded => {
                     EngineError::Refused(format!("{subject}: {error}"))
                 }
-                // As a server whose disk was full goes on not to, whatever room there is by now.
                 RequestErrorKind::TimedOut if !subject.starts_with("$JS.") => retry(
                     subject,
-                    "the server does not say that it is written; where its log says that there was no space, make \
-                     some, then restart it",
+                    "no answer to a write; see the server's log: where its disk had no space, make some and \
+                     restart it, for it writes nothing before; of several servers, most must run",
                 ),
                 _ => retry(subject, error),
             })

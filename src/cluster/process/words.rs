@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::process::ChildStderr;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 /// Bytes of the end that are kept.
 const KEPT: usize = 400;
@@ -22,6 +22,8 @@ pub(super) struct Words {
     /// The end of it.
     end: Arc<Mutex<Vec<u8>>>,
     task: JoinHandle<()>,
+    /// Until when more of it is waited for.
+    until: Option<Instant>,
 }
 
 impl Words {
@@ -40,7 +42,11 @@ impl Words {
                 end.drain(..more);
             }
         });
-        Words { end, task }
+        Words {
+            end,
+            task,
+            until: None,
+        }
     }
 
     /// What it wrote until now is of no account any more.
@@ -48,10 +54,14 @@ impl Words {
         lock(&self.end).clear();
     }
 
-    /// The last line of a process that has ended; empty where it wrote nothing.
+    /// The last line of a process that has ended; empty where it wrote nothing. May be dropped and asked for
+    /// again.
     pub(super) async fn last(&mut self) -> String {
         // Where others have it open there may be more, which nobody waits for.
-        let _ = timeout(PATIENCE, &mut self.task).await;
+        let until = *self.until.get_or_insert_with(|| Instant::now() + PATIENCE);
+        if !self.task.is_finished() {
+            let _ = timeout_at(until, &mut self.task).await;
+        }
         last_line(&lock(&self.end))
     }
 }

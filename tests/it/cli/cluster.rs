@@ -200,6 +200,17 @@ fn what_does_not_fit_is_refused_before_anything_is_done() {
         "--monitor",
     );
 
+    for n in ["0", "-1", "100001"] {
+        refused(place.init("a", &["--workers", n]), 2, "from 1 to 100000");
+    }
+    for (role, flag, range) in [
+        ("worker", "--children", "from 1 to 4096"),
+        ("status", "--watch", "from 1 to 86400"),
+        ("status", "--listen", "from 1 to 3600"),
+    ] {
+        refused(run(&mut place.cluster(role, "a", &[flag, "0"])), 2, range);
+    }
+
     refused(
         run(&mut place.cluster("status", "a", &[])),
         2,

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nas_engine::cluster::message::Job;
-use nas_engine::cluster::process::{ChildsEnd, Memory, Process, Processes, Said};
+use nas_engine::cluster::process::{Memory, Process, Processes, Report, Said};
 use nas_engine::cluster::worker::{Step, Trainer, Training};
 use nas_engine::run::Status;
 use nas_engine::run::entry::Timing;
@@ -148,7 +148,7 @@ fn a_child_that_ignores_the_end_of_its_input_ends_with_all_that_it_began() {
 
 /// What a process says of a child that ended.
 fn says(status: Status) -> String {
-    let said = Said::Ended(ChildsEnd {
+    let said = Said::Ended(Report {
         status,
         scores: Scores::none(SpaceKind::Conv),
         parameters: None,
@@ -196,6 +196,47 @@ fn a_process_trains_one_child_after_the_other_until_one_ends_badly() {
     assert_eq!((ended.0, ended.1), (2, Status::Crash));
     // With a limit each has all of it.
     assert_eq!(two(&ok, Memory::Data(1 << 30)).0, 2);
+}
+
+/// What the first left in the process may be why; alone the child has all there is.
+#[test]
+fn a_child_that_lacks_memory_after_another_is_begun_again() {
+    let script = Script::new(
+        &format!(
+            "read -r name; {}; read -r name; {}; read -r name || :",
+            says(Status::Ok),
+            says(Status::OutOfMemory)
+        ),
+        Memory::Free,
+    );
+    runtime().block_on(async {
+        let first = script.begin().next().await;
+        assert!(
+            matches!(&first, Step::Ended(end) if end.status == Status::Ok),
+            "{first:?}"
+        );
+        let second = script.begin().next().await;
+        assert!(matches!(second, Step::Stopped), "{second:?}");
+    });
+}
+
+/// The worker looks for other things now and then, more often than it waits for last words.
+#[test]
+fn a_crash_is_told_though_somebody_else_may_still_write() {
+    let script = Script::new("sleep 1000 > /dev/null & kill -SEGV $$", Memory::Free);
+    runtime().block_on(async {
+        let mut process = script.begin();
+        let told = async {
+            loop {
+                let soon = Duration::from_millis(100);
+                if let Ok(step) = tokio::time::timeout(soon, process.next()).await {
+                    return step;
+                }
+            }
+        };
+        let told = tokio::time::timeout(Duration::from_secs(20), told).await;
+        assert!(matches!(told, Ok(Step::Ended(_))), "{told:?}");
+    });
 }
 
 #[test]

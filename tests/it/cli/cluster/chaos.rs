@@ -56,7 +56,8 @@ fn chaos_changes_no_result() {
         }
     };
     thread::scope(|scope| {
-        for _ in 0..asked("CHAOS_AT_ONCE", 7) {
+        let cores = thread::available_parallelism().map_or(1, usize::from) as u64;
+        for _ in 0..asked("CHAOS_AT_ONCE", 3 * cores) {
             scope.spawn(one_after_the_other);
         }
     });
@@ -104,6 +105,7 @@ struct Count {
     frozen: u64,
     told_to_stop: u64,
     server_down: u64,
+    without_server: u64,
     poisoned: u64,
 }
 
@@ -182,6 +184,9 @@ impl Trial {
         // A poison child is found by machines that do not fail in any other way.
         let n_roles = if self.also == Also::Poison { 4 } else { 7 };
         let role = self.rng.below(n_roles) as usize;
+        if !runs(&mut self.roles[role]) {
+            return;
+        }
         match self.rng.below(10) {
             0 => {
                 self.n.server_down += 1;
@@ -205,8 +210,8 @@ impl Trial {
     }
 
     fn thaw(&mut self, now: Instant) {
-        for (role, until) in self.roles.iter().zip(&mut self.frozen) {
-            if until.take_if(|until| *until <= now).is_some() {
+        for (role, until) in self.roles.iter_mut().zip(&mut self.frozen) {
+            if until.take_if(|until| *until <= now).is_some() && runs(role) {
                 signal(role, libc::SIGCONT);
             }
         }
@@ -242,9 +247,10 @@ impl Trial {
             };
             match ended.code() {
                 Some(0) => continue,
-                // By a signal, told to stop, told twice, or begun while there was no server.
+                // By a signal, told to stop, or told twice.
                 None | Some(75 | 143) => {}
-                Some(1) if self.n.server_down > 0 => {}
+                // Begun while there was no server, or while there was too much else to do for it.
+                Some(1) => self.n.without_server += 1,
                 Some(code) => panic!("seed {}: role {number} ended with {code}", self.seed),
             }
             is_over = false;
@@ -264,7 +270,11 @@ impl Trial {
         assert_eq!(exported.code, 0, "{}", exported.stderr);
         let audited = run(program().args(["audit", &out, "--data", &text(self.place.data.path())]));
         assert_eq!(audited.code, 0, "{}", audited.stderr);
+        let n = &self.n;
+        assert!(n.without_server <= 2 + 7 * n.server_down, "{n:?}");
         let is_poison = status["failures"] == json!({"poison": 1});
+        let others = !is_poison && status["failures"] != json!({});
+        assert!(!others, "seed {}: {}", self.seed, status["failures"]);
         match self.also {
             Also::Poison if is_poison => assert!(self.n.poisoned >= 3, "{:?}", self.n),
             _ => check(&self.place, &status, 10),
@@ -280,6 +290,11 @@ impl Drop for Trial {
             let _ = role.wait();
         }
     }
+}
+
+/// Whether a role has not ended.
+fn runs(role: &mut Child) -> bool {
+    role.try_wait().unwrap().is_none()
 }
 
 /// Folders in a folder.

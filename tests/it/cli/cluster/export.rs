@@ -109,6 +109,11 @@ fn an_export_is_the_journal_of_one_process() {
         .filter(|(name, fact)| one.get(name) != Some(fact))
         .collect();
     assert_eq!(differ, []);
+    // Nothing of a run that has only begun is touched.
+    assert_eq!(place.init("fresh", &["--samples", "4"]).code, 0);
+    let taken = import("fresh");
+    assert_eq!(taken.code, 2, "{}", taken.stderr);
+    assert_eq!(place.status("fresh")["samples"], 0);
     let taken = import("a");
     assert_eq!(taken.code, 2, "{}", taken.stderr);
     assert!(
@@ -180,7 +185,8 @@ fn a_search_on_a_server_is_one_command() {
     );
 }
 
-/// As Ctrl-C reaches it and all that it has begun, while the run is made on a server that does not answer.
+/// While the run is made on a server that does not answer: as Ctrl-C reaches it and all that it has begun, and
+/// as `kill` reaches it alone.
 #[test]
 fn a_search_on_a_server_that_is_stopped_before_it_began_can_be_begun() {
     let place = Place::new();
@@ -196,27 +202,30 @@ fn a_search_on_a_server_that_is_stopped_before_it_began_can_be_begun() {
         .args(["--run-name", "one", "--data", &text(place.data.path())])
         .args(["--out", &text(&folder.path().join("run"))])
         .args(SETTINGS);
+    search.process_group(0).stderr(Stdio::piped());
     let server = Pid::from_raw(place.server.id().cast_signed()).unwrap();
-    kill_process(server, Signal::STOP).unwrap();
-    let begun = search
-        .process_group(0)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let began = Instant::now();
-    while children(begun.id()).is_empty() {
-        assert!(
-            began.elapsed() < Duration::from_secs(60),
-            "it begins nothing"
-        );
-        thread::sleep(Duration::from_millis(10));
+    for is_all in [true, false] {
+        kill_process(server, Signal::STOP).unwrap();
+        let begun = search.spawn().unwrap();
+        let began = Instant::now();
+        while children(begun.id()).is_empty() {
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "it begins nothing"
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
+        let own = Pid::from_child(&begun);
+        match is_all {
+            true => kill_process_group(own, Signal::INT).unwrap(),
+            false => kill_process(own, Signal::TERM).unwrap(),
+        }
+        let ended = begun.wait_with_output().unwrap();
+        kill_process(server, Signal::CONT).unwrap();
+        let words = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(75), "{words}");
+        assert!(words.contains("before any child"), "{words}");
     }
-    kill_process_group(Pid::from_child(&begun), Signal::INT).unwrap();
-    let ended = begun.wait_with_output().unwrap();
-    kill_process(server, Signal::CONT).unwrap();
-    let words = String::from_utf8(ended.stderr).unwrap();
-    assert_eq!(ended.status.code(), Some(75), "{words}");
-    assert!(words.contains("before the run was begun"), "{words}");
     let ended = run(&mut search);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
 }
