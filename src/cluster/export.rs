@@ -7,10 +7,12 @@ use super::engine::{Engine, EngineError, Swap};
 use super::facts::Facts;
 use super::key::{Cell, Fact};
 use super::learner::Learner;
-use super::message::{Ended, Round, Shard};
+use super::message::{Ended, Replica, ReplicaHead, Round, Shard};
+use super::record::Record;
 use super::replay::{ReplayError, Standing, Step, replay};
 use super::role::{self, RoleError};
 use crate::run::entry::{self, Child, Entry, Timing, Update};
+use crate::run::history::History;
 
 /// How long is waited for what must be there, and is not seen yet.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -307,6 +309,58 @@ pub async fn write<E: Engine>(
 ) -> Result<(), ExportError> {
     let standing = replay(learner, facts, &mut |_| Ok::<(), ExportError>(()))?;
     restore(engine, facts, &standing).await
+}
+
+/// The facts of one controller's journal: its whole batches, and what is on record of the one under way.
+///
+/// # Errors
+/// Samples that are not what the controller draws.
+pub fn of_one(learner: &Learner, history: &History) -> Result<Facts, ReplayError> {
+    let mut facts = Facts::of_one(history);
+    let t = facts.rounds.len() as u64;
+    let again = history.to_try_again(true);
+    let is_of_it = |child: &&Child| child.batch == t && !again.contains(&child.sample);
+    let children: Vec<&Child> = history.children.values().filter(is_of_it).collect();
+    if children.is_empty() {
+        return Ok(facts);
+    }
+    let standing = replay(learner, &facts, &mut |_| Ok::<(), ReplayError>(()))?;
+    let controller = Replica {
+        head: ReplicaHead::default(),
+        weights: (standing.shards.into_iter())
+            .flat_map(|shard| shard.weights)
+            .collect(),
+    };
+    let samples = learner.scheme().samples_of(t);
+    let tokens = learner.propose(&controller, samples.clone());
+    for child in &children {
+        let place = child.sample.checked_sub(samples.start);
+        let drawn = place.and_then(|place| tokens.get(place as usize));
+        if drawn != Some(&child.tokens) {
+            return Err(ReplayError::Round {
+                round: t,
+                what: format!(
+                    "has a sample {} that its controller does not draw",
+                    child.sample
+                ),
+            });
+        }
+    }
+    let record = Record::of(learner, facts.children.values());
+    let round = entry::Round {
+        round: t,
+        replica: 0,
+        n: t + 1,
+        counted: vec![t],
+        duplicate_of: record.duplicates(learner, samples.start, &tokens),
+        timing: Timing::default(),
+    };
+    facts.rounds.insert(t, round);
+    let children = children
+        .into_iter()
+        .map(|child| (child.sample, child.clone()));
+    facts.children.extend(children);
+    Ok(facts)
 }
 
 /// As [`write`], with what the facts come to.

@@ -9,6 +9,7 @@ use super::key::Fact;
 use super::learner::Learner;
 use super::message::{Ended, Round};
 use super::role::{self, RoleError};
+use crate::run::entry::Child;
 use crate::space::Token;
 
 /// The rounds that were read so far.
@@ -21,6 +22,17 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// That of children who have ended, in the order of their samples.
+    pub(super) fn of<'c>(learner: &Learner, children: impl Iterator<Item = &'c Child>) -> Record {
+        let mut record = Record::default();
+        for child in children.filter(|child| child.status.is_verdict()) {
+            if let Some(name) = canonical(learner, &child.tokens) {
+                record.verdicts.entry(name).or_insert(child.sample);
+            }
+        }
+        record
+    }
+
     /// Reads rounds below `round`, up to the first whose children have not all ended.
     pub(super) async fn read_up_to<E: Engine>(
         &mut self,

@@ -144,6 +144,13 @@ fn fill(
         Entry::Child(child) => Some(child.timing.at - child.timing.seconds),
         _ => None,
     });
+    let last = lines.iter().filter_map(|line| match line {
+        Entry::Round(round) => Some(round.timing.at),
+        Entry::Child(child) => Some(child.timing.at),
+        Entry::Update(update) => Some(update.timing.at),
+        _ => None,
+    });
+    let last = last.reduce(f64::max);
     let samples = lines
         .iter()
         .filter(|line| matches!(line, Entry::Child(_)))
@@ -162,7 +169,8 @@ fn fill(
     let stops = Entry::Stop(Stop {
         samples,
         timing: Timing {
-            at: run::now(),
+            // What is after it was not in the run.
+            at: last.unwrap_or_else(run::now),
             ..Timing::default()
         },
     });
@@ -190,11 +198,10 @@ pub fn import(flags: &ImportFlags, output: &Output) -> Result<(), Failure> {
     let fact = flags.place.fact(&config, began.data_sha256.clone());
     let learner = fact.learner()?;
     let facts = match config.search.is_alone() {
-        true => Facts::of_one(&history),
-        false => {
-            Facts::of(&history, fact.scheme.shards).map_err(|error| not_ours(flags, &error))?
-        }
+        true => export::of_one(&learner, &history),
+        false => Facts::of(&history, fact.scheme.shards),
     };
+    let facts = facts.map_err(|error| not_ours(flags, &error))?;
     flags.place.check()?;
     super::runtime()?.block_on(async {
         let engine = flags.place.make(&flags.connection, &learner).await?;
@@ -220,14 +227,6 @@ pub fn import(flags: &ImportFlags, output: &Output) -> Result<(), Failure> {
             return Err(ExportError::Taken(format!("run {name}")).into());
         }
         let samples = facts.children.len() as u64;
-        let left = history.children.len() as u64 - samples;
-        if left > 0 {
-            tracing::warn!(
-                "{left} samples that have ended are of a batch which is not whole, and will be trained again; `nas-engine \
-                 search --resume {}` would keep them",
-                text::shell_path(&flags.run)
-            );
-        }
         let json = json!({
             "run": name.to_string(),
             "server": flags.connection.server(),

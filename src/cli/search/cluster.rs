@@ -77,6 +77,7 @@ pub fn run(flags: &Flags, server: &str, output: &Output) -> Result<(), Failure> 
         );
         return Err(Failure::new(Kind::Usage, message));
     }
+    writable(&out)?;
     let roles = Roles {
         server,
         name: &name,
@@ -103,6 +104,19 @@ pub fn run(flags: &Flags, server: &str, output: &Output) -> Result<(), Failure> 
         text::shell_path(&out)
     ));
     finish::show((&config, &out, &history), None, output)
+}
+
+/// That the run's directory can be made when the search is done.
+fn writable(out: &Path) -> Result<(), Failure> {
+    let above = match out.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
+    };
+    let tried = std::fs::create_dir_all(above).and_then(|()| tempfile::tempfile_in(above));
+    tried.map(drop).map_err(|error| {
+        let message = format!("--out {}: {error}; give another folder", out.display());
+        Failure::new(Kind::Usage, message)
+    })
 }
 
 /// The run's name on the server, and its directory.

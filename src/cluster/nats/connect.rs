@@ -2,9 +2,10 @@
 
 use std::error::Error;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, rustls};
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, rustls};
 
 use super::OpenError;
 use super::denied::Denied;
@@ -22,17 +23,47 @@ pub(super) async fn connect(
 ) -> Result<(Client, Denied), OpenError> {
     let denied = Denied::new();
     let hears = denied.clone();
+    let away = Away::new(server);
     let options = options
         .connection_timeout(CONNECT)
         .ping_interval(PING)
         .event_callback(move |event| {
             hears.hear(&event);
+            away.hear(&event);
             async {}
         });
     let addresses: Vec<&str> = server.split(',').map(str::trim).collect();
     let client = options.connect(addresses).await;
     let client = client.map_err(|error| explain(server.to_owned(), &error))?;
     Ok((client, denied))
+}
+
+/// Says once that a server is away, and once that it is back.
+struct Away {
+    server: String,
+    is_away: AtomicBool,
+}
+
+impl Away {
+    fn new(server: &str) -> Away {
+        Away {
+            server: server.to_owned(),
+            is_away: AtomicBool::new(false),
+        }
+    }
+
+    fn hear(&self, event: &Event) {
+        let server = &self.server;
+        match event {
+            Event::Disconnected if !self.is_away.swap(true, Ordering::Relaxed) => {
+                tracing::warn!("{server} does not answer; trying again until it does");
+            }
+            Event::Connected if self.is_away.swap(false, Ordering::Relaxed) => {
+                tracing::warn!("{server} answers again");
+            }
+            _ => {}
+        }
+    }
 }
 
 fn explain(server: String, error: &ConnectError) -> OpenError {

@@ -67,8 +67,8 @@ fn violation(said: &str) -> Option<String> {
         false => "publish to",
     };
     Some(format!(
-        "these credentials may not {verb} `{subject}`; add it to the role's permissions, as `nas-engine cluster \
-         server-config` prints them"
+        "these credentials may not {verb} `{subject}`; give those of this command's role (admin.nk for all but apply, \
+         replica and worker), or add it to the role's permissions, as `nas-engine cluster server-config` prints them"
     ))
 }
 

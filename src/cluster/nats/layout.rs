@@ -128,7 +128,14 @@ impl Layout {
         let made = context
             .create_consumer_on_stream(consumer, jobs.clone())
             .await;
-        made.map_err(|error| format!("the consumer of {jobs} cannot be made: {error}"))?;
+        made.map_err(|error| match error.to_string() {
+            // What may wait cannot be changed.
+            words if words.contains("10012") => {
+                "it is there already, with room for another number of --workers; give that, or choose another name"
+                    .to_owned()
+            }
+            words => format!("the consumer of {jobs} cannot be made: {words}"),
+        })?;
         let bucket = object_store::Config {
             bucket: self.bucket(),
             storage: StorageType::File,

@@ -123,6 +123,47 @@ fn an_export_is_the_journal_of_one_process() {
     );
 }
 
+/// Within a batch: what has ended of it is not trained again.
+#[test]
+fn a_batch_under_way_is_imported() {
+    let place = Place::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let data = text(place.data.path());
+    let mut search = program();
+    search.args(["search", "--quiet", "--no-progress", "--data", &data]);
+    search.args(SETTINGS).args(["--out", &text(&path("one"))]);
+    let ended = run(&mut search);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let journal = std::fs::read_to_string(path("one").join("journal.jsonl")).unwrap();
+    let lines = |n: usize| journal.match_indices('\n').nth(n - 1).unwrap().0 + 1;
+    // The run, and three children of the first eight; all of these, the update, and one of the last two.
+    for (name, n_lines, samples) in [("a", 4, 3), ("b", 11, 9)] {
+        let cut = path(name);
+        std::fs::create_dir(&cut).unwrap();
+        std::fs::copy(path("one").join("config.toml"), cut.join("config.toml")).unwrap();
+        std::fs::write(cut.join("journal.jsonl"), &journal[..lines(n_lines)]).unwrap();
+        let flags = [&text(&cut), "--i-checked-sync", "--lease", "3s"];
+        let ended = run(&mut place.cluster("import", name, &flags));
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        assert_eq!(place.status(name)["samples"], samples);
+        let mut roles = [
+            place.start("apply", name, &[]),
+            place.start("replica", name, &[]),
+            place.worker(name, "a"),
+        ];
+        place.wait(name, 10);
+        for role in &mut roles {
+            assert_eq!(role.wait().unwrap().code(), Some(0));
+        }
+        let out = text(&path(&format!("{name}-whole")));
+        let ended = run(&mut place.cluster("export", name, &["--out", &out, "--data", &data]));
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        let (one, whole) = (facts(&path("one")), facts(&path(&format!("{name}-whole"))));
+        assert_eq!(differences(&one, &whole), [""; 0]);
+    }
+}
+
 /// All roles by one command: the same journal as without a server. Stopped, it goes on by the same command.
 #[test]
 fn a_search_on_a_server_is_one_command() {
