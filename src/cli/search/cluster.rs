@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
@@ -37,6 +37,9 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// How often is looked whether a role that ends by itself has.
 const POLL: Duration = Duration::from_millis(20);
+
+/// How long an export may go on when the search is told to stop.
+const EXPORT: Duration = Duration::from_secs(10);
 
 /// Flags of a search on a server.
 #[derive(Args)]
@@ -159,12 +162,20 @@ impl Roles<'_> {
     fn wait(&self, role: &str, more: &[OsString], stop: &AtomicBool) -> Result<(), Failure> {
         let cannot = |error: std::io::Error| begin(role, &error);
         let mut child = self.command(role)?.args(more).spawn().map_err(cannot)?;
-        let mut is_told = false;
+        // An export that goes well is done before that.
+        let grace = if role == "export" {
+            EXPORT
+        } else {
+            Duration::ZERO
+        };
+        let (mut is_told, mut since) = (false, None);
         let status = loop {
             if let Some(status) = child.try_wait().map_err(cannot)? {
                 break status;
             }
-            if !is_told && stop.load(Ordering::Relaxed) {
+            let is_due = stop.load(Ordering::Relaxed)
+                && since.get_or_insert_with(Instant::now).elapsed() >= grace;
+            if !is_told && is_due {
                 // One that a terminal's signal has reached hears it twice, or has ended.
                 let _ = kill_process(Pid::from_child(&child), Signal::TERM);
                 is_told = true;
@@ -302,9 +313,10 @@ impl Roles<'_> {
 
     fn to_export(&self) -> String {
         format!(
-            "it stays on the server: nas-engine cluster export {} --server {} --out DIR",
-            self.name,
-            text::shell_path(Path::new(self.server))
+            "it stays on the server: give the same command and --run-name {name}, or nas-engine cluster export {name} \
+             --server {} --out DIR",
+            text::shell_path(Path::new(self.server)),
+            name = self.name
         )
     }
 
