@@ -294,10 +294,9 @@ impl Training for Process {
                         return self.checkpoint().unwrap_or(Step::Epoch(epoch));
                     }
                     Ok(Said::Ended(report)) if self.is_kept && report.status.is_verdict() => {
-                        self.live
-                            .take()
-                            .into_iter()
-                            .for_each(|live| self.waiting.put(live));
+                        if let Some(live) = self.live.take() {
+                            self.waiting.put(live);
+                        }
                         return self.end(report.of(self.sample));
                     }
                     Ok(said) => {
