@@ -33,6 +33,10 @@ pub enum Purpose {
     Text = 9,
     /// The order of imported images; index = 0 training, 1 test, 2 + class for the draw of those that test.
     Import = 10,
+    /// How evolution changes a decision; index = number of the sample.
+    Mutation = 11,
+    /// Among which samples evolution looks for the best; index = number of the sample.
+    Tournament = 12,
 }
 
 /// Two 32-bit numbers as one index, for things addressed by a pair such as (epoch, record).

@@ -118,7 +118,7 @@ fn show(
     let training = Training {
         augment: match &config.train {
             TrainConfig::Network(train) => train.augment,
-            TrainConfig::Language(_) => Augment::default(),
+            _ => Augment::default(),
         },
         seed: config.search.seed,
     };

@@ -9,7 +9,7 @@ use super::failure::{Failure, Kind};
 use super::flags::whole;
 use super::output::Output;
 use crate::cluster::explain as shared;
-use crate::config;
+use crate::config::{self, Config, StrategyKind};
 use crate::disk::Real;
 use crate::report::table::{Align, aligned};
 use crate::run::entry::Child;
@@ -32,6 +32,9 @@ pub struct Flags {
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let Facts { config, history } = run::read(&Real, &flags.run)?;
     let child = child(&history, flags.sample, "N")?;
+    if config.search.strategy == StrategyKind::Evolution {
+        return bred(&config, &history, child, output);
+    }
     let explanation = match config.search.is_alone() {
         true => explain::explain(&config, &history, child).map_err(|error| error.to_string()),
         false => shared::explain(&config, &history, child).map_err(|error| error.to_string()),
@@ -46,6 +49,39 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         Failure::new(Kind::Journal, message)
     })?;
     output.result(&json!(explanation), &words(&explanation, child))
+}
+
+/// Says what evolution made a sample of: there is no distribution that it was drawn from.
+fn bred(config: &Config, history: &History, child: &Child, output: &Output) -> Result<(), Failure> {
+    let parent = explain::parent(config, history, child);
+    let json = json!({
+        "sample": child.sample,
+        "batch": child.batch,
+        "reward": child.reward,
+        "parent": parent.map(|parent| parent.sample),
+        "parent_reward": parent.and_then(|parent| parent.reward),
+        "tokens": child.tokens,
+        "parent_tokens": parent.map(|parent| &parent.tokens),
+    });
+    let number = |x: Option<f64>| x.map_or("-".to_owned(), |x| format!("{x:.4}"));
+    let from = match parent {
+        None => "drawn uniformly, as the population was not full".to_owned(),
+        Some(parent) => format!(
+            "sample {} with one decision changed, the best of {} of the latest {} (reward {})",
+            parent.sample,
+            config.search.tournament(),
+            config.search.population(),
+            number(parent.reward),
+        ),
+    };
+    let words = format!(
+        "sample {} of batch {}: {}\nreward {}\n{from}\n",
+        child.sample,
+        child.batch,
+        child.status.word(),
+        number(child.reward),
+    );
+    output.result(&json, &words)
 }
 
 /// The child of a sample on record, that a flag asks for.

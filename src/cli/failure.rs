@@ -220,6 +220,7 @@ impl From<TrainError> for Failure {
             TrainError::SmallSplit { .. }
             | TrainError::NoValidation { .. }
             | TrainError::OtherKind(..)
+            | TrainError::LookedUp
             | TrainError::TooLarge { .. } => Failure::from_error(Kind::Usage, &error),
             TrainError::Misfit { .. } => Failure::from_error(Kind::Checkpoint, &error),
             TrainError::NotKept { .. } => Failure::from_error(Kind::Run, &error),

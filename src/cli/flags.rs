@@ -14,6 +14,7 @@ use super::machine;
 use super::output::Output;
 use crate::config::{self, Config, DataConfig, Setting};
 use crate::data::corpus::{Corpus, Level};
+use crate::data::nas_bench_201::BenchTable;
 use crate::data::{self, Dataset, Split};
 use crate::device::{self, Device};
 use crate::disk::{Real, input, whole};
@@ -151,6 +152,28 @@ pub fn open_course(config: &Config, output: &Output) -> Result<Course, Failure> 
         }
         TrainConfig::Language(train) => {
             Course::Text(open_corpus(&config.data, output)?, train.clone())
+        }
+        TrainConfig::Table(_) => {
+            let DataConfig {
+                path,
+                limit,
+                level,
+                vocabulary,
+            } = &config.data;
+            let of_data = [
+                ("--data (data.path)", path.is_some()),
+                ("--limit (data.limit)", limit.is_some()),
+                ("--level (data.level)", level.is_some()),
+                ("--vocabulary (data.vocabulary)", vocabulary.is_some()),
+            ];
+            refuse(
+                &of_data,
+                "children that are trained",
+                "a table of accuracies",
+            )?;
+            let table = BenchTable::bundled();
+            note_data(&config.data, &table.describe(), output);
+            Course::Table(table)
         }
     })
 }

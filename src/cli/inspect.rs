@@ -1,6 +1,7 @@
 //! `nas-engine inspect`: layers, parameters, work and memory of an architecture; a recurrent cell
 //! as equations and as a tree.
 
+mod bench;
 mod cell;
 
 use std::ops::RangeInclusive;
@@ -74,6 +75,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
             let size = cell::Size::new(flags, &config, &cell)?;
             return cell::show(&cell, &tokens, size.as_ref(), output);
         }
+        Architecture::Bench(cell) => return bench::show(flags, cell, &tokens, output),
     };
     let for_cell = [
         ("--hidden", flags.hidden.is_some()),

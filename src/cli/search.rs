@@ -20,7 +20,7 @@ use super::progress::Progress;
 use super::stop::{self, TimeFlags};
 use crate::cluster::RoleError;
 use crate::cluster::embedded::search::{self as shared, SharedError};
-use crate::config::{self, Config, Staleness, StrategyKind};
+use crate::config::{self, Config, Staleness};
 use crate::device::{self, Devices};
 use crate::disk::{Disk, Real};
 use crate::run::Run;
@@ -29,18 +29,19 @@ use crate::search::session::Session;
 use crate::search::{End, Event, local};
 use crate::space::{PRESETS, Space, SpaceKind};
 use crate::text;
-use crate::train::Course;
+use crate::train::{Course, TrainConfig};
 
 /// What a new run is.
 #[derive(Args)]
 pub struct RunFlags {
     #[command(flatten)]
     pub data: DataFlags,
-    /// Kind of architectures: convolutional networks or recurrent cells; the preset's by default
+    /// Kind of architectures: convolutional networks, recurrent cells, or the cells of NAS-Bench-201, which
+    /// are looked up in a table; the preset's by default
     #[arg(long, value_name = "SPACE", value_parser = PossibleValuesParser::new(SpaceKind::NAMES))]
     space: Option<String>,
-    /// Settings to start from: v1, v2, v3, ptb (the paper's), sample (the default) or cell-sample
-    /// (that of --space cell)
+    /// Settings to start from: v1, v2, v3, ptb (the paper's), sample (the default), cell-sample (that of
+    /// --space cell) or nas-bench-201
     #[arg(long, value_name = "PRESET", value_parser = PossibleValuesParser::new(PRESETS))]
     preset: Option<String>,
     /// Architectures in all, those of a resumed run counted
@@ -49,8 +50,12 @@ pub struct RunFlags {
     /// Epochs of every child
     #[arg(long, allow_negative_numbers = true, value_parser = whole(config::EPOCHS), value_name = "N")]
     epochs: Option<i64>,
-    /// policy: the controller learns; random: uniform draws, nothing learns
-    #[arg(long, value_name = "STRATEGY", value_parser = ["policy", "random"])]
+    /// Who answers for a child: train, or table, the one of --space nas-bench-201
+    #[arg(long, value_name = "EVALUATOR", value_parser = ["train", "table"])]
+    evaluator: Option<String>,
+    /// policy: the controller learns; evolution: the best of a few earlier ones is changed in one place;
+    /// random: uniform draws, nothing learns
+    #[arg(long, value_name = "STRATEGY", value_parser = ["policy", "evolution", "random"])]
     strategy: Option<String>,
     /// Shards of the controller's parameters
     #[arg(long, allow_negative_numbers = true, value_parser = whole(config::SHARDS), value_name = "S")]
@@ -100,6 +105,7 @@ impl RunFlags {
         let preset = config::default_preset(kind.unwrap_or(SpaceKind::Conv));
         let config = settings.resolve(&self.config, preset)?;
         check_kind(&config, kind)?;
+        check_evaluator(&config, self.evaluator.as_deref())?;
         Ok(config)
     }
 }
@@ -193,6 +199,22 @@ fn check_kind(config: &Config, kind: Option<SpaceKind>) -> Result<(), Failure> {
     }
 }
 
+/// That who is to answer for the children is who can.
+fn check_evaluator(config: &Config, evaluator: Option<&str>) -> Result<(), Failure> {
+    let is_table = matches!(config.train, TrainConfig::Table(_));
+    let message = match evaluator {
+        Some("table") if !is_table => {
+            "--evaluator table answers for the cells of NAS-Bench-201 alone; give --space nas-bench-201, or \
+             leave it out"
+        }
+        Some("train") if is_table => {
+            "--evaluator train: the cells of NAS-Bench-201 are looked up and not trained; leave it out"
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::new(Kind::Usage, message))
+}
+
 /// Opens the data, and checks that they and the settings are enough for a child.
 pub fn open_course(config: &Config, output: &Output) -> Result<Course, Failure> {
     let course = flags::open_course(config, output)?;
@@ -206,10 +228,6 @@ pub fn open_course(config: &Config, output: &Output) -> Result<Course, Failure> 
         course.child(&cell.map_err(|error| Failure::from_error(Kind::Run, &error))?)?;
     }
     Ok(course)
-}
-
-fn learns(config: &Config) -> bool {
-    config.search.strategy == StrategyKind::Policy
 }
 
 /// Opens what the children are trained on, and says what it is.
@@ -273,7 +291,7 @@ fn go_on(
         Err(error)
             if run
                 .history
-                .is_finished(config.search.samples, learns(config)) =>
+                .is_finished(config.search.samples, config.search.strategy) =>
         {
             finish::show(finished, Some(error), output)
         }

@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use super::failure::Failure;
 use super::output::Output;
-use crate::config::StrategyKind;
 use crate::disk::Real;
 use crate::report::{self, Best, Summary};
 use crate::run::entry::ChildFacts;
@@ -33,9 +32,8 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     // Never given back: the process ends, and freeing a long run child by child takes a fifth of its time.
     let history = ManuallyDrop::new(run.history()?);
     let search = &run.config.search;
-    let learns = search.strategy == StrategyKind::Policy;
     let state = State::of(Signs {
-        finished: history.is_finished(search.samples, learns),
+        finished: history.is_finished(search.samples, search.strategy),
         ends_with_stop: history.stopped,
         lock: locks.lock,
         all_locks_seen: locks.all_seen,

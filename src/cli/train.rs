@@ -210,6 +210,7 @@ fn resolve(flags: &Flags, arch: &Path, kind: SpaceKind) -> Result<Config, Failur
             flags::refuse(&for_networks, "convolutional networks", "a recurrent cell")?;
             "ptb"
         }
+        SpaceKind::Bench => return Err(TrainError::LookedUp.into()),
     };
     let mut settings = Settings::default();
     settings.set("train.epochs", "--epochs", flags.epochs);

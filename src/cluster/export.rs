@@ -11,6 +11,7 @@ use super::message::{Ended, Replica, ReplicaHead, Round, Shard};
 use super::record::Record;
 use super::replay::{ReplayError, Standing, Step, replay};
 use super::role::{self, RoleError};
+use crate::config::StrategyKind;
 use crate::run::entry::{self, Child, Entry, Timing, Update};
 use crate::run::history::History;
 
@@ -318,7 +319,7 @@ pub async fn write<E: Engine>(
 pub fn of_one(learner: &Learner, history: &History) -> Result<Facts, ReplayError> {
     let mut facts = Facts::of_one(history);
     let t = facts.rounds.len() as u64;
-    let again = history.to_try_again(true);
+    let again = history.to_try_again(StrategyKind::Policy);
     let is_of_it = |child: &&Child| child.batch == t && !again.contains(&child.sample);
     let children: Vec<&Child> = history.children.values().filter(is_of_it).collect();
     if children.is_empty() {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::learner::Learner;
+use crate::config::StrategyKind;
 use crate::run::entry::{Child, Round, Timing};
 use crate::run::history::History;
 
@@ -72,7 +73,7 @@ impl Facts {
             orders.push(order);
         }
         let mut children = history.children.clone();
-        for sample in history.to_try_again(true) {
+        for sample in history.to_try_again(StrategyKind::Policy) {
             children.remove(&sample);
         }
         let known = |child: &Child| history.rounds.contains_key(&child.batch);

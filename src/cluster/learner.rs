@@ -201,7 +201,8 @@ impl Learner {
             weights: replica.weights.clone(),
             mean: vec![0.0; n],
             square: vec![0.0; n],
-            step: 0,
+            // The gradients of a round know by it how far the search is.
+            step: replica.head.versions.first().copied().unwrap_or(0),
             baseline: replica.head.baseline,
         });
         assert!(

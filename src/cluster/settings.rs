@@ -8,7 +8,7 @@ use super::codec::{Message, MessageError, from_json, to_json};
 use super::learner::{Learner, TooManyShards};
 use super::scheme::Scheme;
 use crate::checkpoint::NUMERICS;
-use crate::config::{Config, ConfigError, StrategyKind};
+use crate::config::{Config, ConfigError};
 use crate::space::{Space, SpaceError};
 
 /// The longest time of a run's settings: a hundred years.
@@ -69,8 +69,8 @@ pub enum SettingsError {
     #[error("the fact of the run does not agree with itself: begin it again under another name")]
     Scheme,
     /// Nothing learns in it.
-    #[error("--strategy random has no controller to spread; use `search`, or --strategy policy")]
-    Random,
+    #[error("--strategy {0} has no controller to spread; use `search`, or --strategy policy")]
+    NoController(&'static str),
 }
 
 impl RunFact {
@@ -131,8 +131,8 @@ impl RunFact {
         if self.scheme != Scheme::of(&config.search) || !is_sound {
             return Err(SettingsError::Scheme);
         }
-        if config.search.strategy == StrategyKind::Random {
-            return Err(SettingsError::Random);
+        if !config.search.strategy.learns() {
+            return Err(SettingsError::NoController(config.search.strategy.name()));
         }
         let space = Space::new(&config.space)?;
         let seed = config.search.seed;

@@ -47,9 +47,11 @@ const MOST: u64 = i64::MAX as u64;
 
 /// Every setting that is a whole number, but those of the space and of the controller, which know
 /// their own rules; with its range.
-const WHOLE: [(&str, &str, RangeInclusive<u64>); 19] = [
+const WHOLE: [(&str, &str, RangeInclusive<u64>); 21] = [
     ("search", "samples", SAMPLES),
     ("search", "children_per_update", 1..=100_000),
+    ("search", "population", 2..=100_000),
+    ("search", "tournament", 1..=100_000),
     ("search", "seed", SEED),
     ("search", "shards", SHARDS),
     ("search", "replicas", REPLICAS),
@@ -113,6 +115,7 @@ impl Config {
         match train {
             TrainConfig::Network(train) => check_network(train)?,
             TrainConfig::Language(train) => check_language(train)?,
+            TrainConfig::Table(_) => {}
         }
         if let Err(ControllerError { key, value, rule }) = controller.check() {
             return broken(
@@ -129,10 +132,26 @@ impl Config {
 }
 
 fn check_search(search: &SearchConfig) -> Result<(), Broken> {
-    if search.strategy == StrategyKind::Random && !search.is_alone() {
-        let rule = "is `random`, which has no controller to share out; leave out shards, replicas and \
-                    gradients, or give `policy`";
-        return broken("search.strategy", rule.to_owned());
+    let strategy = search.strategy;
+    if !strategy.learns() && !search.is_alone() {
+        let rule = format!(
+            "is `{}`, which has no controller to share out; leave out shards, replicas and \
+             gradients, or give `policy`",
+            strategy.name()
+        );
+        return broken("search.strategy", rule);
+    }
+    let of_evolution = [
+        ("search.population", search.population),
+        ("search.tournament", search.tournament),
+    ];
+    let given = of_evolution.into_iter().find(|(_, given)| given.is_some());
+    if let Some((key, _)) = given.filter(|_| strategy != StrategyKind::Evolution) {
+        let rule = format!(
+            "goes with search.strategy = \"evolution\", not with \"{}\"; leave it out",
+            strategy.name()
+        );
+        return broken(key, rule);
     }
     let (samples, gradients) = (search.children_per_update, u64::from(search.gradients));
     match samples.is_multiple_of(gradients) {

@@ -19,7 +19,7 @@ use crate::device::Convolution;
 use crate::graph::language;
 use crate::space::{SpaceConfig, SpaceKind};
 use crate::text;
-use crate::train::{LanguageConfig, NetworkConfig, TrainConfig};
+use crate::train::{LanguageConfig, NetworkConfig, TableConfig, TrainConfig};
 
 pub use check::{
     BATCH, EPOCHS, GRADIENTS, HIDDEN, LIMIT, REPLICAS, SAMPLE, SAMPLES, SEED, SHARDS, THREADS,
@@ -42,6 +42,7 @@ pub fn default_preset(kind: SpaceKind) -> &'static str {
     match kind {
         SpaceKind::Conv => DEFAULT_PRESET,
         SpaceKind::Cell => "cell-sample",
+        SpaceKind::Bench => "nas-bench-201",
     }
 }
 
@@ -72,6 +73,12 @@ pub struct SearchConfig {
     pub preset: String,
     /// Whether the controller designs architectures or they are drawn uniformly.
     pub strategy: StrategyKind,
+    /// The latest samples that may have children, where the strategy is evolution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub population: Option<u64>,
+    /// How many of them are drawn, the best of which has a child.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tournament: Option<u64>,
     /// Architectures in all.
     pub samples: u64,
     /// Architectures between two updates of the controller: the paper's m.
@@ -100,6 +107,26 @@ impl SearchConfig {
     pub fn is_alone(&self) -> bool {
         [self.shards, self.replicas, self.gradients] == [1; 3]
     }
+
+    /// Samples of evolution's population: 100 (Real et al. 2019), or a tenth of a smaller search.
+    pub fn population(&self) -> u64 {
+        self.population
+            .unwrap_or_else(|| (self.samples / 10).clamp(10, 100))
+    }
+
+    /// Samples of its tournaments: a quarter of the population, as theirs.
+    pub fn tournament(&self) -> u64 {
+        self.tournament
+            .unwrap_or_else(|| (self.population() / 4).max(2))
+    }
+
+    /// Writes down what follows from the number of samples, which may change later.
+    fn fix(&mut self) {
+        if self.strategy == StrategyKind::Evolution {
+            self.tournament = Some(self.tournament());
+            self.population = Some(self.population());
+        }
+    }
 }
 
 fn one() -> u32 {
@@ -120,8 +147,31 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 pub enum StrategyKind {
     /// The controller, which learns.
     Policy,
+    /// Regularised evolution.
+    Evolution,
     /// Uniform draws.
     Random,
+}
+
+impl StrategyKind {
+    /// Its name, in flags and settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            StrategyKind::Policy => "policy",
+            StrategyKind::Evolution => "evolution",
+            StrategyKind::Random => "random",
+        }
+    }
+
+    /// Whether a controller learns, whose updates are on record.
+    pub fn learns(self) -> bool {
+        self == StrategyKind::Policy
+    }
+
+    /// Whether what is drawn depends on what earlier children achieved.
+    pub fn looks_back(self) -> bool {
+        self != StrategyKind::Random
+    }
 }
 
 /// What children are trained on.
@@ -161,8 +211,8 @@ pub struct DeviceConfig {
 }
 
 impl Config {
-    /// The settings of a preset: the paper's `v1`, `v2`, `v3` and `ptb`, or the small `sample` and
-    /// `cell-sample`.
+    /// The settings of a preset: the paper's `v1`, `v2`, `v3` and `ptb`, the small `sample` and
+    /// `cell-sample`, or `nas-bench-201`.
     pub fn preset(name: &str) -> Option<Config> {
         let paper = NetworkConfig {
             // paper P6.5
@@ -218,6 +268,7 @@ impl Config {
             // An update takes 10 gradients of one child each: for Adam the same as their mean.
             "ptb" => (15_000, 10, cell.into()),
             "cell-sample" => (48, 8, small_cell.into()),
+            "nas-bench-201" => (1000, 5, TableConfig::default().into()),
             // paper P5.3, P5.5
             _ => (12_800, 8, paper.into()),
         };
@@ -226,6 +277,8 @@ impl Config {
             search: SearchConfig {
                 preset: name.to_owned(),
                 strategy: StrategyKind::Policy,
+                population: None,
+                tournament: None,
                 samples,
                 children_per_update,
                 seed: 0,

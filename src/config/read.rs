@@ -9,9 +9,11 @@ use toml::{Spanned, Table, Value};
 
 use super::{Config, MOST_BYTES, check};
 use crate::disk::input;
-use crate::space::{CellSpaceConfig, ConvSpaceConfig, PRESETS, SpaceConfig, SpaceKind};
+use crate::space::{
+    BenchSpaceConfig, CellSpaceConfig, ConvSpaceConfig, PRESETS, SpaceConfig, SpaceKind,
+};
 use crate::text;
-use crate::train::{LanguageConfig, NetworkConfig, TrainConfig};
+use crate::train::{LanguageConfig, NetworkConfig, TableConfig, TrainConfig};
 
 /// Settings of which one takes the place of the other: the section, and the two.
 const EITHER: (&str, [&str; 2]) = ("train", ["hidden", "parameters"]);
@@ -122,12 +124,16 @@ impl Config {
             SpaceKind::Cell => table
                 .try_into()
                 .map(Config::<CellSpaceConfig, LanguageConfig>::of_any_kind),
+            SpaceKind::Bench => table
+                .try_into()
+                .map(Config::<BenchSpaceConfig, TableConfig>::of_any_kind),
         };
-        let config = read.map_err(|error| {
+        let mut config = read.map_err(|error| {
             let (key, what) = explain(&error);
             wrong(&key, what)
         })?;
         config.check().map_err(broken)?;
+        config.search.fix();
         Ok(config)
     }
 }

@@ -58,7 +58,7 @@ impl<'d> Controller<'d> {
     /// what was learned.
     pub(super) fn learn_on_device(&mut self, batch: &[Scored], baseline: f64) -> Option<()> {
         let (learning_rate, corrections) = (self.learning_rate, self.adam.corrections());
-        let entropy_bonus = self.entropy_bonus;
+        let entropy_bonus = self.entropy_bonus();
         let decisions = self.policy.space().decisions();
         let replays: Vec<Replay> = batch
             .iter()

@@ -38,6 +38,10 @@ pub struct ControllerConfig {
     pub baseline_decay: f64,
     /// Weight of the entropy in the objective, a sample; 0 turns it off.
     pub entropy_bonus: f64,
+    /// Share of that weight that an update leaves: below 1, what is drawn is broad in the beginning and
+    /// sure in the end.
+    #[serde(skip_serializing_if = "is_one")]
+    pub entropy_decay: f64,
     /// Units of each of the two LSTM layers, and the width of the embeddings.
     pub hidden: usize,
     /// Initial weights are uniform in ± this.
@@ -51,12 +55,17 @@ impl Default for ControllerConfig {
             learning_rate: 0.0006,
             baseline_decay: 0.95,
             entropy_bonus: 0.0,
+            entropy_decay: 1.0,
             // paper P4.1
             hidden: 35,
             // paper P4.4
             init_range: 0.08,
         }
     }
+}
+
+fn is_one(x: &f64) -> bool {
+    *x == 1.0
 }
 
 /// A setting of the controller breaks a rule.
@@ -82,6 +91,13 @@ impl ControllerConfig {
             "v1" | "v2" | "v3" => Some(paper),
             "ptb" => Some(ControllerConfig {
                 learning_rate: 0.0005,
+                ..paper
+            }),
+            "nas-bench-201" => Some(ControllerConfig {
+                learning_rate: 0.015,
+                entropy_bonus: 3.0,
+                entropy_decay: 0.97,
+                init_range: 0.5,
                 ..paper
             }),
             "sample" | "cell-sample" => Some(ControllerConfig {
@@ -116,6 +132,12 @@ impl ControllerConfig {
                 "a number of at least 0",
             ),
             (
+                "entropy_decay",
+                self.entropy_decay,
+                0.0..1.0 + f64::EPSILON,
+                "a number from 0 to 1",
+            ),
+            (
                 "hidden",
                 hidden,
                 1.0..1025.0,
@@ -144,6 +166,7 @@ pub struct Controller<'d> {
     baseline: Baseline,
     learning_rate: f64,
     entropy_bonus: f64,
+    entropy_decay: f64,
     seed: u64,
     /// Has the policy's weights and Adam's averages too, as of the last update.
     device: Option<Box<dyn PolicySession + 'd>>,
@@ -162,6 +185,7 @@ impl<'d> Controller<'d> {
             },
             learning_rate: config.learning_rate,
             entropy_bonus: config.entropy_bonus,
+            entropy_decay: config.entropy_decay,
             seed,
             device: None,
         }
@@ -225,6 +249,12 @@ impl<'d> Controller<'d> {
         Some(baseline)
     }
 
+    /// Weight of the entropy in the next update.
+    pub fn entropy_bonus(&self) -> f64 {
+        let updates = self.adam.step.min(1 << 30) as i32;
+        self.entropy_bonus * self.entropy_decay.powi(updates)
+    }
+
     /// The baseline for the gradient of a batch of a sample or more.
     pub fn baseline(&self, batch: &[Scored]) -> f64 {
         self.baseline.for_batch(batch)
@@ -233,7 +263,7 @@ impl<'d> Controller<'d> {
     /// The gradient of a batch, laid out as the policy's weights:
     /// `(1/m) sum_k (R_k - b) grad log P(tokens_k)`, and that of the entropy bonus.
     pub fn gradient(&self, batch: &[Scored], baseline: f64) -> Vec<f64> {
-        reinforce::batch_gradient(&self.policy, batch, baseline, self.entropy_bonus)
+        reinforce::batch_gradient(&self.policy, batch, baseline, self.entropy_bonus())
     }
 
     /// One step of Adam along a gradient, whoever formed it; the baseline stays where it is.

@@ -16,6 +16,7 @@ pub mod import;
 mod kind;
 mod known_format;
 mod mmap;
+pub mod nas_bench_201;
 mod sample;
 mod split;
 mod synthetic;

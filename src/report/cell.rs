@@ -127,7 +127,7 @@ mod tests {
     fn cell(json: &str) -> CellArchitecture {
         match Architecture::from_json(json).unwrap() {
             Architecture::Cell(cell) => cell,
-            Architecture::Conv(_) => panic!("a cell"),
+            _ => panic!("a cell"),
         }
     }
 

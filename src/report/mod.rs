@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 use crate::run::Status;
 use crate::run::entry::ChildFacts;
 use crate::run::history::History;
-use crate::space::Architecture;
+use crate::space::{Architecture, SpaceKind};
 use crate::text;
 use crate::train::Counted;
 use table::{Align, aligned};
@@ -97,8 +97,14 @@ impl<'a> Summary<'a> {
 
     /// The best architectures in a line each.
     pub fn best_table(&self) -> String {
-        let (score, what) = match self.best.first().map(|best| best.score.shown().0) {
-            Some("perplexity") => ("perplexity", "architecture: nodes, leaves first"),
+        let (score, what) = match self.best.first() {
+            Some(best) if best.score.shown().0 == "perplexity" => {
+                ("perplexity", "architecture: nodes, leaves first")
+            }
+            Some(best) if best.architecture.get().contains(SpaceKind::Bench.name()) => (
+                "accuracy",
+                "architecture: what each node reads, from which node",
+            ),
             _ => (
                 "accuracy",
                 "architecture: height x width x filters /stride (inputs)",

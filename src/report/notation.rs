@@ -1,15 +1,27 @@
 //! An architecture in a line that a person can read; nothing reads it back.
 
 use crate::space::cell::{Operation, Tree};
-use crate::space::{Architecture, CellArchitecture, ConvArchitecture, Layer, LayerOp};
+use crate::space::{Architecture, BenchCell, CellArchitecture, ConvArchitecture, Layer, LayerOp};
 
-/// An architecture of either kind.
+/// An architecture of any kind.
 pub fn line(architecture: &Architecture) -> String {
     match architecture {
         Architecture::Conv(network) => layers(network),
         Architecture::Cell(CellArchitecture::Tree(tree)) => nodes(tree),
         Architecture::Cell(CellArchitecture::Lstm) => "lstm".to_owned(),
+        Architecture::Bench(cell) => edges(cell),
     }
+}
+
+/// What each node reads, as in the published notation: `|conv3x3~0|+|skip~0|none~1|+...`.
+fn edges(cell: &BenchCell) -> String {
+    let mut names = cell.operations.iter().map(|operation| operation.name());
+    let node = |n: usize| {
+        let edges = names.by_ref().take(n).enumerate();
+        let edges = edges.map(|(from, name)| format!("{name}~{from}|"));
+        format!("|{}", edges.collect::<String>())
+    };
+    (1..4).map(node).collect::<Vec<_>>().join("+")
 }
 
 /// Nodes in order, as in `add-tanh mult-relu mult-sigmoid inject=add-relu c=1 into=0`.

@@ -76,6 +76,7 @@ impl BestWeights {
     pub fn missing(&self, history: &History) -> Vec<u64> {
         let trained = history.children.values();
         let trained = trained.filter(|c| c.status == Status::Ok && c.duplicate_of.is_none());
+        let trained = trained.filter(|c| c.scores.have_weights());
         let mut best: Vec<_> = trained
             .map(|child| (child.reward.unwrap_or(0.0), child.sample))
             .collect();

@@ -71,7 +71,8 @@ pub struct Child {
     pub architecture: Value,
     /// How it ended.
     pub status: Status,
-    /// What it achieved after each epoch: `accuracies`, or `perplexities` of a cell.
+    /// What it achieved after each epoch: `accuracies`, or `perplexities` of a cell; of a table,
+    /// `table_accuracies` of each run.
     #[serde(flatten)]
     pub scores: Scores,
     /// What the controller is paid; nothing where a machine was at fault.

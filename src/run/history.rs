@@ -7,6 +7,7 @@ use std::path::Path;
 use super::Status;
 use super::entry::{Child, ChildFacts, Entry, Round, Started, Update};
 use super::journal::{Contents, JournalError, Line};
+use crate::config::StrategyKind;
 
 /// Faults of the machine after which a child is not tried again: it may be at fault itself.
 const MOST_FAULTS: usize = 3;
@@ -160,10 +161,10 @@ impl<C: ChildFacts> History<C> {
     }
 
     /// The samples whose children are tried again where the search goes on: a fault of the machine
-    /// ended them, fewer than three times, and the controller has not learned from their batch yet.
-    /// (Where nothing learns, all of the former.)
-    pub fn to_try_again(&self, learns: bool) -> BTreeSet<u64> {
-        let is_over = |batch| learns && self.is_over(batch);
+    /// ended them, fewer than three times, and nothing was drawn yet that depends on them. (Where nothing
+    /// does, all of the former.)
+    pub fn to_try_again(&self, strategy: StrategyKind) -> BTreeSet<u64> {
+        let is_over = |batch| strategy.looks_back() && self.is_over(batch);
         let few = self.faults.iter().filter(|&(_, &n)| n < MOST_FAULTS);
         few.filter_map(|(sample, _)| self.children.get(sample))
             .filter(|child| child.status().is_tried_again() && !is_over(child.batch()))
@@ -249,7 +250,7 @@ impl<C: ChildFacts> History<C> {
     }
 
     /// Whether nothing is left to do for a search of `samples` samples.
-    pub fn is_finished(&self, samples: u64, learns: bool) -> bool {
+    pub fn is_finished(&self, samples: u64, strategy: StrategyKind) -> bool {
         let Some(last) = self.children.values().next_back() else {
             return false;
         };
@@ -268,8 +269,8 @@ impl<C: ChildFacts> History<C> {
             .filter(|c| c.batch() == last.batch())
             .all(|c| c.reward().is_none());
         all_ended
-            && self.to_try_again(learns).is_empty()
-            && (!learns || nothing_to_learn || self.updates.contains_key(&last.batch()))
+            && self.to_try_again(strategy).is_empty()
+            && (!strategy.learns() || nothing_to_learn || self.updates.contains_key(&last.batch()))
     }
 }
 
@@ -374,7 +375,8 @@ mod tests {
                 };
                 history.add(Entry::Update(update)).unwrap();
             }
-            let found = [true, false].map(|learns| history.is_finished(samples, learns));
+            let found = [StrategyKind::Policy, StrategyKind::Random]
+                .map(|strategy| history.is_finished(samples, strategy));
             assert_eq!(found, expected, "{children:?}, {updates:?} of {samples}");
             assert_eq!(history.n_facts(), children.len() + updates.len());
         }
@@ -393,7 +395,7 @@ mod tests {
         let mut history = History::default();
         for is_tried_again in [true, true, false] {
             history.add(child(4, 0, "crash")).unwrap();
-            let found = history.to_try_again(true);
+            let found = history.to_try_again(StrategyKind::Policy);
             assert_eq!(found, BTreeSet::from_iter(is_tried_again.then_some(4)));
         }
     }

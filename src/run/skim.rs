@@ -190,12 +190,14 @@ fn child(line: &str) -> Option<SkimmedChild<'_>> {
     let architecture = values.next()?.ok()?;
     let line = line.get(values.byte_offset()..)?;
     let (status, line) = value(line, ",\"status\":\"", '"')?;
-    let (scores, line) = match value(line, ",\"accuracies\":[", ']') {
-        Some((list, line)) => (Scores::Accuracies(last_numbers(list)?), line),
-        None => {
-            let (list, line) = value(line, ",\"perplexities\":[", ']')?;
-            (Scores::Perplexities(last_numbers(list)?), line)
-        }
+    let (key, rest) = line.strip_prefix(",\"")?.split_once("\":[")?;
+    let (list, line) = rest.split_once(']')?;
+    let numbers = last_numbers(list)?;
+    let scores = match key {
+        "accuracies" => Scores::Accuracies(numbers),
+        "perplexities" => Scores::Perplexities(numbers),
+        "table_accuracies" => Scores::TableAccuracies(numbers),
+        _ => return None,
     };
     let (reward, line) = value(line, ",\"reward\":", ',')?;
     let (duplicate_of, line) = optional(line, "\"duplicate_of\":")?;
@@ -268,6 +270,7 @@ mod tests {
                 Scores::Accuracies(vec![]),
                 Scores::Accuracies((0..9).map(f64::from).collect()),
                 Scores::Perplexities(vec![81.5, 1e-7]),
+                Scores::TableAccuracies(vec![91.5, 1e-7, 0.0]),
             ] {
                 let entry = Entry::Child(Child {
                     sample: 17,

@@ -11,6 +11,7 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::SearchError;
+use super::evolution;
 use super::proposal::{Proposal, value};
 use super::rules::{self, Strategy};
 use crate::config::Config;
@@ -71,7 +72,7 @@ pub fn audit(record: Record, data: Option<&Course>, processor: &str) -> Result<A
     });
     let controller_sha256 = match &auditor.strategy {
         Strategy::Policy(controller) => Some(controller.sha256()),
-        Strategy::Random { .. } => None,
+        Strategy::Random { .. } | Strategy::Evolution(_) => None,
     };
     Ok(Audit {
         difference: difference.or(damage),
@@ -188,7 +189,7 @@ impl<'a> Auditor<'a> {
             // What it has learned may go on in later sessions, by a checkpoint.
             self.elsewhere.get_or_insert_with(|| device.clone());
         }
-        self.pending = self.history.to_try_again(self.strategy.learns());
+        self.pending = self.history.to_try_again(self.strategy.kind());
         self.set_end();
     }
 
@@ -239,7 +240,7 @@ impl<'a> Auditor<'a> {
             }
             let batch = self.batch.samples.clone();
             let (counted, _) = rules::counted(batch, &self.history.children);
-            if self.strategy.learns() && !counted.is_empty() {
+            if self.strategy.kind().learns() && !counted.is_empty() {
                 return Err(Wrong::new("event", "child", "update"));
             }
             self.next_batch();
@@ -301,7 +302,8 @@ impl<'a> Auditor<'a> {
         if samples.is_empty() {
             return Ok(());
         }
-        let tokens = self.strategy.propose(self.space, samples.clone());
+        let past = evolution::past(&self.history.children, self.batch.samples.start);
+        let tokens = self.strategy.propose(self.space, past, samples.clone());
         for (sample, tokens) in samples.zip(tokens) {
             let proposal = Proposal::new(self.space, self.batch.number, sample, tokens)
                 .map_err(Stopped::Search)?;
@@ -318,7 +320,8 @@ impl<'a> Auditor<'a> {
         if let Some(proposal) = index.and_then(|i| self.batch.proposals.get(i as usize)) {
             return Ok(proposal.clone());
         }
-        let tokens = self.strategy.propose(self.space, sample..sample + 1);
+        let past = evolution::past(&self.history.children, 0);
+        let tokens = self.strategy.propose(self.space, past, sample..sample + 1);
         let tokens = tokens.into_iter().next().unwrap_or_default();
         Proposal::new(self.space, batch, sample, tokens).map_err(Stopped::Search)
     }

@@ -11,8 +11,11 @@ use crate::run::best_weights::BestWeights;
 use crate::run::checkpoints::Checkpoints;
 use crate::run::entry::Timing;
 use crate::run::{RunError, Status};
+use crate::space::{Architecture, BenchCell};
 use crate::train::weights_file::WeightsError;
-use crate::train::{self, Child, Course, Keeper, Origin, Pace, Runner, Scores, State, TrainError};
+use crate::train::{
+    self, Child, Course, Keeper, Origin, Pace, Runner, Scores, State, TrainError, table,
+};
 
 /// How the children of a search are trained.
 pub struct Trainer {
@@ -63,13 +66,16 @@ impl Trainer {
     /// without training.
     ///
     /// # Errors
-    /// The outcome of a child that cannot be built or is too large.
+    /// The outcome of a child that cannot be built or is too large, or whose accuracy is in a table.
     pub fn plan(
         &self,
         job: Job,
         planner: &dyn Device,
         limit: u64,
     ) -> Result<Planned, Box<Outcome>> {
+        if let (Course::Table(_), Architecture::Bench(cell)) = (&self.course, &job.architecture) {
+            return Err(Box::new(looked_up(&job, cell)));
+        }
         let child = self
             .course
             .child(&job.architecture)
@@ -260,6 +266,19 @@ impl Trainer {
     }
 }
 
+/// The outcome of a cell that a table has.
+fn looked_up(job: &Job, cell: &BenchCell) -> Outcome {
+    let (scores, parameters) = table::look_up(cell);
+    Outcome {
+        sample: job.sample,
+        status: Status::Ok,
+        scores,
+        parameters: Some(parameters),
+        message: None,
+        timing: Timing::default(),
+    }
+}
+
 /// How a child ended whose training failed.
 fn status(error: &TrainError) -> Status {
     match error {
@@ -269,6 +288,7 @@ fn status(error: &TrainError) -> Status {
         TrainError::Device(_)
         | TrainError::Corpus(_)
         | TrainError::OtherKind(..)
+        | TrainError::LookedUp
         | TrainError::SmallSplit { .. }
         | TrainError::NoValidation { .. }
         | TrainError::NotKept { .. }

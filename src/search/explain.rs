@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::SearchError;
+use super::evolution::{self, Evolution};
 use super::rules::{self, Strategy};
 use crate::config::Config;
 use crate::controller::Controller;
@@ -105,6 +106,16 @@ pub fn explain(
     ))
 }
 
+/// The child that evolution made another of; none where it was drawn uniformly.
+pub fn parent<'a>(config: &Config, history: &'a History, child: &Child) -> Option<&'a Child> {
+    let of_batch = history
+        .children
+        .values()
+        .find(|other| other.batch == child.batch)?;
+    let past = evolution::past(&history.children, of_batch.sample);
+    Evolution::of(config).parent(past, child.sample)
+}
+
 /// What is to be said of a child by the logarithms of the probabilities of each decision's choices, before and
 /// after the controller learned from its batch, and the baseline that it used.
 pub(crate) fn explained(
@@ -147,7 +158,7 @@ fn distributions(
 ) -> Vec<Vec<f64>> {
     match strategy {
         Strategy::Policy(controller) => controller.policy().distributions(tokens),
-        Strategy::Random { .. } => {
+        Strategy::Random { .. } | Strategy::Evolution(_) => {
             let questions = questions(space, tokens, depth);
             let uniform = |n: usize| vec![-(n as f64).ln(); n];
             questions
@@ -211,7 +222,7 @@ fn decisions(
     let questions = questions(space, tokens, depth).into_iter().enumerate();
     let explained = questions.map(|(step, question)| {
         let kind = question.kind.map(|kind| space.decisions().kinds[kind].name);
-        let is_of_all = matches!(space, Space::Cell(_)) || kind == Some("learning_rate");
+        let is_of_all = !matches!(space, Space::Conv(_)) || kind == Some("learning_rate");
         Explained {
             step,
             layer: (!is_of_all).then_some(question.layer),

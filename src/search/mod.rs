@@ -8,6 +8,7 @@ pub mod audit;
 pub mod child;
 mod controller_checkpoints;
 pub mod evaluator;
+pub mod evolution;
 pub mod explain;
 pub mod local;
 mod mend;
@@ -152,7 +153,7 @@ impl Search<'_> {
 
     fn batches(&mut self, watch: &mut dyn FnMut(Event)) -> Result<End, SearchError> {
         let mut progress = Progress {
-            tried_again: self.history.to_try_again(self.strategy.learns()),
+            tried_again: self.history.to_try_again(self.strategy.kind()),
             ..Progress::default()
         };
         let (mut batch, mut first) = self.go_on(&mut progress);
@@ -358,7 +359,8 @@ impl Search<'_> {
 
     /// The decisions for the samples of a batch, the same as on record where there are some.
     fn propose(&mut self, batch: u64, samples: Range<u64>) -> Result<Vec<Proposal>, SearchError> {
-        let tokens = self.strategy.propose(self.space, samples.clone());
+        let past = evolution::past(&self.history.children, samples.start);
+        let tokens = self.strategy.propose(self.space, past, samples.clone());
         let pairs = samples.zip(tokens);
         pairs
             .map(|(sample, tokens)| self.proposal(batch, sample, tokens))

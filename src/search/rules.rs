@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::evolution::{Evolution, Past};
 use crate::config::{Config, StrategyKind};
 use crate::controller::{Controller, Scored};
 use crate::run::Status;
@@ -20,6 +21,8 @@ pub enum Strategy<'a> {
         /// Seed of the draws.
         seed: u64,
     },
+    /// The best of some of the latest, changed in one decision.
+    Evolution(Evolution),
 }
 
 impl Strategy<'_> {
@@ -28,6 +31,7 @@ impl Strategy<'_> {
         let seed = config.search.seed;
         match config.search.strategy {
             StrategyKind::Random => Strategy::Random { seed },
+            StrategyKind::Evolution => Strategy::Evolution(Evolution::of(config)),
             StrategyKind::Policy => {
                 let controller = Controller::new(space.clone(), &config.controller, seed);
                 Strategy::Policy(Box::new(controller))
@@ -35,17 +39,25 @@ impl Strategy<'_> {
         }
     }
 
-    /// Whether it learns from rewards.
-    pub fn learns(&self) -> bool {
-        matches!(self, Strategy::Policy(_))
+    /// Its kind.
+    pub fn kind(&self) -> StrategyKind {
+        match self {
+            Strategy::Policy(_) => StrategyKind::Policy,
+            Strategy::Evolution(_) => StrategyKind::Evolution,
+            Strategy::Random { .. } => StrategyKind::Random,
+        }
     }
 
-    /// The decisions for samples, as it stands.
-    pub fn propose(&mut self, space: &Space, samples: Range<u64>) -> Vec<Vec<Token>> {
+    /// The decisions for samples of one batch, as it stands; `past` are the children before that batch.
+    pub fn propose(&mut self, space: &Space, past: Past, samples: Range<u64>) -> Vec<Vec<Token>> {
         match self {
             Strategy::Policy(controller) => controller.sample_batch(samples),
             Strategy::Random { seed } => {
                 samples.map(|sample| space.random(*seed, sample)).collect()
+            }
+            Strategy::Evolution(evolution) => {
+                let propose = |sample| evolution.propose(space, past.clone(), sample);
+                samples.map(propose).collect()
             }
         }
     }

@@ -238,6 +238,6 @@ fn strategy<'d>(config: &Config, space: &Space, device: &'d dyn Device) -> Strat
             let samples = usize::try_from(config.search.children_per_update).unwrap_or(usize::MAX);
             Strategy::Policy(Box::new(controller.on(device, samples)))
         }
-        random => random,
+        other => other,
     }
 }

@@ -7,6 +7,7 @@ use super::config::SpaceKind;
 use super::conv::{self, ConvArchitecture};
 use super::fields::{EXAMPLE, Fields, TOP, rule};
 use super::json::Json;
+use super::nas_bench_201::{self, BenchCell};
 
 /// A child as the search sees it: no weights, no sizes of images or of hidden states.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -16,6 +17,8 @@ pub enum Architecture {
     Conv(ConvArchitecture),
     /// A recurrent cell, which models language.
     Cell(CellArchitecture),
+    /// A cell of NAS-Bench-201.
+    Bench(BenchCell),
 }
 
 impl Architecture {
@@ -27,9 +30,12 @@ impl Architecture {
         match top.require("space", "write \"space\":\"conv\" or \"space\":\"cell\"")? {
             Json::Text(space) if space == "conv" => conv::read(top).map(Architecture::Conv),
             Json::Text(space) if space == "cell" => cell::read(top).map(Architecture::Cell),
+            Json::Text(space) if space == SpaceKind::Bench.name() => {
+                nas_bench_201::read(top).map(Architecture::Bench)
+            }
             other => Err(rule(
                 TOP,
-                format!("`space` must be \"conv\" or \"cell\", not {other}"),
+                format!("`space` must be \"conv\", \"cell\" or \"nas-bench-201\", not {other}"),
             )),
         }
     }
@@ -45,6 +51,7 @@ impl Architecture {
         match self {
             Architecture::Conv(_) => SpaceKind::Conv,
             Architecture::Cell(_) => SpaceKind::Cell,
+            Architecture::Bench(_) => SpaceKind::Bench,
         }
     }
 
@@ -56,6 +63,7 @@ impl Architecture {
         match self {
             Architecture::Conv(network) => Ok(network),
             Architecture::Cell(_) => Err(ArchitectureError::Cell),
+            Architecture::Bench(_) => Err(ArchitectureError::Bench),
         }
     }
 }
@@ -91,6 +99,12 @@ impl From<CellArchitecture> for Architecture {
     }
 }
 
+impl From<BenchCell> for Architecture {
+    fn from(cell: BenchCell) -> Self {
+        Architecture::Bench(cell)
+    }
+}
+
 fn canonical(architecture: &impl Serialize) -> String {
     serde_json::to_string(architecture).expect("an architecture holds nothing that JSON cannot")
 }
@@ -121,6 +135,12 @@ pub enum ArchitectureError {
          convolutional network, with `\"space\":\"conv\"`"
     )]
     Cell,
+    /// A cell of NAS-Bench-201 where only a convolutional network will do.
+    #[error(
+        "the architecture is a cell of NAS-Bench-201, which is looked up and not trained; here it must be a \
+         convolutional network, with `\"space\":\"conv\"`"
+    )]
+    Bench,
     /// The text is JSON but breaks a rule of architectures.
     #[error("{place}: {rule}")]
     Rule {

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::cell::CellSpaceConfig;
 use super::conv::ConvSpaceConfig;
+use super::nas_bench_201::BenchSpaceConfig;
 
 /// Which architectures the search may say. A preset decides the kind; settings change no kind.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -14,6 +15,8 @@ pub enum SpaceConfig {
     Conv(ConvSpaceConfig),
     /// Recurrent cells.
     Cell(CellSpaceConfig),
+    /// The cells of NAS-Bench-201.
+    Bench(BenchSpaceConfig),
 }
 
 /// The kinds of space.
@@ -23,17 +26,20 @@ pub enum SpaceKind {
     Conv,
     /// Recurrent cells.
     Cell,
+    /// The cells of NAS-Bench-201, whose accuracies are in a table.
+    Bench,
 }
 
 impl SpaceKind {
     /// Names of the kinds, as flags give them.
-    pub const NAMES: [&str; 2] = ["conv", "cell"];
+    pub const NAMES: [&str; 3] = ["conv", "cell", "nas-bench-201"];
 
     /// The kind of this name.
     pub fn named(name: &str) -> Option<SpaceKind> {
         match name {
             "conv" => Some(SpaceKind::Conv),
             "cell" => Some(SpaceKind::Cell),
+            "nas-bench-201" => Some(SpaceKind::Bench),
             _ => None,
         }
     }
@@ -43,6 +49,16 @@ impl SpaceKind {
         match self {
             SpaceKind::Conv => "conv",
             SpaceKind::Cell => "cell",
+            SpaceKind::Bench => "nas-bench-201",
+        }
+    }
+
+    /// What an architecture of this kind is called, in messages.
+    pub fn noun(self) -> &'static str {
+        match self {
+            SpaceKind::Conv => "convolutional network",
+            SpaceKind::Cell => "recurrent cell",
+            SpaceKind::Bench => "NAS-Bench-201 cell",
         }
     }
 
@@ -55,14 +71,23 @@ impl SpaceKind {
 }
 
 /// Names of the presets.
-pub const PRESETS: [&str; 6] = ["v1", "v2", "v3", "sample", "ptb", "cell-sample"];
+pub const PRESETS: [&str; 7] = [
+    "v1",
+    "v2",
+    "v3",
+    "sample",
+    "ptb",
+    "cell-sample",
+    "nas-bench-201",
+];
 
 impl SpaceConfig {
-    /// A named space: the paper's `v1`, `v2`, `v3` and `ptb`, or the small `sample` and
-    /// `cell-sample`.
+    /// A named space: the paper's `v1`, `v2`, `v3` and `ptb`, the small `sample` and `cell-sample`, or
+    /// `nas-bench-201`.
     pub fn preset(name: &str) -> Option<Self> {
         let conv = ConvSpaceConfig::preset(name).map(SpaceConfig::Conv);
         conv.or_else(|| CellSpaceConfig::preset(name).map(SpaceConfig::Cell))
+            .or_else(|| BenchSpaceConfig::preset(name).map(SpaceConfig::Bench))
     }
 
     /// What kind of architectures they are of.
@@ -70,6 +95,7 @@ impl SpaceConfig {
         match self {
             SpaceConfig::Conv(_) => SpaceKind::Conv,
             SpaceConfig::Cell(_) => SpaceKind::Cell,
+            SpaceConfig::Bench(_) => SpaceKind::Bench,
         }
     }
 }
@@ -83,5 +109,11 @@ impl From<ConvSpaceConfig> for SpaceConfig {
 impl From<CellSpaceConfig> for SpaceConfig {
     fn from(config: CellSpaceConfig) -> Self {
         SpaceConfig::Cell(config)
+    }
+}
+
+impl From<BenchSpaceConfig> for SpaceConfig {
+    fn from(config: BenchSpaceConfig) -> Self {
+        SpaceConfig::Bench(config)
     }
 }

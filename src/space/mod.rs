@@ -1,8 +1,8 @@
 //! Architectures and the search space: decisions in, architecture out, and back.
 //!
 //! A space is a sequence of [`Decision`]s, each answered with tokens. The controller knows no
-//! more of it: it walks the decisions, and the space alone knows what tokens mean. There are two
-//! kinds of space, [`conv`] and [`cell`]; [`Space`] and [`Architecture`] are either of them.
+//! more of it: it walks the decisions, and the space alone knows what tokens mean. There are three
+//! kinds of space, [`conv`], [`cell`] and [`nas_bench_201`]; [`Space`] and [`Architecture`] are any of them.
 
 mod architecture;
 pub mod cell;
@@ -12,6 +12,7 @@ mod decisions;
 mod error;
 mod fields;
 mod json;
+pub mod nas_bench_201;
 
 pub use architecture::{Architecture, ArchitectureError};
 pub use cell::{CellArchitecture, CellSpace, CellSpaceConfig};
@@ -22,13 +23,14 @@ pub use conv::{
 };
 pub use decisions::{Decision, DecisionKind, DecisionStep, Decisions, State, Walk};
 pub use error::SpaceError;
+pub use nas_bench_201::{BenchCell, BenchSpace, BenchSpaceConfig};
 
 use crate::rng::{Purpose, Rng};
 
 /// The index of a choice, or an anchor's bit.
 pub type Token = u32;
 
-/// A search space of either kind.
+/// A search space of any kind.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "a run has one")]
 pub enum Space {
@@ -36,6 +38,8 @@ pub enum Space {
     Conv(ConvSpace),
     /// Recurrent cells.
     Cell(CellSpace),
+    /// The cells of NAS-Bench-201.
+    Bench(BenchSpace),
 }
 
 impl Space {
@@ -44,6 +48,7 @@ impl Space {
         match config {
             SpaceConfig::Conv(config) => ConvSpace::new(config).map(Space::Conv),
             SpaceConfig::Cell(config) => CellSpace::new(config).map(Space::Cell),
+            SpaceConfig::Bench(_) => Ok(Space::Bench(BenchSpace::new())),
         }
     }
 
@@ -52,6 +57,7 @@ impl Space {
         match self {
             Space::Conv(_) => SpaceKind::Conv,
             Space::Cell(_) => SpaceKind::Cell,
+            Space::Bench(_) => SpaceKind::Bench,
         }
     }
 
@@ -60,6 +66,7 @@ impl Space {
         match self {
             Space::Conv(space) => space.decisions(),
             Space::Cell(space) => space.decisions(),
+            Space::Bench(space) => space.decisions(),
         }
     }
 
@@ -68,7 +75,7 @@ impl Space {
     pub fn depth(&self, sample: u64) -> usize {
         match self {
             Space::Conv(space) => space.depth(sample),
-            Space::Cell(_) => 1,
+            Space::Cell(_) | Space::Bench(_) => 1,
         }
     }
 
@@ -85,6 +92,7 @@ impl Space {
         match self {
             Space::Conv(space) => space.decode(tokens).map(Architecture::Conv),
             Space::Cell(space) => space.decode(tokens).map(Architecture::Cell),
+            Space::Bench(space) => space.decode(tokens).map(Architecture::Bench),
         }
     }
 
@@ -93,12 +101,12 @@ impl Space {
         match (self, architecture) {
             (Space::Conv(space), Architecture::Conv(network)) => space.encode(network),
             (Space::Cell(space), Architecture::Cell(cell)) => space.encode(cell),
-            (Space::Conv(_), Architecture::Cell(_)) => Err(SpaceError::cannot_say(
-                "it is a recurrent cell, and the space is one of convolutional networks",
-            )),
-            (Space::Cell(_), Architecture::Conv(_)) => Err(SpaceError::cannot_say(
-                "it is a convolutional network, and the space is one of recurrent cells",
-            )),
+            (Space::Bench(space), Architecture::Bench(cell)) => Ok(space.encode(cell)),
+            (space, architecture) => Err(SpaceError::cannot_say(format!(
+                "it is a {}, and the space is one of {}s",
+                architecture.kind().noun(),
+                space.kind().noun()
+            ))),
         }
     }
 
@@ -108,6 +116,7 @@ impl Space {
         match self {
             Space::Conv(space) => space.choices(kind),
             Space::Cell(space) => space.choices(kind),
+            Space::Bench(space) => space.choices(),
         }
     }
 
@@ -116,6 +125,7 @@ impl Space {
         match self {
             Space::Conv(space) => space.log10_size(depth),
             Space::Cell(space) => space.log10_size(),
+            Space::Bench(space) => space.log10_size(),
         }
     }
 }
@@ -129,5 +139,11 @@ impl From<ConvSpace> for Space {
 impl From<CellSpace> for Space {
     fn from(space: CellSpace) -> Self {
         Space::Cell(space)
+    }
+}
+
+impl From<BenchSpace> for Space {
+    fn from(space: BenchSpace) -> Self {
+        Space::Bench(space)
     }
 }

@@ -27,6 +27,12 @@ pub enum TrainError {
         .0.name(), .1.name()
     )]
     OtherKind(SpaceKind, SpaceKind),
+    /// An architecture whose accuracy is in a table.
+    #[error(
+        "cells of NAS-Bench-201 are looked up and not trained here; `nas-engine search --space nas-bench-201` \
+         searches them"
+    )]
+    LookedUp,
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),

@@ -152,6 +152,10 @@ impl Metadata {
                 classes: entries.list("classes")?,
                 validation_accuracy: entries.parse("validation_accuracy")?,
             },
+            Architecture::Bench(_) => {
+                let why = "is a cell of NAS-Bench-201, which has no weights";
+                return Err(entries.bad("architecture", why.to_owned()));
+            }
             Architecture::Cell(_) => Facts::Text {
                 level: match entries.find("level") {
                     None | Some("word") => Level::Word,

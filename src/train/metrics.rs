@@ -11,7 +11,7 @@ pub const REWARD_EPOCHS: usize = 5;
 // paper P8.7
 const CELL_REWARD: f64 = 80.0;
 
-/// What a child achieved on the validation data after each epoch.
+/// What a child achieved on the validation data after each epoch, or in each run of a table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scores {
@@ -19,6 +19,8 @@ pub enum Scores {
     Accuracies(Vec<f64>),
     /// Of a cell: perplexities.
     Perplexities(Vec<f64>),
+    /// Of a cell of NAS-Bench-201: what the table has of each of its runs, in percent.
+    TableAccuracies(Vec<f64>),
 }
 
 impl Scores {
@@ -27,25 +29,35 @@ impl Scores {
         match kind {
             SpaceKind::Conv => Scores::Accuracies(vec![]),
             SpaceKind::Cell => Scores::Perplexities(vec![]),
+            SpaceKind::Bench => Scores::TableAccuracies(vec![]),
         }
+    }
+
+    /// Whether there were weights that achieved them.
+    pub fn have_weights(&self) -> bool {
+        !matches!(self, Scores::TableAccuracies(_))
     }
 
     /// A value an epoch.
     pub fn values(&self) -> &[f64] {
         match self {
-            Scores::Accuracies(values) | Scores::Perplexities(values) => values,
+            Scores::Accuracies(values)
+            | Scores::Perplexities(values)
+            | Scores::TableAccuracies(values) => values,
         }
     }
 
     /// One more epoch.
     pub fn push(&mut self, value: f64) {
         match self {
-            Scores::Accuracies(values) | Scores::Perplexities(values) => values.push(value),
+            Scores::Accuracies(values)
+            | Scores::Perplexities(values)
+            | Scores::TableAccuracies(values) => values.push(value),
         }
     }
 
     /// What the reward is made of: the best accuracy of the last five epochs, or of those there are,
-    /// or the perplexity of the last one; nothing without epochs.
+    /// or the perplexity of the last one, or the mean of a table's runs; nothing without epochs.
     // paper P6.8, P8.7
     pub fn counted(&self) -> Option<Counted> {
         match self {
@@ -54,16 +66,22 @@ impl Scores {
                 last.iter().copied().reduce(f64::max).map(Counted::Accuracy)
             }
             Scores::Perplexities(values) => values.last().copied().map(Counted::Perplexity),
+            Scores::TableAccuracies(values) => {
+                let mean = values.iter().sum::<f64>() / values.len() as f64;
+                (!values.is_empty()).then_some(Counted::Accuracy(mean))
+            }
         }
     }
 
     /// The reward of a child that was trained to the end: the cube of the accuracy (the paper,
-    /// section 4.1), or 80 over the square of the perplexity (section 4.2); 0 without epochs.
+    /// section 4.1), or 80 over the square of the perplexity (section 4.2), or a table's accuracy as it is; 0
+    /// without epochs.
     pub fn reward(&self) -> f64 {
-        match self.counted() {
-            None => 0.0,
-            Some(Counted::Accuracy(accuracy)) => accuracy.powi(3),
-            Some(Counted::Perplexity(perplexity)) => CELL_REWARD / perplexity.powi(2),
+        match (self, self.counted()) {
+            (_, None) => 0.0,
+            (Scores::TableAccuracies(_), Some(Counted::Accuracy(percent))) => percent,
+            (_, Some(Counted::Accuracy(accuracy))) => accuracy.powi(3),
+            (_, Some(Counted::Perplexity(perplexity))) => CELL_REWARD / perplexity.powi(2),
         }
     }
 }
@@ -72,7 +90,7 @@ impl Scores {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Counted {
-    /// Best validation accuracy of the last five epochs.
+    /// Best validation accuracy of the last five epochs; of a table, the mean of its runs in percent.
     Accuracy(f64),
     /// Validation perplexity of the last epoch.
     Perplexity(f64),

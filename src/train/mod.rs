@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::data::Dataset;
 use crate::data::corpus::Corpus;
+use crate::data::nas_bench_201::BenchTable;
 use crate::device::{Control, Device, DeviceError, Input, List, Session};
 use crate::graph::params::Weights;
 use crate::graph::{Params, Plan};
@@ -24,6 +25,7 @@ pub mod metrics;
 pub mod network;
 mod report;
 pub mod schedule;
+pub mod table;
 mod training;
 mod weights_error;
 pub mod weights_file;
@@ -35,6 +37,7 @@ use metadata::{Facts, Metadata};
 pub use metrics::{Counted, Scores};
 pub use network::{Network, NetworkConfig};
 pub use report::{EpochReport, Evaluation, ImageScore, Pace, Score, TextScore};
+pub use table::TableConfig;
 pub use training::train;
 
 /// Seconds between two checkpoints of a child where no setting says it.
@@ -48,14 +51,17 @@ pub enum TrainConfig {
     Network(NetworkConfig),
     /// Language models.
     Language(LanguageConfig),
+    /// None: their accuracies are in a table.
+    Table(TableConfig),
 }
 
 impl TrainConfig {
-    /// Passes over the training data.
+    /// Passes over the training data; none where a table answers.
     pub fn epochs(&self) -> usize {
         match self {
             TrainConfig::Network(config) => config.epochs,
             TrainConfig::Language(config) => config.epochs,
+            TrainConfig::Table(_) => 0,
         }
     }
 
@@ -64,6 +70,7 @@ impl TrainConfig {
         let given = match self {
             TrainConfig::Network(config) => config.checkpoint_seconds,
             TrainConfig::Language(config) => config.checkpoint_seconds,
+            TrainConfig::Table(_) => None,
         };
         given.unwrap_or(CHECKPOINT_SECONDS)
     }
@@ -73,6 +80,7 @@ impl TrainConfig {
         match &mut self {
             TrainConfig::Network(config) => config.checkpoint_seconds = None,
             TrainConfig::Language(config) => config.checkpoint_seconds = None,
+            TrainConfig::Table(_) => {}
         }
         self
     }
@@ -90,6 +98,12 @@ impl From<LanguageConfig> for TrainConfig {
     }
 }
 
+impl From<TableConfig> for TrainConfig {
+    fn from(config: TableConfig) -> Self {
+        TrainConfig::Table(config)
+    }
+}
+
 /// What children are trained on, and how.
 #[derive(Clone)]
 pub enum Course {
@@ -97,6 +111,8 @@ pub enum Course {
     Images(Arc<Dataset>, NetworkConfig),
     /// Language models, on a text.
     Text(Arc<Corpus>, LanguageConfig),
+    /// Nothing is trained: a table has the accuracies.
+    Table(&'static BenchTable),
 }
 
 impl Course {
@@ -108,13 +124,14 @@ impl Course {
         match self {
             Course::Images(dataset, config) => network::split(dataset, config).map(|_| ()),
             Course::Text(corpus, config) => Ok(language::windows(corpus, config).map(|_| ())?),
+            Course::Table(_) => Ok(()),
         }
     }
 
     /// The child of an architecture.
     ///
     /// # Errors
-    /// An architecture of the other kind, or one that cannot be built.
+    /// An architecture of another kind, or one that cannot be built, or is never trained.
     pub fn child(&self, architecture: &Architecture) -> Result<Box<dyn Child>, TrainError> {
         Ok(match (self, architecture) {
             (Course::Images(dataset, config), Architecture::Conv(network)) => {
@@ -123,6 +140,7 @@ impl Course {
             (Course::Text(corpus, config), Architecture::Cell(cell)) => {
                 Box::new(Language::new(corpus, config, cell)?)
             }
+            (Course::Table(_), Architecture::Bench(_)) => return Err(TrainError::LookedUp),
             _ => return Err(TrainError::OtherKind(architecture.kind(), self.kind())),
         })
     }
@@ -132,6 +150,7 @@ impl Course {
         match self {
             Course::Images(..) => SpaceKind::Conv,
             Course::Text(..) => SpaceKind::Cell,
+            Course::Table(_) => SpaceKind::Bench,
         }
     }
 
@@ -140,6 +159,7 @@ impl Course {
         match self {
             Course::Images(dataset, _) => dataset.sha256(),
             Course::Text(corpus, _) => corpus.sha256().to_owned(),
+            Course::Table(table) => table.sha256().to_owned(),
         }
     }
 
@@ -148,6 +168,7 @@ impl Course {
         match self {
             Course::Images(dataset, _) => dataset.describe(),
             Course::Text(corpus, _) => corpus.describe(),
+            Course::Table(table) => table.describe(),
         }
     }
 }

@@ -13,7 +13,7 @@ use nas_engine::run::entry::Entry;
 use nas_engine::train::{Course, TrainConfig};
 use serde_json::json;
 
-use made::{Made, cells, networks, random};
+use made::{Made, cells, evolution, networks, random};
 
 /// What the networks of a run are trained on.
 fn course(made: &Made) -> Option<Course> {
@@ -26,7 +26,7 @@ fn course(made: &Made) -> Option<Course> {
 
 #[test]
 fn an_honest_run_is_the_same_whatever_ended_in_it() {
-    for made in [networks(), random(), cells()] {
+    for made in [networks(), random(), evolution(), cells()] {
         for data in [None, course(&made)] {
             let audit = made.audit(data.as_ref());
             assert_eq!(audit.difference, None, "{}", made.text());
@@ -59,7 +59,7 @@ fn an_honest_run_is_the_same_whatever_ended_in_it() {
 /// At every moment a run is honest: whatever it had written by then.
 #[test]
 fn every_beginning_of_an_honest_journal_is_the_same() {
-    for made in [networks(), random()] {
+    for made in [networks(), random(), evolution()] {
         let text = made.text();
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
         for n_lines in 0..=lines.len() {

@@ -15,6 +15,7 @@ mod import;
 mod inputs;
 mod language;
 mod moved;
+mod nas_bench_201;
 mod numbers;
 mod results_first;
 mod resume;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nas_engine::config::{self, Config};
+use nas_engine::config::{self, Config, StrategyKind};
 use nas_engine::disk::Real;
 use nas_engine::report::Summary;
 use nas_engine::rng::{Purpose, Rng};
@@ -58,10 +58,10 @@ fn made_of<C: ChildFacts>(history: &History<C>) -> String {
         format!("{} {}", history.n_facts(), history.reach()),
         format!("{:?} {:?}", history.runs, history.updates),
     ];
-    for learns in [false, true] {
-        words.push(format!("{:?}", history.to_try_again(learns)));
+    for strategy in [StrategyKind::Random, StrategyKind::Policy] {
+        words.push(format!("{:?}", history.to_try_again(strategy)));
         for samples in [0, history.children.len() as u64, history.reach(), 60] {
-            words.push(format!("{}", history.is_finished(samples, learns)));
+            words.push(format!("{}", history.is_finished(samples, strategy)));
         }
     }
     words.extend((0..9).map(|batch| format!("{:?}", history.end_of(batch))));

@@ -65,7 +65,7 @@ pub fn export(flags: &ExportFlags, output: &Output) -> Result<(), Failure> {
         write(&flags.out, &config, &fact, device, lines)?;
         let history = run::read(&Real, &flags.out)?.history;
         let samples = history.children.len() as u64;
-        let is_finished = history.is_finished(config.search.samples, true);
+        let is_finished = history.is_finished(config.search.samples, config.search.strategy);
         let json = json!({
             "run": flags.out.display().to_string(), // also where it is not UTF-8
             "samples": samples,

@@ -1,19 +1,21 @@
 //! What a search would be: settings, size of the space, what its children take.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::flags;
 use crate::cli::output::Output;
 use crate::config::{Config, StrategyKind};
-use crate::controller::Controller;
 use crate::data::Dataset;
 use crate::data::corpus::{Corpus, TextPart};
 use crate::device::Device;
 use crate::graph::{Costs, Graph, Options, Params, Plan};
 use crate::report::notation;
 use crate::rng::{Purpose, Rng};
-use crate::space::{Architecture, Space, Token};
+use crate::search::Strategy;
+use crate::space::{Architecture, Space, nas_bench_201};
 use crate::text;
 use crate::train::{Course, NetworkConfig, TrainConfig};
 
@@ -42,6 +44,7 @@ pub fn run(
     match course {
         Course::Images(dataset, train) => networks(config, dataset, train, device, output),
         Course::Text(corpus, _) => cells(config, course, corpus, device, output),
+        Course::Table(_) => looked_up(config, output),
     }
 }
 
@@ -121,17 +124,9 @@ fn cells(
     output: &Output,
 ) -> Result<(), Failure> {
     let space = super::space(config)?;
-    let seed = config.search.seed;
     let first = SHOWN.min(config.search.samples);
-    let tokens: Vec<Vec<Token>> = match config.search.strategy {
-        StrategyKind::Random => (0..first)
-            .map(|sample| space.random(seed, sample))
-            .collect(),
-        StrategyKind::Policy => {
-            let mut controller = Controller::new(space.clone(), &config.controller, seed);
-            controller.sample_batch(0..first)
-        }
-    };
+    let tokens =
+        Strategy::new(config, &space).propose(&space, BTreeMap::new().range(..0), 0..first);
     let cells: Result<Vec<Architecture>, _> =
         tokens.iter().map(|tokens| space.decode(tokens)).collect();
     let cells = cells.map_err(|error| Failure::from_error(Kind::Run, &error))?;
@@ -186,6 +181,25 @@ fn cells(
         text::duration(seconds),
         config.search.samples,
         MULTIPLY_ADDS_PER_SECOND / 1e9,
+    );
+    output.result(&json, &words)
+}
+
+/// Shows the settings of a search that trains nothing.
+fn looked_up(config: &Config, output: &Output) -> Result<(), Failure> {
+    let space = super::space(config)?;
+    let log10_size = space.log10_size(1);
+    let json = json!({
+        "config": config,
+        "policy": config.search.strategy == StrategyKind::Policy,
+        "log10_architectures": {"first": log10_size, "last": log10_size},
+    });
+    let words = format!(
+        "{}\n# {} cells, whose accuracies are looked up: {} samples take seconds.\n\
+         # Nothing was run; leave out --dry-run to begin.\n",
+        config.to_toml(),
+        text::count(nas_bench_201::CELLS as u64),
+        config.search.samples,
     );
     output.result(&json, &words)
 }

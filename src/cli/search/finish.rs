@@ -10,6 +10,7 @@ use crate::config::{self, Config, EPOCHS};
 use crate::report::{self, Summary};
 use crate::run::history::History;
 use crate::run::{BEST_FILE_NAME, Status};
+use crate::space::SpaceKind;
 use crate::text;
 
 /// Shows what a search achieved, before the failure of what came after it. One that achieved nothing is
@@ -80,7 +81,7 @@ fn words(config: &Config, directory: &Path, summary: &Summary) -> String {
         text::share(summary.mean_reward_last_quarter),
         text::one_line(&directory.display().to_string()),
     );
-    if !summary.best.is_empty() {
+    if !summary.best.is_empty() && config.space.kind() != SpaceKind::Bench {
         let file = |name: &str| text::shell_path(&directory.join(name));
         words += &format!(
             "\nTrain the best for longer, test it and keep its weights:\n  nas-engine train --config \

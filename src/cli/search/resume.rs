@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{Flags, finish, go_on, learns, open_course, open_devices};
+use super::{Flags, finish, go_on, open_course, open_devices};
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::flags::{self, Settings};
 use crate::cli::output::Output;
@@ -60,7 +60,7 @@ pub(super) fn run(
     if let Err(RunError::Journal(JournalError::Io { .. })) = opened
         && let Ok(Facts { config, history }) = run::read(&Real, &directory)
         && flags.run.samples.is_none()
-        && history.is_finished(config.search.samples, learns(&config))
+        && history.is_finished(config.search.samples, config.search.strategy)
     {
         // On a disk that is only read, say, where nothing needs to be mended.
         output.note("this run is finished, and cannot be written");
@@ -76,8 +76,8 @@ pub(super) fn run(
             run.torn
         ));
     }
-    let learns = learns(&config);
-    if run.history.is_finished(config.search.samples, learns) {
+    let strategy = config.search.strategy;
+    if run.history.is_finished(config.search.samples, strategy) {
         output.note(match config.search.is_alone() {
             true => "this run is finished; give --samples a larger number to go on",
             false => "this run is finished",
@@ -100,7 +100,7 @@ pub(super) fn run(
         );
         return Err(Failure::new(Kind::Usage, message));
     }
-    let tried_again = run.history.to_try_again(learns).len();
+    let tried_again = run.history.to_try_again(strategy).len();
     if tried_again > 0 {
         output.note(&format!(
             "children tried again after a fault of the machine: {tried_again}"

@@ -9,8 +9,8 @@ use crate::run::Status;
 use crate::run::entry::{Child, Entry};
 use crate::run::journal::Line;
 use crate::search::rules;
-use crate::space::{Architecture, ConvArchitecture};
-use crate::train::{Course, Scores, network};
+use crate::space::{Architecture, BenchCell, ConvArchitecture};
+use crate::train::{Course, Scores, network, table};
 
 /// Children that are asked for the number of classes, where no data say it.
 const ASKED: usize = 9;
@@ -54,6 +54,7 @@ impl<'a> Evidence<'a> {
                     Some(Size::Parameters(child.parameters()))
                 }),
             ),
+            Some(Course::Table(_)) => (None, None),
             None => (None, most(lines)),
         };
         Evidence {
@@ -91,6 +92,9 @@ impl<'a> Evidence<'a> {
             same("parameters", &child.parameters, &original.parameters)?;
             return same("message", &child.message, &original.message);
         }
+        if let Architecture::Bench(cell) = architecture {
+            return check_looked_up(child, cell);
+        }
         self.check_status(child, architecture)?;
         self.check_scores(child, architecture)?;
         let reward = rules::reward(child.status, &child.scores);
@@ -109,6 +113,7 @@ impl<'a> Evidence<'a> {
             (Architecture::Conv(network), _) => Graph::new(network, 1).is_ok(),
             (Architecture::Cell(_), Some(course)) => course.child(architecture).is_ok(),
             (Architecture::Cell(_), None) => child.status != Status::Invalid,
+            (Architecture::Bench(_), _) => true,
         };
         match (can_be_built, child.status) {
             (true, Status::Invalid) => Err(Wrong::new("status", child.status, "ok")),
@@ -147,6 +152,7 @@ impl<'a> Evidence<'a> {
     fn can_be(&self, scores: &Scores, value: f64) -> bool {
         match (scores, self.validation) {
             (Scores::Perplexities(_), _) => value.is_finite() && value >= LEAST_PERPLEXITY,
+            (Scores::TableAccuracies(_), _) => (0.0..=100.0).contains(&value),
             (Scores::Accuracies(_), None) => (0.0..=1.0).contains(&value),
             (Scores::Accuracies(_), Some(n)) => {
                 let n = n as f64;
@@ -158,6 +164,7 @@ impl<'a> Evidence<'a> {
     fn range(&self, scores: &Scores) -> String {
         match (scores, self.validation) {
             (Scores::Perplexities(_), _) => "a number of at least 1".into(),
+            (Scores::TableAccuracies(_), _) => "a number from 0 to 100".into(),
             (Scores::Accuracies(_), None) => "a number from 0 to 1".into(),
             (Scores::Accuracies(_), Some(n)) => format!("a share of {n} images"),
         }
@@ -193,6 +200,7 @@ impl Size {
         let parameters = child.parameters?;
         match architecture(child)? {
             Architecture::Cell(_) => Some(Size::Parameters(parameters)),
+            Architecture::Bench(_) => None,
             Architecture::Conv(network) => {
                 let (own, per_class) = Size::parameters(&network)?;
                 let of_classes = parameters.checked_sub(own)?;
@@ -202,6 +210,16 @@ impl Size {
             }
         }
     }
+}
+
+/// That a cell's line says what the table has.
+fn check_looked_up(child: &Child, cell: &BenchCell) -> Result<(), Wrong> {
+    let (scores, parameters) = table::look_up(cell);
+    same("status", &child.status, &Status::Ok)?;
+    same(name(&scores), &child.scores, &scores)?;
+    same("reward", &child.reward, &Some(scores.reward()))?;
+    same("parameters", &child.parameters, &Some(parameters))?;
+    same("message", &child.message, &None)
 }
 
 /// The size that most of the first children say; of equal ones the smaller.
@@ -231,5 +249,6 @@ fn name(scores: &Scores) -> &'static str {
     match scores {
         Scores::Accuracies(_) => "accuracies",
         Scores::Perplexities(_) => "perplexities",
+        Scores::TableAccuracies(_) => "table_accuracies",
     }
 }

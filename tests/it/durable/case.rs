@@ -117,7 +117,10 @@ impl Case {
             }
         };
         heard.has_begun = true;
-        if run.history.is_finished(config.search.samples, true) {
+        if run
+            .history
+            .is_finished(config.search.samples, config.search.strategy)
+        {
             run.tidy()?;
             return Ok(End::Finished);
         }

@@ -206,11 +206,11 @@ fn broken_tops_are_refused() {
         ),
         (
             top(r#""space":"cov","layers":LAYERS"#),
-            "`space` must be \"conv\" or \"cell\", not \"cov\"",
+            "`space` must be \"conv\", \"cell\" or \"nas-bench-201\", not \"cov\"",
         ),
         (
             top(r#""space":1,"layers":LAYERS"#),
-            "`space` must be \"conv\" or \"cell\", not 1",
+            "`space` must be \"conv\", \"cell\" or \"nas-bench-201\", not 1",
         ),
         (top(r#""space":"cell","kind":"lstm""#), "here it must be"),
         (top(r#""space":"conv""#), "`layers` is missing"),

@@ -2,8 +2,8 @@
 
 use nas_engine::rng::{Purpose, Rng};
 use nas_engine::space::{
-    CellSpaceConfig, ConvArchitecture, ConvSpace, ConvSpaceConfig, LayerOp, LayerType, PRESETS,
-    SpaceConfig, SpaceError, SpaceKind, Token,
+    BenchSpaceConfig, CellSpaceConfig, ConvArchitecture, ConvSpace, ConvSpaceConfig, LayerOp,
+    LayerType, PRESETS, SpaceConfig, SpaceError, SpaceKind, Token,
 };
 
 use super::{preset, spaces};
@@ -178,6 +178,7 @@ fn settings_survive_a_file_and_unknown_keys_are_refused() {
         let read = |text: &str| match preset.kind() {
             SpaceKind::Conv => toml::from_str::<ConvSpaceConfig>(text).map(SpaceConfig::Conv),
             SpaceKind::Cell => toml::from_str::<CellSpaceConfig>(text).map(SpaceConfig::Cell),
+            SpaceKind::Bench => toml::from_str::<BenchSpaceConfig>(text).map(SpaceConfig::Bench),
         };
         assert_eq!(read(&text).unwrap(), preset);
         for unknown in ["filter_hights = [1]", "bass = 2"] {
@@ -188,4 +189,5 @@ fn settings_survive_a_file_and_unknown_keys_are_refused() {
     assert_eq!(SpaceConfig::preset("v4"), None);
     assert_eq!(SpaceKind::Conv.presets(), ["v1", "v2", "v3", "sample"]);
     assert_eq!(SpaceKind::Cell.presets(), ["ptb", "cell-sample"]);
+    assert_eq!(SpaceKind::Bench.presets(), ["nas-bench-201"]);
 }
