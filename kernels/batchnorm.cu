@@ -1,7 +1,6 @@
 // Batch normalisation: moments, statistics, the normalisation with ReLU, and their gradients.
 #include "device.cuh"
 
-#define EPSILON 1e-5f
 #define RUNNING 0.1f  // the part of the running statistics that a batch replaces
 
 struct BatchnormMomentsArgs {
@@ -69,6 +68,8 @@ struct BatchnormStatisticsArgs {
     int w;
     int tile_h;
     int tile_w;
+    float epsilon;  // what is added to a variance
+    int reserved;
 };
 
 // Mean and sum of squared differences of some values.
@@ -88,8 +89,8 @@ DEVICE Moments join(Moments a, Moments b) {
 
 // From the mean and the variance of lane `lane`: rows 0 to 3 of the coefficients.
 DEVICE void set_coefficients(const Out<float>& rows, int width, int lane, float mean, float var,
-                             float scale, float shift) {
-    const float inverse = 1.f / sqrtf(var + EPSILON), factor = scale * inverse;
+                             float scale, float shift, float epsilon) {
+    const float inverse = 1.f / sqrtf(var + epsilon), factor = scale * inverse;
     rows.write(lane, mean);
     rows.write(width + lane, inverse);
     rows.write(2 * width + lane, factor);
@@ -129,7 +130,7 @@ KERNEL(batchnorm_statistics, BatchnormStatisticsArgs, 256, 1) {
     if (channel < 0) return clear_coefficients(args.coefficients, width, lane, 0, 4);
     const float var = all.squares / all.n;
     set_coefficients(args.coefficients, width, lane, all.mean, var, args.scale[channel],
-                     args.shift[channel]);
+                     args.shift[channel], args.epsilon);
     const float unbiased = all.n > 1.f ? all.squares / (all.n - 1.f) : var;
     const float mean = args.running_mean.read(channel), old_var = args.running_var.read(channel);
     args.running_mean.write(channel, (1.f - RUNNING) * mean + RUNNING * all.mean);
@@ -144,7 +145,7 @@ struct BatchnormRunningArgs {
     In<float> running_var;
     Out<float> coefficients;
     int planes;
-    int reserved;
+    float epsilon;
 };
 
 // Coefficients from the running statistics.
@@ -158,7 +159,8 @@ KERNEL(batchnorm_running, BatchnormRunningArgs, 128, 1) {
     const int channel = args.channels[lane];
     if (channel < 0) return clear_coefficients(args.coefficients, width, lane, 0, 4);
     set_coefficients(args.coefficients, width, lane, args.running_mean[channel],
-                     args.running_var[channel], args.scale[channel], args.shift[channel]);
+                     args.running_var[channel], args.scale[channel], args.shift[channel],
+                     args.epsilon);
 }
 
 struct BatchnormFwdArgs {

@@ -21,6 +21,7 @@
 //! | [`config`] | settings of a run, parsed once into types that cannot be inconsistent |
 //! | [`run`] | a run's directory: settings, journal, history, best weights, checkpoints |
 //! | [`search`] | the loop, and who trains its children |
+//! | [`finish`] | the best of a search trained by a grid of recipes, and once more for good |
 //! | [`report`] | tables for people, objects for programs; what a child must cost a GPU |
 //! | [`cli`] | commands and flags |
 
@@ -55,6 +56,8 @@ pub mod config;
 pub mod run;
 
 pub mod search;
+
+pub mod finish;
 
 pub mod cluster;
 

@@ -97,6 +97,7 @@ fn resolve(flags: &Flags, file: &WeightsFile, metadata: &Metadata) -> Result<Con
                 split_seed,
                 shuffle,
                 augment,
+                batch_norm_epsilon,
                 ..
             },
         ) => {
@@ -105,6 +106,7 @@ fn resolve(flags: &Flags, file: &WeightsFile, metadata: &Metadata) -> Result<Con
                 split_seed: *split_seed,
                 shuffle: *shuffle,
                 augment: *augment,
+                batch_norm_epsilon: *batch_norm_epsilon,
                 ..train.clone()
             }
         }

@@ -11,6 +11,7 @@ mod environment;
 mod eval;
 mod explain;
 mod failure;
+mod finish;
 mod flags;
 mod inspect;
 mod machine;
@@ -89,6 +90,8 @@ enum Command {
     Cluster(cluster::Command),
     /// Show how far a search is, also while it runs
     Status(status::Flags),
+    /// Train the best of a search for good: a small grid of recipes, then all records, then the test
+    Finish(finish::Flags),
     /// Recompute a run from its settings and its journal, and say where they differ
     Audit(audit::Flags),
     /// Show a sample's decisions with their probabilities, before and after its batch was learned from
@@ -161,6 +164,7 @@ fn execute(command: Command, matches: &ArgMatches, output: &Output) -> Result<()
         Command::Data(command) => data::run(&command, &typed(matches), output),
         Command::Cluster(command) => cluster::run(&command, output),
         Command::Status(flags) => status::run(&flags, output),
+        Command::Finish(flags) => finish::run(&flags, &typed(matches), output),
         Command::Audit(flags) => audit::run(&flags, output),
         Command::Explain(flags) => explain::run(&flags, output),
         Command::Doctor => doctor::run(output),

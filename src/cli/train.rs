@@ -2,7 +2,7 @@
 //! stopped.
 
 mod resume;
-mod show;
+pub mod show;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;

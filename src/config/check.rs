@@ -180,7 +180,19 @@ fn check_network(train: &NetworkConfig) -> Result<(), Broken> {
         |x| x >= 0.0,
         "of 0 or more",
     )?;
-    Ok(())
+    number(
+        "train.batch_norm_epsilon",
+        train.batch_norm_epsilon,
+        |x| x > 0.0 && x <= 1.0,
+        "above 0 and at most 1",
+    )?;
+    match train.decay_epoch {
+        Some(first) if first > train.epochs => broken(
+            "train.decay_epoch",
+            format!("is {first}; give at most train.epochs, {}", train.epochs),
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn check_language(train: &LanguageConfig) -> Result<(), Broken> {

@@ -17,6 +17,7 @@ use crate::data::Augment;
 use crate::data::corpus::Level;
 use crate::device::Convolution;
 use crate::graph::language;
+use crate::graph::step::NORM_EPSILON;
 use crate::space::{SpaceConfig, SpaceKind};
 use crate::text;
 use crate::train::{LanguageConfig, NetworkConfig, TableConfig, TrainConfig};
@@ -222,10 +223,13 @@ impl Config {
             learning_rate: 0.1,
             momentum: 0.9,
             weight_decay: 1e-4,
+            batch_norm_epsilon: NORM_EPSILON,
+            decay_epoch: None,
             augment: Augment::UpsampleCrop,
             shuffle: true,
             split_seed: 0,
             checkpoint_seconds: None,
+            hold_out: true,
         };
         let sample = NetworkConfig {
             epochs: 3,
@@ -250,6 +254,7 @@ impl Config {
             variational: false,
             initial: language::INITIAL,
             checkpoint_seconds: None,
+            hold_out: true,
         };
         // Short windows, large weights and a short gradient: many cells learn in a few seconds.
         let small_cell = LanguageConfig {

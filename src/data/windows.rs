@@ -50,18 +50,39 @@ impl Windows {
         rows: usize,
         steps: usize,
     ) -> Result<Rows, CorpusError> {
-        let tokens = corpus.tokens(part);
-        let path = corpus.file(part).to_path_buf();
+        self.add_parts(corpus, &[part], rows, steps)
+    }
+
+    /// As [`Windows::add_part`], of parts that follow one another; a message names the first.
+    ///
+    /// # Errors
+    /// As [`Windows::add_part`].
+    ///
+    /// # Panics
+    /// Without a part.
+    pub fn add_parts(
+        &mut self,
+        corpus: &Corpus,
+        parts: &[TextPart],
+        rows: usize,
+        steps: usize,
+    ) -> Result<Rows, CorpusError> {
+        let tokens = parts
+            .iter()
+            .map(|&part| corpus.tokens(part))
+            .collect::<Vec<_>>();
+        let tokens = tokens.concat();
+        let path = corpus.file(parts[0]).to_path_buf();
         if tokens.len() / rows <= steps {
             return Err(CorpusError::ShorterThanBatch {
                 path,
-                part: part.name(),
+                part: parts[0].name(),
                 tokens: tokens.len(),
                 rows,
                 steps,
             });
         }
-        let rows = self.add(tokens, rows);
+        let rows = self.add(&tokens, rows);
         rows.ok_or(CorpusError::TooLong { path })
     }
 

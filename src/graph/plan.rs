@@ -47,6 +47,8 @@ pub struct Options {
     pub evaluate_only: bool,
     /// Whether training keeps a momentum.
     pub momentum: bool,
+    /// What batch normalisation adds to a variance.
+    pub norm_epsilon: f64,
 }
 
 impl Options {
@@ -58,6 +60,7 @@ impl Options {
             reuse: true,
             evaluate_only: false,
             momentum: true,
+            norm_epsilon: NORM_EPSILON,
         }
     }
 }
@@ -299,7 +302,9 @@ impl<'a> Builder<'a> {
             running_mean,
             running_var,
         } = places;
+        let epsilon = self.options.norm_epsilon;
         self.plan.norms.push(Norm {
+            epsilon,
             x,
             out,
             shape: shape.clone(),

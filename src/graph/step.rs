@@ -53,7 +53,7 @@ pub struct Conv {
     pub gradients: bool,
 }
 
-/// What batch normalisation adds to a variance.
+/// What batch normalisation adds to a variance, where nothing else is said.
 pub const NORM_EPSILON: f64 = 1e-5;
 /// The part of the running statistics that a batch replaces.
 pub const NORM_RUNNING: f64 = 0.1;
@@ -69,6 +69,8 @@ pub struct Norm {
     pub shape: Shape,
     /// Whether max(0, ·) follows.
     pub relu: bool,
+    /// The eps of the formula.
+    pub epsilon: f64,
     /// Scale and shift in the vectors of weights and of gradients.
     pub scale: Span,
     /// As `scale`.

@@ -31,8 +31,8 @@ pub struct Trainer {
 pub struct Kept {
     /// SHA-256 of the run's settings that decide results.
     pub config_sha256: String,
-    /// Where the weights of the best are.
-    pub best_weights: BestWeights,
+    /// Where the weights of the best are, if they are kept.
+    pub best_weights: Option<BestWeights>,
     /// Where those under way are.
     pub checkpoints: Checkpoints,
     /// Time between two checkpoints of a child.
@@ -76,8 +76,9 @@ impl Trainer {
         if let (Course::Table(_), Architecture::Bench(cell)) = (&self.course, &job.architecture) {
             return Err(Box::new(looked_up(&job, cell)));
         }
-        let child = self
-            .course
+        let own = job.own.as_ref().map(|own| &own.course);
+        let child = own
+            .unwrap_or(&self.course)
             .child(&job.architecture)
             .map_err(|error| Box::new(self.failed(&job, status(&error), error.to_string())))?;
         let plan = child.plan(planner);
@@ -109,7 +110,7 @@ impl Trainer {
                 memory_limit: None,
             },
             plan: Some(plan),
-            learning_rate: None,
+            learning_rate: planned.job.own.as_ref().map(|own| own.learning_rate),
             seed: self.seed,
             init: None,
             // paper P9.4
@@ -154,7 +155,9 @@ impl Trainer {
         match &self.kept {
             None => Ok(()),
             Some(kept) => {
-                kept.best_weights.recorded(sample)?;
+                if let Some(best_weights) = &kept.best_weights {
+                    best_weights.recorded(sample)?;
+                }
                 kept.checkpoints.recorded(sample)
             }
         }
@@ -200,7 +203,8 @@ impl Trainer {
         job: &train::Job,
         trained: &train::Outcome,
     ) -> Result<(), RunError> {
-        let Some(kept) = self.kept.as_ref().filter(|_| !trained.diverged) else {
+        let kept = self.kept.as_ref().filter(|_| !trained.diverged);
+        let Some(best_weights) = kept.and_then(|kept| kept.best_weights.as_ref()) else {
             return Ok(());
         };
         let scores = self.scores(trained);
@@ -213,10 +217,7 @@ impl Trainer {
         let (params, weights) = (planned.child.params(), &trained.weights);
         let metadata = trained.metadata(job);
         let sample = planned.job.sample;
-        match kept
-            .best_weights
-            .keep(sample, reward, params, weights, &metadata)
-        {
+        match best_weights.keep(sample, reward, params, weights, &metadata) {
             Err(WeightsError::Write { path, source }) => Err(RunError::keep(&path, source)),
             Err(other) => unreachable!("writing reads nothing: {other}"),
             Ok(()) => Ok(()),

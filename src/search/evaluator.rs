@@ -1,13 +1,14 @@
 //! What the search asks of whoever trains its children, and a stub that trains nothing.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use crate::rng::{Purpose, Rng};
 use crate::run::entry::Timing;
 use crate::run::{RunError, Status};
 use crate::space::Architecture;
-use crate::train::Scores;
+use crate::train::{Course, Scores};
 
 /// A child to train.
 #[derive(Clone, Debug)]
@@ -22,6 +23,23 @@ pub struct Job {
     pub journal_bytes: u64,
     /// What it achieved before, where it is trained again for its weights: others are not kept.
     pub before: Option<Scores>,
+    /// How it is trained, where not as all others.
+    pub own: Option<OwnCourse>,
+}
+
+/// How one child is trained that is not trained as others.
+#[derive(Clone)]
+pub struct OwnCourse {
+    /// On what, and how.
+    pub course: Course,
+    /// The initial learning rate, also of an architecture that has one.
+    pub learning_rate: f64,
+}
+
+impl fmt::Debug for OwnCourse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "learning rate {}", self.learning_rate)
+    }
 }
 
 impl Job {
@@ -33,6 +51,7 @@ impl Job {
             lost: (0, String::new()),
             journal_bytes: 0,
             before: None,
+            own: None,
         }
     }
 }

@@ -186,7 +186,7 @@ impl Session<'_> {
                 seed: config.search.seed,
                 kept: Some(Kept {
                     config_sha256: config.sha256(),
-                    best_weights,
+                    best_weights: Some(best_weights),
                     checkpoints,
                     every,
                 }),

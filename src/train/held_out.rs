@@ -18,6 +18,12 @@ pub fn doubt(metadata: &Metadata, course: &Course, held: Held) -> Option<String>
     }
     match (course, &metadata.facts) {
         (Course::Images(dataset, config), facts) => of_images(facts, dataset, config, held),
+        (
+            Course::Text(..),
+            Facts::Text {
+                hold_out: false, ..
+            },
+        ) if held == Held::Validation => Some("was trained on the validation part too".to_owned()),
         (Course::Text(corpus, _), Facts::Text { part_tokens, .. }) => {
             let moved = part_tokens.is_some_and(|tokens| tokens != corpus.part_tokens());
             moved.then(|| {
@@ -40,11 +46,17 @@ fn of_images(
         split_seed,
         shuffle,
         training_records,
+        hold_out,
         ..
     } = facts
     else {
         return None;
     };
+    if !hold_out && held == Held::Validation {
+        return Some(
+            "was trained on all training records, those that validate among them".to_owned(),
+        );
+    }
     let Some(n) = *training_records else {
         return (held == Held::Validation).then(|| {
             "does not say how many records it was trained on (an earlier version wrote it); if that \

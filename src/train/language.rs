@@ -61,6 +61,14 @@ pub struct LanguageConfig {
     /// absent, 0: at the end of every epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_seconds: Option<u64>,
+    /// Whether the validation part is held out of training. No setting of a file: a last training of
+    /// what was chosen alone takes both parts.
+    #[serde(skip, default = "yes")]
+    pub hold_out: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A language model that can be trained.
@@ -130,7 +138,11 @@ pub fn windows(
     config: &LanguageConfig,
 ) -> Result<(Windows, [Rows; 2]), CorpusError> {
     let mut windows = Windows::default();
-    let train = windows.add_part(corpus, TextPart::Train, config.batch, config.steps)?;
+    let held_in: &[TextPart] = match config.hold_out {
+        true => &[TextPart::Train],
+        false => &[TextPart::Train, TextPart::Validation],
+    };
+    let train = windows.add_parts(corpus, held_in, config.batch, config.steps)?;
     let validation = windows.add_part(corpus, TextPart::Validation, config.batch, 1)?;
     Ok((windows, [train, validation]))
 }
@@ -206,6 +218,7 @@ impl Child for Language {
             part_tokens: Some(self.corpus.part_tokens()),
             vocabulary_sha256: vocabulary.sha256(),
             validation_perplexity: last.map_or(0.0, |epoch| epoch.score.value()),
+            hold_out: self.config.hold_out,
         }
     }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::weights_error::WeightsError;
 use crate::data::corpus::Level;
 use crate::data::{Augment, MIN_LIMIT};
+use crate::graph::step::NORM_EPSILON;
 use crate::space::Architecture;
 
 /// Entry of what wrote a file.
@@ -52,8 +53,12 @@ pub enum Facts {
         augment: Augment,
         /// Names of the classes.
         classes: Vec<String>,
-        /// After the last epoch.
+        /// After the last epoch; where nothing was held out, of records that were trained on.
         validation_accuracy: f64,
+        /// What batch normalisation adds to a variance; 1e-5 where not said.
+        batch_norm_epsilon: f64,
+        /// Whether the validation records were held out of training. `true` where not said.
+        hold_out: bool,
     },
     /// Of a language model.
     Text {
@@ -67,8 +72,10 @@ pub enum Facts {
         part_tokens: Option<[usize; 3]>,
         /// Digest of the words joined by newlines.
         vocabulary_sha256: String,
-        /// After the last epoch.
+        /// After the last epoch; where nothing was held out, of a part that was trained on.
         validation_perplexity: f64,
+        /// Whether the validation part was held out of training. `true` where not said.
+        hold_out: bool,
     },
 }
 
@@ -90,6 +97,8 @@ impl Metadata {
                 augment,
                 classes,
                 validation_accuracy,
+                batch_norm_epsilon,
+                hold_out,
             } => {
                 add("split_seed", split_seed.to_string());
                 add("shuffle", shuffle.to_string());
@@ -104,6 +113,12 @@ impl Metadata {
                 add("data_sha256", self.data_sha256.clone());
                 add("epochs", self.epochs.to_string());
                 add("validation_accuracy", validation_accuracy.to_string());
+                if *batch_norm_epsilon != NORM_EPSILON {
+                    add("batch_norm_epsilon", batch_norm_epsilon.to_string());
+                }
+                if !hold_out {
+                    add("held_out", "none".to_owned());
+                }
             }
             Facts::Text {
                 level,
@@ -112,6 +127,7 @@ impl Metadata {
                 part_tokens,
                 vocabulary_sha256,
                 validation_perplexity,
+                hold_out,
             } => {
                 // The parts of a text are no draw, and it has one view.
                 add("split_seed", "0".to_owned());
@@ -128,6 +144,9 @@ impl Metadata {
                 add("data_sha256", self.data_sha256.clone());
                 add("epochs", self.epochs.to_string());
                 add("validation_perplexity", validation_perplexity.to_string());
+                if !hold_out {
+                    add("held_out", "none".to_owned());
+                }
             }
         }
         json
@@ -151,6 +170,15 @@ impl Metadata {
                 augment: entries.parse("augment")?,
                 classes: entries.list("classes")?,
                 validation_accuracy: entries.parse("validation_accuracy")?,
+                batch_norm_epsilon: match entries.optional::<f64>("batch_norm_epsilon")? {
+                    None => NORM_EPSILON,
+                    Some(epsilon) if epsilon.is_finite() && epsilon >= 0.0 => epsilon,
+                    Some(other) => {
+                        let why = format!("cannot be `{other}`");
+                        return Err(entries.bad("batch_norm_epsilon", why));
+                    }
+                },
+                hold_out: entries.find("held_out") != Some("none"),
             },
             Architecture::Bench(_) => {
                 let why = "is a cell of NAS-Bench-201, which has no weights";
@@ -184,6 +212,7 @@ impl Metadata {
                 },
                 vocabulary_sha256: entries.get("vocabulary_sha256")?.to_owned(),
                 validation_perplexity: entries.parse("validation_perplexity")?,
+                hold_out: entries.find("held_out") != Some("none"),
             },
         };
         Ok(Metadata {

@@ -12,6 +12,7 @@ use super::{
 use crate::data::{Augment, Dataset, Split, epoch_order};
 use crate::device::{Control, Device, DeviceError, Input, List, Session};
 use crate::graph::params::Weights;
+use crate::graph::step::NORM_EPSILON;
 use crate::graph::{Costs, Graph, Options, Params, Plan};
 use crate::space::{Architecture, ConvArchitecture};
 
@@ -29,6 +30,13 @@ pub struct NetworkConfig {
     pub momentum: f64,
     /// Weight decay of every parameter.
     pub weight_decay: f64,
+    /// What batch normalisation adds to a variance; 1e-5 where absent.
+    #[serde(default = "norm_epsilon", skip_serializing_if = "is_norm_epsilon")]
+    pub batch_norm_epsilon: f64,
+    /// The first epoch, from 0, at a tenth of the learning rate; half of all where absent. At half way from
+    /// there to the end it is a hundredth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decay_epoch: Option<usize>,
     /// Views of an image.
     pub augment: Augment,
     /// Whether the split and the order of an epoch are drawn; else as in the files.
@@ -39,6 +47,22 @@ pub struct NetworkConfig {
     /// absent, 0: at the end of every epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_seconds: Option<u64>,
+    /// Whether records are held out of training, to validate on. No setting of a file: a last training
+    /// of what was chosen alone takes them all.
+    #[serde(skip, default = "yes")]
+    pub hold_out: bool,
+}
+
+fn norm_epsilon() -> f64 {
+    NORM_EPSILON
+}
+
+fn is_norm_epsilon(epsilon: &f64) -> bool {
+    *epsilon == NORM_EPSILON
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A network that can be trained.
@@ -71,11 +95,16 @@ impl Network {
     }
 
     fn plan_with(&self, device: &dyn Device, options: Options) -> Plan {
+        let options = Options {
+            norm_epsilon: self.config.batch_norm_epsilon,
+            ..options
+        };
         Plan::new(&self.graph, &self.params, device, options)
     }
 }
 
-/// Which records train and which validate: a batch and an image at least.
+/// Which records train and which validate: a batch and an image at least. Where none are held out, those that
+/// would be train too, and what they validate means nothing.
 ///
 /// # Errors
 /// Where the data set is too small for that.
@@ -89,6 +118,12 @@ pub fn split(dataset: &Dataset, config: &NetworkConfig) -> Result<Split, TrainEr
     }
     if split.validation.is_empty() {
         return Err(no_validation(dataset));
+    }
+    if !config.hold_out {
+        return Ok(Split {
+            train: (0..dataset.n_train() as u32).collect(),
+            ..split
+        });
     }
     Ok(split)
 }
@@ -167,6 +202,8 @@ impl Child for Network {
             augment: config.augment,
             classes: self.dataset.classes().to_vec(),
             validation_accuracy: last.map_or(0.0, |epoch| epoch.score.value()),
+            batch_norm_epsilon: config.batch_norm_epsilon,
+            hold_out: config.hold_out,
         }
     }
 
@@ -192,7 +229,7 @@ impl Lessons for Images<'_> {
             // paper P3.7
             .or(self.network.architecture.learning_rate)
             .unwrap_or(config.learning_rate);
-        schedule::in_steps(initial, epoch, config.epochs)
+        schedule::in_steps(initial, epoch, config.epochs, config.decay_epoch)
     }
 
     fn control(&self, learning_rate: f64, epoch: usize) -> Control {

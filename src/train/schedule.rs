@@ -1,12 +1,16 @@
 //! The learning rate of an epoch.
 
 /// Learning rate of `epoch` (from 0) of `epochs`: a tenth from one half on, a hundredth from three
-/// quarters on (formats.md, section 1).
+/// quarters on (formats.md, section 1); where an epoch `first` is given, a tenth from there on, and a
+/// hundredth from half way between it and the end.
 // paper P6.7
-pub fn in_steps(initial: f64, epoch: usize, epochs: usize) -> f64 {
-    if 4 * epoch >= 3 * epochs {
+pub fn in_steps(initial: f64, epoch: usize, epochs: usize, first: Option<usize>) -> f64 {
+    // In quarters of an epoch, so that halves of odd numbers are whole.
+    let first = first.map_or(2 * epochs, |first| 4 * first);
+    let second = (first + 4 * epochs) / 2;
+    if 4 * epoch >= second {
         initial / 100.0
-    } else if 2 * epoch >= epochs {
+    } else if 4 * epoch >= first {
         initial / 10.0
     } else {
         initial
@@ -28,7 +32,9 @@ mod tests {
     #[test]
     fn drops_at_half_and_at_three_quarters() {
         let rates = |epochs: usize| -> Vec<f64> {
-            (0..epochs).map(|e| in_steps(100.0, e, epochs)).collect()
+            (0..epochs)
+                .map(|e| in_steps(100.0, e, epochs, None))
+                .collect()
         };
         assert_eq!(rates(1), [100.0]);
         assert_eq!(rates(2), [100.0, 10.0]);

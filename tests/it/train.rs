@@ -28,6 +28,9 @@ pub const CHILD: &str = r#"{"space":"conv","layers":[
 
 pub fn config(epochs: usize) -> NetworkConfig {
     NetworkConfig {
+        batch_norm_epsilon: 1e-5,
+        decay_epoch: None,
+        hold_out: true,
         epochs,
         batch: 8,
         learning_rate: 0.05,
@@ -177,6 +180,8 @@ fn weights_survive_a_file() {
         data_sha256: dataset.sha256(),
         epochs: 2,
         facts: Facts::Images {
+            batch_norm_epsilon: 1e-5,
+            hold_out: true,
             split_seed: 0,
             shuffle: true,
             limit: None,

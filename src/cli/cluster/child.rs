@@ -165,7 +165,11 @@ fn kept(folder: &Path, config: &Config) -> Result<Kept, Failure> {
     let history = History::default();
     Ok(Kept {
         config_sha256: config.sha256(),
-        best_weights: BestWeights::open(Arc::clone(&disk), folder.join("weights"), &history)?,
+        best_weights: Some(BestWeights::open(
+            Arc::clone(&disk),
+            folder.join("weights"),
+            &history,
+        )?),
         checkpoints: Checkpoints::open(disk, folder.join(CHECKPOINTS), &history)?,
         every: Duration::from_secs(config.train.checkpoint_seconds()),
     })

@@ -38,6 +38,17 @@ pub fn line(epoch: &EpochReport, epochs: usize) -> String {
     )
 }
 
+/// An epoch of a training on all records in a line: what would validate it was trained on.
+pub fn line_of_all(epoch: &EpochReport, epochs: usize) -> String {
+    format!(
+        "epoch {}/{epochs}: loss {:.4}, learning rate {}, {}",
+        epoch.epoch,
+        epoch.train_loss,
+        epoch.learning_rate,
+        text::duration(epoch.seconds),
+    )
+}
+
 /// What a training has come to.
 pub struct Come<'a> {
     /// What was trained.

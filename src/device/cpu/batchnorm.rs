@@ -7,7 +7,7 @@
 
 use super::loops::{Pixel, pixels};
 use crate::graph::Shape;
-use crate::graph::step::{NORM_EPSILON, NORM_RUNNING};
+use crate::graph::step::NORM_RUNNING;
 
 mod passes;
 
@@ -69,6 +69,8 @@ const ROWS: usize = crate::graph::step::COEFFICIENT_ROWS;
 pub struct Vectors<'a> {
     /// Shape of an image.
     pub shape: &'a Shape,
+    /// What is added to a variance.
+    pub epsilon: f64,
     pub scale: &'a [f32],
     pub shift: &'a [f32],
     pub running_mean: &'a mut [f32],
@@ -84,6 +86,7 @@ pub fn batch_statistics(
 ) {
     let Vectors {
         shape,
+        epsilon,
         scale,
         shift,
         running_mean,
@@ -103,7 +106,7 @@ pub fn batch_statistics(
             })
             .sum();
         let var = squares / (n * m);
-        set_forward(coefficients, lane, mean, var, scale[c], shift[c]);
+        set_forward(coefficients, lane, mean, var, (scale[c], shift[c], epsilon));
         let unbiased = squares / (n * m - 1.0).max(1.0);
         let step = |running: &mut f32, value: f64| {
             *running = (KEEP * f64::from(*running) + (1.0 - KEEP) * value) as f32;
@@ -124,8 +127,7 @@ pub fn running_statistics(vectors: Vectors, coefficients: &mut Coefficients<&mut
             lane,
             mean,
             var,
-            vectors.scale[c],
-            vectors.shift[c],
+            (vectors.scale[c], vectors.shift[c], vectors.epsilon),
         );
     }
 }
@@ -153,10 +155,9 @@ fn set_forward(
     lane: usize,
     mean: f64,
     var: f64,
-    scale: f32,
-    shift: f32,
+    (scale, shift, epsilon): (f32, f32, f64),
 ) {
-    let inv_std = 1.0 / (var + NORM_EPSILON).sqrt();
+    let inv_std = 1.0 / (var + epsilon).sqrt();
     let factor = f64::from(scale) * inv_std;
     coefficients.mean[lane] = mean as f32;
     coefficients.inv_std[lane] = inv_std as f32;
@@ -196,6 +197,7 @@ mod tests {
     use super::passes::tests::plane;
     use super::*;
     use crate::device::cpu::simd::Isa;
+    use crate::graph::step::NORM_EPSILON;
 
     #[test]
     fn moments_of_images_become_statistics_of_the_batch() {
@@ -218,6 +220,7 @@ mod tests {
         let mut rows = Coefficients::write(&mut buffer);
         let (mut running_mean, mut running_var) = ([0.0], [1.0]);
         let vectors = Vectors {
+            epsilon: NORM_EPSILON,
             shape: &Shape::new(1, 10, 10),
             scale: &[2.0],
             shift: &[0.5],
@@ -238,6 +241,7 @@ mod tests {
         let mut buffer = vec![f32::NAN; ROWS * 8];
         let (mut running_mean, mut running_var) = ([0.0], [1.0]);
         let vectors = Vectors {
+            epsilon: NORM_EPSILON,
             shape: &Shape::new(1, 1, 1),
             scale: &[1.0],
             shift: &[0.0],

@@ -148,6 +148,7 @@ impl<'a> Batch<'a> {
             .expect("each statistic has a place of its own");
         let vectors = Vectors {
             shape,
+            epsilon: norm.epsilon,
             scale: &weights[norm.scale.range()],
             shift: &weights[norm.shift.range()],
             running_mean,

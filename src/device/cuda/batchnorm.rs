@@ -3,7 +3,7 @@
 use super::declare::{In, Out, Pixel, structs};
 use super::launches::{Launches, Parts};
 use crate::graph::Shape;
-use crate::graph::step::{BufferId, NORM_EPSILON, NORM_RUNNING, Norm};
+use crate::graph::step::{BufferId, NORM_RUNNING, Norm};
 use crate::shape::PLANE;
 
 structs! {
@@ -30,6 +30,8 @@ structs! {
         w: i32,
         tile_h: i32,
         tile_w: i32,
+        epsilon: f32,
+        reserved: i32,
     }
 
     /// Of `batchnorm_running`.
@@ -41,7 +43,7 @@ structs! {
         running_var: In<f32>,
         coefficients: Out<f32>,
         planes: i32,
-        reserved: i32,
+        epsilon: f32,
     }
 
     /// Of `batchnorm_fwd`.
@@ -97,10 +99,7 @@ const SUMS_BYTES: usize = 4 * 8 * 4;
 
 /// Numbers that `kernels/` defines too.
 pub fn constants() -> Vec<(&'static str, String)> {
-    vec![
-        ("EPSILON", format!("{NORM_EPSILON:e}f")),
-        ("RUNNING", format!("{NORM_RUNNING}f")),
-    ]
+    vec![("RUNNING", format!("{NORM_RUNNING}f"))]
 }
 
 impl Launches<'_> {
@@ -139,6 +138,8 @@ impl Launches<'_> {
             w: shape.w as i32,
             tile_h: parts.tile[0] as i32,
             tile_w: parts.tile[1] as i32,
+            epsilon: norm.epsilon as f32,
+            reserved: 0,
         };
         let grid = [shape.planes(), 1, 1];
         self.push_shared("batchnorm_statistics", grid, 256, 256 * 3 * 4, &args);
@@ -156,7 +157,7 @@ impl Launches<'_> {
             running_var: self.input_span(plan.running, norm.running_var),
             coefficients: self.output(norm.coefficients),
             planes: planes as i32,
-            reserved: 0,
+            epsilon: norm.epsilon as f32,
         };
         let grid = [(PLANE * planes).div_ceil(128), 1, 1];
         self.push("batchnorm_running", grid, 128, &args);

@@ -7,7 +7,7 @@
 use super::tensor::{Memory, Tensor, positions};
 use crate::graph::Shape;
 use crate::graph::plan::Plan;
-use crate::graph::step::{NORM_EPSILON, NORM_RUNNING, Norm};
+use crate::graph::step::{NORM_RUNNING, Norm};
 use crate::shape::PLANE;
 
 /// Sums over h and w of `first` and `second` of every value, `[n][2][8 planes]`.
@@ -90,7 +90,7 @@ pub fn fwd_running(plan: &Plan, norm: &Norm, memory: &mut Memory) {
 fn normalise(plan: &Plan, norm: &Norm, memory: &mut Memory, c: usize, mean: f64, var: f64) {
     let scale = memory[plan.weights].values[norm.scale.start + c];
     let shift = memory[plan.weights].values[norm.shift.start + c];
-    let inverse = 1.0 / (var + NORM_EPSILON).sqrt();
+    let inverse = 1.0 / (var + norm.epsilon).sqrt();
     for at in channel(&memory[norm.x], c) {
         let z = scale * (memory[norm.x][at] - mean) * inverse + shift;
         // Not max(): a NaN must come through.

@@ -3,7 +3,7 @@
 use super::{Case, Data, Setup, Tolerance};
 use nas_engine::graph::Shape;
 use nas_engine::graph::plan::{NormInput, NormPlaces};
-use nas_engine::graph::step::{Contribution, Norm, NormId, Source, Span, Step};
+use nas_engine::graph::step::{Contribution, NORM_EPSILON, Norm, NormId, Source, Span, Step};
 
 /// Sums over the batch in f32, then a quotient and a square root.
 const TOLERANCE: f64 = 5e-6;
@@ -33,9 +33,20 @@ pub(super) fn cases() -> Vec<Case> {
     ] {
         for relu in [false, true] {
             cases.push(batch_case(batch, &shape, relu, normal.clone(), usual));
-            cases.push(running_case(batch, &shape, relu));
+            cases.push(running_case(batch, &shape, relu, NORM_EPSILON));
         }
     }
+    // Another epsilon, as large as the variance.
+    let small = shape(5, 4, 3);
+    cases.push(batch_case_with(
+        2,
+        &small,
+        true,
+        Data::Normal(0.5, 1.0),
+        usual,
+        1.0,
+    ));
+    cases.push(running_case(2, &small, false, 0.5));
     let far = Tolerance::new(FAR_FROM_ZERO);
     cases.push(batch_case(
         4,
@@ -92,7 +103,13 @@ fn layout(shape: &Shape, relu: bool, how: &str) -> Layout {
 
 /// A normalisation whose x is filled with `data`. The ReLU belongs to a convolution's result; that
 /// convolution, of one channel and 1x1, is never run.
-fn norm(setup: &mut Setup, layout: &Layout, shape: &Shape, relu: bool, data: Data) -> Norm {
+fn norm(
+    setup: &mut Setup,
+    layout: &Layout,
+    shape: &Shape,
+    (relu, epsilon): (bool, f64),
+    data: Data,
+) -> Norm {
     let input = if relu {
         let source = Shape::new(1, shape.h, shape.w);
         let source = Source {
@@ -108,6 +125,7 @@ fn norm(setup: &mut Setup, layout: &Layout, shape: &Shape, relu: bool, data: Dat
         NormInput::Tensor(setup.builder.images("x", shape))
     };
     let id = setup.builder.norm("norm", input, shape, layout.places);
+    setup.builder.plan().norms[id.0].epsilon = epsilon;
     let norm = setup.builder.plan().norm(id).clone();
     let running = setup.builder.plan().running;
     setup.weights(Data::Normal(0.2, 1.0));
@@ -118,14 +136,25 @@ fn norm(setup: &mut Setup, layout: &Layout, shape: &Shape, relu: bool, data: Dat
 
 /// By the batch's statistics, and the gradients.
 fn batch_case(batch: usize, shape: &Shape, relu: bool, data: Data, tolerance: Tolerance) -> Case {
+    batch_case_with(batch, shape, relu, data, tolerance, NORM_EPSILON)
+}
+
+fn batch_case_with(
+    batch: usize,
+    shape: &Shape,
+    relu: bool,
+    data: Data,
+    tolerance: Tolerance,
+    epsilon: f64,
+) -> Case {
     let shape = shape.clone();
-    let layout = layout(&shape, relu, &format!("{data:?}"));
+    let layout = layout(&shape, relu, &format!("{data:?} epsilon {epsilon}"));
     let title = ("batchnorm", layout.name.clone());
     Case::new(title, batch, layout.vectors, tolerance, move |setup| {
         if matches!(data, Data::Constant(_)) {
             setup.on_a_kink(); // not a kink, but with no variance a nudge changes everything
         }
-        let norm = norm(setup, &layout, &shape, relu, data.clone());
+        let norm = norm(setup, &layout, &shape, (relu, epsilon), data.clone());
         let id = NormId(0);
         setup.forward(Step::Moments(id));
         setup.forward(Step::Norm(id));
@@ -157,13 +186,19 @@ fn batch_case(batch: usize, shape: &Shape, relu: bool, data: Data, tolerance: To
 }
 
 /// By the running statistics.
-fn running_case(batch: usize, shape: &Shape, relu: bool) -> Case {
+fn running_case(batch: usize, shape: &Shape, relu: bool, epsilon: f64) -> Case {
     let shape = shape.clone();
-    let layout = layout(&shape, relu, "running");
+    let layout = layout(&shape, relu, &format!("running epsilon {epsilon}"));
     let title = ("batchnorm", layout.name.clone());
     let tolerance = Tolerance::new(TOLERANCE);
     Case::new(title, batch, layout.vectors, tolerance, move |setup| {
-        let norm = norm(setup, &layout, &shape, relu, Data::Normal(0.5, 2.0));
+        let norm = norm(
+            setup,
+            &layout,
+            &shape,
+            (relu, epsilon),
+            Data::Normal(0.5, 2.0),
+        );
         setup.forward(Step::NormRunning(NormId(0)));
         setup.output(norm.out);
         let running = setup.builder.plan().running;
