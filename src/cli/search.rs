@@ -100,6 +100,12 @@ impl RunFlags {
         let preset = config::default_preset(kind.unwrap_or(SpaceKind::Conv));
         let config = settings.resolve(&self.config, preset)?;
         check_kind(&config, kind)?;
+        let is_given = self.synchronous && self.staleness.is_some();
+        if config.search.synchronous && (is_given || config.search.staleness != Staleness::Paper) {
+            let message = "--staleness does not go with --synchronous, where all replicas wait for one another and \
+                           no gradient is late; leave one out";
+            return Err(Failure::new(Kind::Usage, message));
+        }
         Ok(config)
     }
 }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Flags, finish, open_course};
-use crate::cli::cluster::{AccessFlags, ConnectionFlags, runtime};
+use super::{Flags, finish, open_course, open_devices};
+use crate::cli::cluster::{AccessFlags, ConnectionFlags, Folder, WITH_INPUT, runtime};
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::flags;
 use crate::cli::output::Output;
@@ -71,7 +71,9 @@ impl ClusterFlags {
 pub fn run(flags: &Flags, server: &str, output: &Output) -> Result<(), Failure> {
     let stop = stop::flag(&flags.time)?;
     let config = flags.run.resolve()?;
-    open_course(&config, output)?; // what is wrong with the data is told before anything is made
+    // What is wrong with the data or the device is told before anything is made.
+    open_course(&config, output)?;
+    open_devices(&config, output)?;
     let (name, out) = names(flags, &config);
     if out.exists() {
         let message = format!(
@@ -87,7 +89,8 @@ pub fn run(flags: &Flags, server: &str, output: &Output) -> Result<(), Failure> 
         flags: &flags.cluster,
         config: &config,
     };
-    let folder = tempfile::tempdir().map_err(|error| {
+    let folder = Folder::new(&std::env::temp_dir(), "nas-engine-search-", "");
+    let folder = folder.map_err(|error| {
         let message = format!("no temporary folder: {error}; set TMPDIR");
         Failure::new(Kind::Usage, message)
     })?;
@@ -161,7 +164,11 @@ impl Roles<'_> {
     /// Runs a role that ends by itself, or is told to.
     fn wait(&self, role: &str, more: &[OsString], stop: &AtomicBool) -> Result<(), Failure> {
         let cannot = |error: std::io::Error| begin(role, &error);
-        let mut child = self.command(role)?.args(more).spawn().map_err(cannot)?;
+        let mut command = self.command(role)?;
+        if role == "export" {
+            command.arg(WITH_INPUT).stdin(Stdio::piped());
+        }
+        let mut child = command.args(more).spawn().map_err(cannot)?;
         // An export that goes well is done before that.
         let grace = if role == "export" {
             EXPORT
@@ -185,7 +192,9 @@ impl Roles<'_> {
         if status.success() {
             return Ok(());
         }
-        if !status.signal().is_some_and(stop::is_heeded) {
+        let is_stopped = status.code() == Some(Kind::Stopped.exit_code().into())
+            || status.signal().is_some_and(stop::is_heeded);
+        if !is_stopped {
             return Err(self.failed(role, status.code()));
         }
         let message = match role {
@@ -223,9 +232,11 @@ impl Roles<'_> {
         path.map_or(vec![], |path| vec!["--data".into(), path.into()])
     }
 
-    /// Begins a role that lasts.
+    /// Begins a role that lasts, as long as this process does: then its input ends, whoever ends this.
     fn start(&self, role: &str, more: &[OsString]) -> Result<(String, Child), Failure> {
-        let child = self.command(role)?.args(more).spawn();
+        let mut command = self.command(role)?;
+        command.arg(WITH_INPUT).stdin(Stdio::piped());
+        let child = command.args(more).spawn();
         let child = child.map_err(|error| begin(role, &error))?;
         Ok((role.to_owned(), child))
     }
