@@ -171,10 +171,10 @@ fn queue(json: &Value) -> String {
     };
     let with_workers = number("with_workers").unwrap_or_default();
     let mut words =
-        format!("\n{waiting} jobs wait, {with_workers} are with workers that are heard of");
+        format!("\njobs: {waiting} wait, {with_workers} with workers that are heard of");
     let others = handed_out.saturating_sub(with_workers);
     if others > 0 {
-        words += &format!(", {others} were given back, or are with workers that are not");
+        words += &format!(", {others} given back or with workers that are not");
     }
     if let Some(places) = number("places").filter(|places| handed_out >= *places) {
         words += &format!(
