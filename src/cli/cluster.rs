@@ -2,8 +2,11 @@
 
 mod child;
 mod connection;
+mod delete;
 mod drain;
+mod end;
 mod export;
+mod folder;
 mod init;
 mod pace;
 mod place;
@@ -13,6 +16,8 @@ mod status;
 mod worker;
 
 pub(super) use connection::{AccessFlags, ConnectionFlags};
+pub(super) use end::WITH_INPUT;
+pub(super) use folder::Folder;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,11 +29,13 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::failure::{Failure, Kind};
 use super::output::Output;
+use super::search;
 use crate::cluster::RoleError;
 use crate::cluster::control::End;
 use crate::cluster::engine::EngineError;
 use crate::cluster::nats::{OpenError, RunName};
-use crate::cluster::settings::SettingsError;
+use crate::cluster::settings::{RunFact, SettingsError};
+use crate::config::Config;
 
 /// The commands.
 #[derive(Subcommand)]
@@ -46,6 +53,8 @@ pub enum Command {
     Apply(roles::ApplyFlags),
     /// Have all roles of a run end, or let it go on
     Drain(drain::Flags),
+    /// Remove a run from its server, for ever
+    Delete(delete::Flags),
     /// Show how far a run is
     Status(status::Flags),
     /// Write a run, under way or done, as a directory that `status`, `audit` and `search` read
@@ -66,6 +75,7 @@ pub fn run(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Replica(flags) => roles::replica(flags, output),
         Command::Apply(flags) => roles::apply(flags, output),
         Command::Drain(flags) => drain::run(flags, output),
+        Command::Delete(flags) => delete::run(flags, output),
         Command::Status(flags) => status::run(flags, output),
         Command::Export(flags) => export::export(flags, output),
         Command::Import(flags) => export::import(flags, output),
@@ -96,6 +106,21 @@ fn ended(name: &RunName, end: End, output: &Output) -> Result<(), Failure> {
         }
     };
     output.result(&json, &words)
+}
+
+/// Opens the data of these settings: they are the run's.
+fn open_same_data(fact: &RunFact, config: &Config, output: &Output) -> Result<(), Failure> {
+    let course = search::open_course(config, output)?;
+    if course.data_sha256() == fact.data_sha256 {
+        return Ok(());
+    }
+    let message = format!(
+        "{} has the sha256 {}, and the run's data {}; give --data the same data",
+        course.describe_data(),
+        course.data_sha256(),
+        fact.data_sha256
+    );
+    Err(Failure::new(Kind::Data, message))
 }
 
 /// Waits until a flag is set.

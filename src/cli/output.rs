@@ -123,8 +123,11 @@ impl Output {
             Kind::Stopped => "stopped",
             _ => "error",
         };
-        self.stderr
-            .message(&format!("{label}: {}", failure.message));
+        // Without a message somebody else says it.
+        if !failure.message.is_empty() {
+            self.stderr
+                .message(&format!("{label}: {}", failure.message));
+        }
         self.end(failure)
     }
 

@@ -45,8 +45,8 @@ impl Drop for Progress {
 /// The best child so far.
 struct Best {
     reward: f64,
-    /// Its accuracy or perplexity, as it is shown.
-    score: String,
+    /// Its accuracy or perplexity, as it is shown: what that is, and the number.
+    score: (&'static str, String),
     sample: u64,
 }
 
@@ -138,7 +138,7 @@ impl Progress {
         {
             self.best = Some(Best {
                 reward,
-                score: counted.shown().1,
+                score: counted.shown(),
                 sample: child.sample,
             });
         }
@@ -167,7 +167,7 @@ impl Progress {
         let best = self
             .best
             .as_ref()
-            .map(|best| format!("{} (sample {})", best.score, best.sample));
+            .map(|Best { score, sample, .. }| format!("{} {} (sample {sample})", score.0, score.1));
         format!(
             "mean reward {}, best {}{}",
             text::share(mean),

@@ -106,6 +106,12 @@ impl RunFlags {
         let config = settings.resolve(&self.config, preset)?;
         check_kind(&config, kind)?;
         check_evaluator(&config, self.evaluator.as_deref())?;
+        let is_given = self.synchronous && self.staleness.is_some();
+        if config.search.synchronous && (is_given || config.search.staleness != Staleness::Paper) {
+            let message = "--staleness does not go with --synchronous, where all replicas wait for one another and \
+                           no gradient is late; leave one out";
+            return Err(Failure::new(Kind::Usage, message));
+        }
         Ok(config)
     }
 }

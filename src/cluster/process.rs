@@ -197,7 +197,7 @@ impl Trainer for Processes {
         };
         if let Err(error) = self.start(&mut process, job, from) {
             process.failed = Some(format!(
-                "a process for it cannot be begun in {}: {error}",
+                "a process for a child cannot be begun in {}: {error}; make room there, or set TMPDIR to another folder",
                 self.folder.display()
             ));
         }

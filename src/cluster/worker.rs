@@ -1,6 +1,7 @@
 //! The role that trains children: takes a job, goes on from its newest checkpoint, and writes the fact of
 //! its result. A worker that ends in any way costs the work since the last checkpoint and nothing else.
 
+mod farewell;
 mod spent;
 mod stand;
 mod train;
@@ -31,9 +32,6 @@ use stand::nodes;
 
 /// How long is waited for a job before one looks whether to stop.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How long a worker that was told to stop tells the server so, once its child has stopped.
-const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Machines that a child may take down, without getting further, before it is at fault.
 const POISON_NODES: usize = 3;
@@ -219,14 +217,6 @@ impl<E: Engine> At<'_, E> {
 
     fn is_to_stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || self.drained.get().is_some()
-    }
-
-    /// Waits until it has been told to stop for longer than all takes that a server which answers is told.
-    async fn too_late(&self) {
-        while !self.is_to_stop() {
-            self.engine.sleep(PATIENCE).await;
-        }
-        self.engine.sleep(self.worker.grace + FAREWELL).await;
     }
 
     /// Whether the run is drained is known before a job is touched.

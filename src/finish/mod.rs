@@ -4,6 +4,7 @@
 //! anywhere, it goes on.
 // paper P9.1, P9.2, P9.3, P9.4
 
+mod error;
 pub mod grid;
 mod last;
 
@@ -15,19 +16,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::config::{Config, Staleness, StrategyKind};
-use crate::device::{DeviceError, Devices};
+use crate::device::Devices;
 use crate::disk::{Disk, Found, whole};
 use crate::run::entry::{Child, Entry, Lost, RunTiming, Started, Stop, Timing};
-use crate::run::journal::JournalError;
 use crate::run::{Run, RunError, Status, now};
-use crate::search::SearchError;
 use crate::search::child::{Kept, Trainer};
 use crate::search::evaluator::{Evaluator, Job, News};
 use crate::search::local::{Local, Settings};
 use crate::search::proposal::{Proposal, ended};
 use crate::space::Architecture;
 use crate::space::CellArchitecture;
-use crate::train::{Course, EpochReport, TrainConfig, TrainError};
+use crate::train::{Course, EpochReport, TrainConfig};
+pub use error::FinishError;
 use grid::{Grid, Point};
 pub use last::Last;
 
@@ -80,87 +80,6 @@ pub struct Finished {
     pub weights: PathBuf,
     /// Where the architecture is.
     pub architecture: PathBuf,
-}
-
-/// Why it ends without a result.
-#[derive(Debug, thiserror::Error)]
-pub enum FinishError {
-    /// It was told to stop; the same command goes on.
-    #[error("stopped after {done} of {all} trainings of the grid")]
-    Stopped {
-        /// Trainings of the grid that ended.
-        done: usize,
-        /// Those that there are.
-        all: usize,
-    },
-    /// The last device is lost.
-    #[error("the last GPU is lost ({0})")]
-    NoDevice(String),
-    /// It was begun with another grid.
-    #[error(
-        "{path} was begun with another grid ({differs}); give the same flags, or remove {path} to begin anew",
-        path = .path.display()
-    )]
-    OtherGrid {
-        /// The folder.
-        path: PathBuf,
-        /// What differs.
-        differs: String,
-    },
-    /// Nothing of the grid was trained to the end.
-    #[error("no training of the grid came to its end, such as that with {recipe}: {how}; give smaller --learning-rates, and remove {path} to begin anew", path = .path.display())]
-    Nothing {
-        /// A recipe.
-        recipe: String,
-        /// How its training ended.
-        how: String,
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The last training diverged.
-    #[error(
-        "the last training diverged in epoch {epoch}, although that with held-out records did not; give smaller \
-         --learning-rates, and remove {path} to begin anew", path = .path.display()
-    )]
-    Diverged {
-        /// Its epoch.
-        epoch: usize,
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A file of the folder says what no version writes.
-    #[error("{path} is damaged: {why}; remove it to have it made again", path = .path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        why: String,
-    },
-    /// The folder.
-    #[error(transparent)]
-    Run(#[from] RunError),
-    /// A device.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// The last training.
-    #[error(transparent)]
-    Train(#[from] TrainError),
-}
-
-impl From<JournalError> for FinishError {
-    fn from(error: JournalError) -> Self {
-        FinishError::Run(error.into())
-    }
-}
-
-impl From<SearchError> for FinishError {
-    fn from(error: SearchError) -> Self {
-        match error {
-            SearchError::Run(error) => FinishError::Run(error),
-            SearchError::Journal(error) => error.into(),
-            other => unreachable!("only files are written here: {other}"),
-        }
-    }
 }
 
 impl Finish<'_> {

@@ -16,7 +16,7 @@ use crate::device::{Device, DeviceError, Devices};
 use crate::run::entry::{Entry, RunTiming, Started};
 use crate::run::history::History;
 use crate::run::journal::JournalError;
-use crate::run::{Run, RunError, now};
+use crate::run::{Run, RunError, WEIGHTS_FOLDER, now};
 use crate::space::{Space, SpaceError};
 use crate::train::Course;
 
@@ -180,6 +180,8 @@ impl Session<'_> {
         let (checkpoints, best_weights) = run.folders()?;
         let controller = checkpoints.controller();
         let missing = best_weights.missing(&run.history);
+        let kept = run.disk.names(&run.path.join(WEIGHTS_FOLDER));
+        let has_weights = kept.is_ok_and(|names| !names.is_empty());
         let evaluator = Local::new(Settings {
             trainer: Trainer {
                 course,
@@ -199,6 +201,7 @@ impl Session<'_> {
             evaluator,
             controller,
             missing,
+            has_weights,
         })
     }
 }
@@ -210,6 +213,8 @@ struct Tools {
     controller: Slots,
     /// Samples whose weights should be there and are not.
     missing: Vec<u64>,
+    /// Whether there are any.
+    has_weights: bool,
 }
 
 impl Tools {
@@ -218,8 +223,14 @@ impl Tools {
         if self.missing.is_empty() {
             return Ok(End::Finished);
         }
-        for sample in &self.missing {
-            tracing::warn!("the weights of sample {sample} are missing or damaged");
+        match self.has_weights {
+            true => {
+                for sample in &self.missing {
+                    tracing::warn!("the weights of sample {sample} are missing or damaged");
+                }
+            }
+            // As of an export, say, which is no damage.
+            false => tracing::warn!("the run has no weights: those of its best are trained again"),
         }
         let device = self.evaluator.describe();
         let tools = (&mut self.evaluator as &mut dyn Evaluator, &*device);

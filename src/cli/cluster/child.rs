@@ -24,6 +24,7 @@ use crate::cluster::process::{CHECKPOINTS, JOB_FILE, Report, Said};
 use crate::config::{Config, FILE_NAME};
 use crate::device::{Device, List};
 use crate::disk::{Disk, Real};
+use crate::run::RunError;
 use crate::run::best_weights::BestWeights;
 use crate::run::checkpoints::Checkpoints;
 use crate::run::history::History;
@@ -104,7 +105,10 @@ impl Children {
         let architecture = self.space.decode(&job.tokens);
         let architecture =
             architecture.map_err(|error| Failure::from_error(Kind::Architecture, &error))?;
-        self.trainer.kept = Some(kept(folder, &self.config)?);
+        match kept(folder, &self.config) {
+            Ok(kept) => self.trainer.kept = Some(kept),
+            Err(error) => return not_kept(error),
+        }
         let job = Job::new(job.sample, architecture);
         let planned = match self.trainer.plan(job, &*self.planner, self.limit) {
             Ok(planned) => planned,
@@ -127,7 +131,7 @@ impl Children {
                 Err(Failure::new(Kind::Device, message))
             }
             ChildEnd::Stopped => Err(Failure::new(Kind::Stopped, "told to stop")),
-            ChildEnd::NotKept(error) => Err(error.into()),
+            ChildEnd::NotKept(error) => not_kept(error),
         }
     }
 }
@@ -160,7 +164,7 @@ fn test(folder: &Path) -> Result<(), Failure> {
 }
 
 /// What is kept of the child: in its folder, whose checkpoints the worker looks at.
-fn kept(folder: &Path, config: &Config) -> Result<Kept, Failure> {
+fn kept(folder: &Path, config: &Config) -> Result<Kept, RunError> {
     let disk: Arc<dyn Disk> = Arc::new(Real);
     let history = History::default();
     Ok(Kept {
@@ -173,6 +177,21 @@ fn kept(folder: &Path, config: &Config) -> Result<Kept, Failure> {
         checkpoints: Checkpoints::open(disk, folder.join(CHECKPOINTS), &history)?,
         every: Duration::from_secs(config.train.checkpoint_seconds()),
     })
+}
+
+/// What the worker has for its children has no room, say: the child is not at fault.
+fn not_kept(error: RunError) -> Result<(), Failure> {
+    let message = match error {
+        RunError::Keep { path, source } => format!(
+            "cannot write {}: {source}; make room there, mend the right to it, or set TMPDIR to another folder",
+            path.display()
+        ),
+        error => return Err(error.into()),
+    };
+    say(Said::Lost {
+        message: message.clone(),
+    })?;
+    Err(Failure::new(Kind::Device, message))
 }
 
 fn ended(outcome: Outcome) -> Said {

@@ -102,6 +102,11 @@ impl ConnectionFlags {
         Ok((engine, fact))
     }
 
+    /// The engine, of a run that may have begun or not.
+    pub async fn engine(&self) -> Result<Nats, Failure> {
+        Ok(Nats::open(&self.server, self.name.clone(), self.options()?, &[]).await?)
+    }
+
     async fn fact(&self, engine: &Nats) -> Result<RunFact, Failure> {
         let Some(bytes) = role::fact(engine, Fact::Run).await? else {
             let message = format!(

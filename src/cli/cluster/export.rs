@@ -3,15 +3,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use serde_json::json;
 
 use super::connection::ConnectionFlags;
+use super::end::InputFlags;
+use super::folder::Folder;
 use super::place::PlaceFlags;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::flags::Settings;
 use crate::cli::output::Output;
+use crate::cli::stop::TimeFlags;
 use crate::cluster::export::{self, ExportError};
 use crate::cluster::facts::Facts;
 use crate::cluster::key::Fact;
@@ -19,7 +23,7 @@ use crate::cluster::replay::ReplayError;
 use crate::cluster::role;
 use crate::cluster::settings::RunFact;
 use crate::config::Config;
-use crate::disk::Real;
+use crate::disk::{self, Real};
 use crate::run::entry::{Entry, RunTiming, Started, Stop, Timing};
 use crate::run::{self, Run, RunError};
 use crate::text;
@@ -35,6 +39,8 @@ pub struct ExportFlags {
     /// Where the run's data lie on this machine, for who goes on with it there
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    input: InputFlags,
 }
 
 /// Flags of `cluster import`.
@@ -51,41 +57,75 @@ pub struct ImportFlags {
 
 /// Runs `cluster export`.
 pub fn export(flags: &ExportFlags, output: &Output) -> Result<(), Failure> {
-    super::runtime()?.block_on(async {
-        let (engine, fact) = flags.connection.open(&[]).await?;
-        let learner = fact.learner()?;
-        let config = settings(&fact, flags)?;
-        let device = role::fact(&engine, Fact::Device).await?;
-        let on_record = export::read(&engine, &learner).await?;
-        let mut lines = on_record.lines(&learner)?;
-        if config.search.is_alone() {
-            lines = export::alone(lines);
+    let stop = flags.input.flag(&TimeFlags { time_limit: None })?;
+    let runtime = super::runtime()?;
+    let words = "nothing is exported; give the same command again";
+    let stopped = || flags.input.stopped(words.to_owned());
+    let exported = runtime.block_on(async {
+        tokio::select! {
+            exported = export_unless(&stop, flags, output) => exported,
+            () = super::set(Arc::clone(&stop)) => Err(stopped()),
         }
-        let device = device.map(|model| String::from_utf8_lossy(&model).into_owned());
-        write(&flags.out, &config, &fact, device, lines)?;
-        let history = run::read(&Real, &flags.out)?.history;
-        let samples = history.children.len() as u64;
-        let is_finished = history.is_finished(config.search.samples, config.search.strategy);
-        let json = json!({
-            "run": flags.out.display().to_string(), // also where it is not UTF-8
-            "samples": samples,
-            "total": config.search.samples,
-            "finished": is_finished,
-        });
-        let next = match is_finished {
-            true => "status",
-            false => "search --resume",
-        };
-        let words = format!(
-            "run {} to {}: {} of {} samples\ngo on with: nas-engine {next} {}\n",
-            flags.connection.name(),
-            flags.out.display(),
-            text::count(samples),
-            text::count(config.search.samples),
-            text::shell_path(&flags.out)
-        );
-        output.result(&json, &words)
-    })
+    });
+    // What is computed is not waited for.
+    runtime.shutdown_background();
+    match exported? {
+        Some(()) => Ok(()),
+        None => Err(stopped()),
+    }
+}
+
+/// Exports a run; nothing where it is told to stop before it is written.
+async fn export_unless(
+    stop: &AtomicBool,
+    flags: &ExportFlags,
+    output: &Output,
+) -> Result<Option<()>, Failure> {
+    let (engine, fact) = flags.connection.open(&[]).await?;
+    let learner = fact.learner()?;
+    let config = settings(&fact, flags)?;
+    vacant(&flags.out)?;
+    if flags.data.is_some() {
+        super::open_same_data(&fact, &config, output)?;
+    }
+    let device = role::fact(&engine, Fact::Device).await?;
+    let on_record = export::read(&engine, &learner).await?;
+    let is_alone = config.search.is_alone();
+    let computed = tokio::task::spawn_blocking(move || {
+        let lines = on_record.lines(&learner)?;
+        Ok::<_, ExportError>(if is_alone {
+            export::alone(lines)
+        } else {
+            lines
+        })
+    });
+    let lines = computed.await.expect("it does not panic")?;
+    let device = device.map(|model| String::from_utf8_lossy(&model).into_owned());
+    if write(&flags.out, (&config, &fact), device, lines, stop)?.is_none() {
+        return Ok(None);
+    }
+    let history = run::read(&Real, &flags.out)?.history;
+    let samples = history.children.len() as u64;
+    let is_finished = history.is_finished(config.search.samples, config.search.strategy);
+    let json = json!({
+        "run": flags.out.display().to_string(), // also where it is not UTF-8
+        "samples": samples,
+        "total": config.search.samples,
+        "finished": is_finished,
+    });
+    let next = match is_finished {
+        true => "status",
+        false => "search --resume",
+    };
+    let words = format!(
+        "run {} to {}: {} of {} samples\ngo on with: nas-engine {next} {}\n",
+        flags.connection.name(),
+        flags.out.display(),
+        text::count(samples),
+        text::count(config.search.samples),
+        text::shell_path(&flags.out)
+    );
+    output.result(&json, &words).map(Some)
 }
 
 /// The run's settings, with where its data lie here.
@@ -101,18 +141,8 @@ fn settings(fact: &RunFact, flags: &ExportFlags) -> Result<Config, Failure> {
     )?)
 }
 
-/// Makes the directory, whole or not at all: it is written beside its place first.
-fn write(
-    out: &Path,
-    config: &Config,
-    fact: &RunFact,
-    device: Option<String>,
-    lines: Vec<Entry>,
-) -> Result<(), Failure> {
-    let refused = |error: std::io::Error| {
-        let message = format!("--out {}: {error}; give another folder", out.display());
-        Failure::new(Kind::Usage, message)
-    };
+/// That nothing is in the place of the directory.
+fn vacant(out: &Path) -> Result<(), Failure> {
     if fs::read_dir(out).is_ok_and(|mut found| found.next().is_some()) {
         let message = format!(
             "--out {} is there already; give another folder",
@@ -120,24 +150,43 @@ fn write(
         );
         return Err(Failure::new(Kind::Usage, message));
     }
-    let name = out.file_name().unwrap_or_default().to_string_lossy();
-    let beside = out.with_file_name(format!(".{name}.{}.unfinished", std::process::id()));
-    let written = fill(beside.clone(), config, fact, device, lines);
-    let moved = written.and_then(|()| fs::rename(&beside, out).map_err(refused));
-    if moved.is_err() {
-        let _ = fs::remove_dir_all(&beside); // says nothing that the failure does not
-    }
-    moved
+    Ok(())
 }
 
-/// Writes a run: its settings, its journal and its best architecture.
-fn fill(
-    path: PathBuf,
-    config: &Config,
-    fact: &RunFact,
+/// Makes the directory, whole or not at all: it is written beside its place first. Nothing where it is told to
+/// stop before.
+fn write(
+    out: &Path,
+    (config, fact): (&Config, &RunFact),
     device: Option<String>,
     lines: Vec<Entry>,
-) -> Result<(), Failure> {
+    stop: &AtomicBool,
+) -> Result<Option<()>, Failure> {
+    let refused = |error: std::io::Error| {
+        let message = format!("--out {}: {error}; give another folder", out.display());
+        Failure::new(Kind::Usage, message)
+    };
+    vacant(out)?;
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    let parent = disk::folder(out);
+    fs::create_dir_all(parent).map_err(refused)?;
+    let beside = Folder::new(parent, &format!(".{name}."), ".unfinished").map_err(refused)?;
+    let run = beside.path().join("run");
+    if fill(run.clone(), (config, fact), device, lines, stop)?.is_none() {
+        return Ok(None);
+    }
+    fs::rename(run, out).map_err(refused)?;
+    Ok(Some(()))
+}
+
+/// Writes a run: its settings, its journal and its best architecture. Not all of it where it is told to stop.
+fn fill(
+    path: PathBuf,
+    (config, fact): (&Config, &RunFact),
+    device: Option<String>,
+    lines: Vec<Entry>,
+    stop: &AtomicBool,
+) -> Result<Option<()>, Failure> {
     let mut run = Run::create(Arc::new(Real), path, config)?;
     let first = lines.iter().find_map(|line| match line {
         Entry::Round(round) => Some(round.timing.at),
@@ -175,6 +224,9 @@ fn fill(
         },
     });
     for line in [begins].into_iter().chain(lines).chain([stops]) {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         run.journal.append(&line).map_err(RunError::from)?;
         let added = run.history.add(line);
         added.map_err(|reason| {
@@ -182,7 +234,7 @@ fn fill(
         })?;
     }
     run.write_best()?;
-    Ok(())
+    Ok(Some(()))
 }
 
 /// Runs `cluster import`.
@@ -202,8 +254,8 @@ pub fn import(flags: &ImportFlags, output: &Output) -> Result<(), Failure> {
         false => Facts::of(&history, fact.scheme.shards),
     };
     let facts = facts.map_err(|error| not_ours(flags, &error))?;
-    flags.place.check()?;
     super::runtime()?.block_on(async {
+        flags.place.check(&flags.connection).await?;
         let engine = flags.place.make(&flags.connection, &learner).await?;
         let name = flags.connection.name();
         // Before anything is written: what is there is another's.
@@ -260,5 +312,27 @@ impl From<ExportError> for Failure {
             ExportError::Taken(_) => Failure::from_error(Kind::Usage, &error),
             _ => Failure::from_error(Kind::Run, &error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_that_is_told_to_stop_while_it_writes_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("runs/run");
+        let config = Config::preset("sample").unwrap();
+        let fact = RunFact::new(&config, "abc".into(), 60);
+        let exported = |is_stopped| {
+            let stop = AtomicBool::new(is_stopped);
+            let written = write(&out, (&config, &fact), None, vec![], &stop).unwrap();
+            let names = fs::read_dir(out.parent().unwrap()).unwrap();
+            let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+            (written.is_some(), names)
+        };
+        assert_eq!(exported(true), (false, vec![]));
+        assert_eq!(exported(false), (true, vec!["run".into()]));
     }
 }

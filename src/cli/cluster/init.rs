@@ -33,14 +33,15 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let course = search::open_course(&config, output)?;
     let fact = flags.place.fact(&config, course.data_sha256());
     let learner = fact.learner()?; // its shards are not too many
-    flags.place.check()?;
     super::runtime()?.block_on(async {
         let connection = &flags.connection;
+        flags.place.check(connection).await?;
         let name = connection.name();
         let engine = flags.place.make(connection, &learner).await?;
         let pace = Pace::measure(&engine, &fact.scheme).await;
         let pace = pace.map_err(|error| tracing::warn!("how fast the server writes is not known: {error}"));
         let pace = pace.ok();
+        let existed = role::fact(&engine, Fact::Run).await?.is_some();
         let first = role::once(&engine, Fact::Run, fact.to_bytes()).await?;
         if first != fact.to_bytes() {
             let message = format!(
@@ -48,8 +49,14 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
             );
             return Err(Failure::new(Kind::Usage, message));
         }
+        let ended = match existed {
+            true => role::insist(&engine, || engine.n_ended()).await?,
+            false => 0,
+        };
         let json = json!({
             "run": name.to_string(),
+            "existed": existed,
+            "ended": ended,
             "server": connection.server(),
             "samples": fact.scheme.samples,
             "shards": fact.scheme.shards,
@@ -60,18 +67,29 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
             "children_per_hour": pace.as_ref().map(|pace| pace.children_per_hour),
             "children_at_once": pace::at_once(&fact.scheme),
         });
+        let there = match existed {
+            true => format!(
+                "run {name} is there already, with these settings: {} of {} samples have ended\n",
+                text::count(ended),
+                text::count(fact.scheme.samples)
+            ),
+            false => String::new(),
+        };
+        let words = there + &words(flags, &fact, config.data.path.is_some());
         let pace = pace.map_or(String::new(), |pace| pace.words());
-        output.result(&json, &(words(flags, &fact) + &pace + &pace::scheme(&fact.scheme)))
+        output.result(&json, &(words + &pace + &pace::scheme(&fact.scheme)))
     })
 }
 
-fn words(flags: &Flags, fact: &RunFact) -> String {
+fn words(flags: &Flags, fact: &RunFact, has_data: bool) -> String {
+    // Workers have the bundled sample.
+    let data = if has_data { " --data DIR" } else { "" };
     let name = flags.connection.name();
     let server = text::shell_path(Path::new(flags.connection.server()));
     format!(
         "run {name}: {} samples, {} shards, {} replicas\nits roles, on any machines, each as often as you like:\n  \
          nas-engine cluster apply {name} --server {server}\n  nas-engine cluster replica {name} --server {server}\n  \
-         nas-engine cluster worker {name} --server {server} --data DIR\n",
+         nas-engine cluster worker {name} --server {server}{data}\n",
         text::count(fact.scheme.samples),
         fact.scheme.shards,
         fact.scheme.replicas,

@@ -57,8 +57,14 @@ impl PlaceFlags {
     }
 
     /// That the place is safe, before anything is made there.
-    pub fn check(&self) -> Result<(), Failure> {
-        check_sync(self)?;
+    pub async fn check(&self, connection: &ConnectionFlags) -> Result<(), Failure> {
+        if let Err(failure) = check_sync(self) {
+            // A monitor that is away with its server is no fault of what was typed.
+            if self.monitor.is_some() {
+                Nats::max_payload(connection.server(), connection.options()?).await?;
+            }
+            return Err(failure);
+        }
         if self.lease < SHORTEST_LEASE {
             let seconds = self.lease.as_secs_f64();
             let message =

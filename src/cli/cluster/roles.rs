@@ -8,9 +8,9 @@ use clap::Args;
 use tokio::task::JoinSet;
 
 use super::connection;
+use super::end::EndFlags;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::output::Output;
-use crate::cli::stop::{self, TimeFlags};
 use crate::cluster::RoleError;
 use crate::cluster::applier::applier;
 use crate::cluster::control;
@@ -27,7 +27,7 @@ pub struct ReplicaFlags {
     #[arg(long, value_name = "A-B", value_parser = range)]
     slots: Option<RangeInclusive<u32>>,
     #[command(flatten)]
-    time: TimeFlags,
+    end: EndFlags,
 }
 
 /// Flags of `cluster apply`.
@@ -39,7 +39,7 @@ pub struct ApplyFlags {
     #[arg(long, value_name = "A-B", value_parser = range)]
     shards: Option<RangeInclusive<u32>>,
     #[command(flatten)]
-    time: TimeFlags,
+    end: EndFlags,
 }
 
 /// A number, or two of which the first is not the larger.
@@ -52,6 +52,12 @@ fn range(text: &str) -> Result<RangeInclusive<u32>, String> {
     }
 }
 
+/// Numbers in words, where there are several.
+fn several(numbers: &RangeInclusive<u32>) -> Option<String> {
+    let (first, last) = (numbers.start(), numbers.end());
+    (first < last).then(|| format!("{first} to {last}"))
+}
+
 /// Runs `cluster replica`.
 pub fn replica(flags: &ReplicaFlags, output: &Output) -> Result<(), Failure> {
     let role = async |engine: Nats, learner: Arc<Learner>, number: u32| {
@@ -59,15 +65,14 @@ pub fn replica(flags: &ReplicaFlags, output: &Output) -> Result<(), Failure> {
     };
     let part = Part {
         flag: "--slots",
+        words: |numbers| match several(numbers) {
+            Some(numbers) => format!("replicas {numbers}"),
+            None => format!("replica {}", numbers.start()),
+        },
         asked: flags.slots.as_ref(),
         n: |learner| learner.scheme().replicas,
     };
-    part.run(
-        (&flags.connection, Role::Replica),
-        &flags.time,
-        role,
-        output,
-    )
+    part.run((&flags.connection, Role::Replica), &flags.end, role, output)
 }
 
 /// Runs `cluster apply`.
@@ -77,20 +82,21 @@ pub fn apply(flags: &ApplyFlags, output: &Output) -> Result<(), Failure> {
     };
     let part = Part {
         flag: "--shards",
+        words: |numbers| match several(numbers) {
+            Some(numbers) => format!("keeping shards {numbers}"),
+            None => format!("keeping shard {}", numbers.start()),
+        },
         asked: flags.shards.as_ref(),
         n: |learner| learner.scheme().shards,
     };
-    part.run(
-        (&flags.connection, Role::Applier),
-        &flags.time,
-        role,
-        output,
-    )
+    part.run((&flags.connection, Role::Applier), &flags.end, role, output)
 }
 
 /// Which of a role's numbers a process is.
 struct Part<'a> {
     flag: &'static str,
+    /// What it is, where it is these numbers.
+    words: fn(&RangeInclusive<u32>) -> String,
     asked: Option<&'a RangeInclusive<u32>>,
     n: fn(&Learner) -> u32,
 }
@@ -99,7 +105,7 @@ impl Part<'_> {
     fn run<F, R>(
         &self,
         (connection, who): (&connection::ConnectionFlags, Role),
-        time: &TimeFlags,
+        end: &EndFlags,
         role: F,
         output: &Output,
     ) -> Result<(), Failure>
@@ -107,7 +113,7 @@ impl Part<'_> {
         F: Fn(Nats, Arc<Learner>, u32) -> R,
         R: Future<Output = Result<(), RoleError>> + Send + 'static,
     {
-        let stop = stop::flag(time)?;
+        let stop = end.flag()?;
         super::runtime()?.block_on(async {
             let (engine, fact) = connection.open_as(who).await?;
             let learner = Arc::new(fact.learner()?);
@@ -123,6 +129,12 @@ impl Part<'_> {
                 );
                 return Err(Failure::new(Kind::Usage, message));
             }
+            output.note(&format!(
+                "{} of run {} on {}, until it is done",
+                (self.words)(&numbers),
+                connection.name(),
+                connection.server()
+            ));
             let mut roles = JoinSet::new();
             for number in numbers {
                 roles.spawn(role(engine.handle().await, Arc::clone(&learner), number));
@@ -134,14 +146,14 @@ impl Part<'_> {
                 Ok::<(), RoleError>(())
             };
             let name = connection.name();
-            let end = tokio::select! {
+            let ended = tokio::select! {
                 ended = control::unless_drained(&engine, all) => ended?,
                 () = super::set(stop) => {
                     let message = format!("run {name} goes on without this process; the same command joins it again");
-                    return Err(Failure::new(Kind::Stopped, message));
+                    return Err(end.stopped(message));
                 }
             };
-            super::ended(name, end, output)
+            super::ended(name, ended, output)
         })
     }
 }

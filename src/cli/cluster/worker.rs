@@ -12,11 +12,12 @@ use clap::Args;
 use tokio::task::JoinSet;
 
 use super::connection;
+use super::end::EndFlags;
+use super::folder::Folder;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::flags::{DeviceFlags, Settings, within};
 use crate::cli::output::Output;
 use crate::cli::search;
-use crate::cli::stop::{self, TimeFlags};
 use crate::cluster::control::End;
 use crate::cluster::engine::Engine;
 use crate::cluster::key::Fact;
@@ -33,6 +34,9 @@ const LOOK: Duration = Duration::from_secs(5);
 /// How long a child that was told to stop may take for the step under way and its checkpoint.
 const GRACE: Duration = Duration::from_secs(60);
 
+/// Bytes of a machine's name at most: as many as those of hosts may have.
+const LONGEST_NODE: usize = 255;
+
 /// Flags of `cluster worker`.
 #[derive(Args)]
 pub struct Flags {
@@ -42,7 +46,7 @@ pub struct Flags {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// What this machine is called; its host name by default. A child that is lost on three is at fault
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = node)]
     node: Option<String>,
     /// Children at a time on a processor, whose threads they share
     #[arg(long, allow_negative_numbers = true, value_parser = within(1..=4096), value_name = "N", default_value = "1")]
@@ -53,22 +57,19 @@ pub struct Flags {
     #[command(flatten)]
     device: DeviceFlags,
     #[command(flatten)]
-    time: TimeFlags,
+    end: EndFlags,
 }
 
 /// Runs the command.
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
-    let stop = stop::flag(&flags.time)?;
+    let stop = flags.end.flag()?;
     let cannot = |error: std::io::Error| {
         Failure::new(
             Kind::Usage,
             format!("no temporary folder for children: {error}; set TMPDIR"),
         )
     };
-    let folder = tempfile::Builder::new()
-        .prefix("nas-engine-worker-")
-        .tempdir()
-        .map_err(cannot)?;
+    let folder = Folder::new(&std::env::temp_dir(), "nas-engine-worker-", "").map_err(cannot)?;
     super::runtime()?.block_on(async {
         let (engine, fact) = flags.connection.open_as(Role::Worker).await?;
         let config = settings(&fact, flags)?;
@@ -123,7 +124,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
             return super::ended(name, end, output);
         }
         let message = format!("run {name} goes on without this worker; the same command joins it again");
-        Err(Failure::new(Kind::Stopped, message))
+        Err(flags.end.stopped(message))
     })
 }
 
@@ -141,16 +142,7 @@ fn settings(fact: &RunFact, flags: &Flags) -> Result<Config, Failure> {
 
 /// That this machine has the run's data; the model of what trains here.
 fn check(fact: &RunFact, config: &Config, output: &Output) -> Result<String, Failure> {
-    let course = search::open_course(config, output)?;
-    if course.data_sha256() != fact.data_sha256 {
-        let message = format!(
-            "{} has the sha256 {}, and the run's data {}; give --data the same data",
-            course.describe_data(),
-            course.data_sha256(),
-            fact.data_sha256
-        );
-        return Err(Failure::new(Kind::Data, message));
-    }
+    super::open_same_data(fact, config, output)?;
     let devices = search::open_devices(config, output)?;
     Ok(devices.models()?.join(", "))
 }
@@ -162,6 +154,16 @@ async fn done(engine: &Nats) -> Result<(), Failure> {
         engine.changed(LOOK).await;
     }
     Ok(())
+}
+
+/// The name of a machine, which is in all that a worker says.
+fn node(name: &str) -> Result<String, String> {
+    match name.trim().is_empty() || name.len() > LONGEST_NODE {
+        true => Err(format!(
+            "give a name of 1 to {LONGEST_NODE} bytes; without the flag it is the host's"
+        )),
+        false => Ok(name.to_owned()),
+    }
 }
 
 fn host_name() -> String {

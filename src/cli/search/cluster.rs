@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
-use super::{Flags, finish, open_course};
-use crate::cli::cluster::{AccessFlags, ConnectionFlags, runtime};
+use super::{Flags, finish, open_course, open_devices};
+use crate::cli::cluster::{AccessFlags, ConnectionFlags, Folder, WITH_INPUT, runtime};
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::flags;
 use crate::cli::output::Output;
@@ -71,7 +72,9 @@ impl ClusterFlags {
 pub fn run(flags: &Flags, server: &str, output: &Output) -> Result<(), Failure> {
     let stop = stop::flag(&flags.time)?;
     let config = flags.run.resolve()?;
-    open_course(&config, output)?; // what is wrong with the data is told before anything is made
+    // What is wrong with the data or the device is told before anything is made.
+    open_course(&config, output)?;
+    open_devices(&config, output)?;
     let (name, out) = names(flags, &config);
     if out.exists() {
         let message = format!(
@@ -87,15 +90,20 @@ pub fn run(flags: &Flags, server: &str, output: &Output) -> Result<(), Failure> 
         flags: &flags.cluster,
         config: &config,
     };
-    let folder = tempfile::tempdir().map_err(|error| {
+    let folder = Folder::new(&std::env::temp_dir(), "nas-engine-search-", "");
+    let folder = folder.map_err(|error| {
         let message = format!("no temporary folder: {error}; set TMPDIR");
         Failure::new(Kind::Usage, message)
     })?;
     let settings = folder.path().join(FILE_NAME);
     std::fs::write(&settings, config.to_toml())
         .map_err(|error| Failure::new(Kind::Run, format!("{}: {error}", settings.display())))?;
-    roles.init(&settings, &stop)?;
-    output.note(&format!("run on the server: {name}"));
+    let ended = roles.init(&settings, &stop)?;
+    let there = ended.map_or(String::new(), |ended| {
+        let (ended, of) = (text::count(ended), text::count(config.search.samples));
+        format!(", which is there already: {ended} of {of} samples have ended")
+    });
+    output.note(&format!("run on the server: {name}{there}"));
     let mut progress = Progress::new(&config, &History::default(), flags.no_progress, output);
     let ended = roles.run(&stop, &mut |event| progress.see(&event));
     progress.clear();
@@ -158,10 +166,15 @@ impl Roles<'_> {
         Ok(command)
     }
 
-    /// Runs a role that ends by itself, or is told to.
-    fn wait(&self, role: &str, more: &[OsString], stop: &AtomicBool) -> Result<(), Failure> {
+    /// Runs a role that ends by itself, or is told to; its JSON object.
+    fn wait(&self, role: &str, more: &[OsString], stop: &AtomicBool) -> Result<Value, Failure> {
         let cannot = |error: std::io::Error| begin(role, &error);
-        let mut child = self.command(role)?.args(more).spawn().map_err(cannot)?;
+        let mut command = self.command(role)?;
+        command.arg("--json").stdout(Stdio::piped());
+        if role == "export" {
+            command.arg(WITH_INPUT).stdin(Stdio::piped());
+        }
+        let mut child = command.args(more).spawn().map_err(cannot)?;
         // An export that goes well is done before that.
         let grace = if role == "export" {
             EXPORT
@@ -183,9 +196,13 @@ impl Roles<'_> {
             thread::sleep(POLL);
         };
         if status.success() {
-            return Ok(());
+            // A line, for which a pipe has room: it has been waited for.
+            let said = child.stdout.take().map(serde_json::from_reader);
+            return Ok(said.and_then(Result::ok).unwrap_or_default());
         }
-        if !status.signal().is_some_and(stop::is_heeded) {
+        let is_stopped = status.code() == Some(Kind::Stopped.exit_code().into())
+            || status.signal().is_some_and(stop::is_heeded);
+        if !is_stopped {
             return Err(self.failed(role, status.code()));
         }
         let message = match role {
@@ -201,7 +218,8 @@ impl Roles<'_> {
         Err(Failure::new(Kind::Stopped, message))
     }
 
-    fn init(&self, settings: &Path, stop: &AtomicBool) -> Result<(), Failure> {
+    /// Makes the run; how many of its children have ended, where it was there before.
+    fn init(&self, settings: &Path, stop: &AtomicBool) -> Result<Option<u64>, Failure> {
         let mut more: Vec<OsString> = vec!["--config".into(), settings.into()];
         if let Some(monitor) = &self.flags.monitor {
             more.extend(["--monitor".into(), monitor.into()]);
@@ -209,13 +227,15 @@ impl Roles<'_> {
         if self.flags.i_checked_sync {
             more.push("--i-checked-sync".into());
         }
-        self.wait("init", &more, stop)
+        let said = self.wait("init", &more, stop)?;
+        let ended = said["ended"].as_u64();
+        Ok(ended.filter(|_| said["existed"] == true))
     }
 
     fn export(&self, out: &Path, stop: &AtomicBool) -> Result<(), Failure> {
         let mut more: Vec<OsString> = vec!["--out".into(), out.into()];
         more.extend(self.data());
-        self.wait("export", &more, stop)
+        self.wait("export", &more, stop).map(drop)
     }
 
     fn data(&self) -> Vec<OsString> {
@@ -223,9 +243,11 @@ impl Roles<'_> {
         path.map_or(vec![], |path| vec!["--data".into(), path.into()])
     }
 
-    /// Begins a role that lasts.
+    /// Begins a role that lasts, as long as this process does: then its input ends, whoever ends this.
     fn start(&self, role: &str, more: &[OsString]) -> Result<(String, Child), Failure> {
-        let child = self.command(role)?.args(more).spawn();
+        let mut command = self.command(role)?;
+        command.arg(WITH_INPUT).stdin(Stdio::piped());
+        let child = command.args(more).spawn();
         let child = child.map_err(|error| begin(role, &error))?;
         Ok((role.to_owned(), child))
     }

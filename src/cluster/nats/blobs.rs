@@ -2,11 +2,14 @@
 //! permitted one by one: the client's own calls ask for the right to make consumers, and whoever may make one
 //! may have it deliver to any subject, those of other roles too.
 
+use std::collections::BTreeSet;
+
 use async_nats::HeaderMap;
 use data_encoding::BASE64URL;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::Nats;
 use super::wire::{Published, Wire};
 use crate::cluster::engine::{EngineError, unique};
 
@@ -104,6 +107,19 @@ impl Blobs<'_> {
         self.write(&gone).await?;
         self.store(&self.pieces(&gone.nuid), in_place(), vec![])
             .await
+    }
+
+    /// Subjects of the pieces of all blobs that are there, or were let go of.
+    pub(super) async fn all_pieces(&self, engine: &Nats) -> Result<BTreeSet<String>, EngineError> {
+        let entries = format!("$O.{}.M.*", self.bucket);
+        let entries = engine.all_after(&self.stream(), &entries, 0).await?;
+        let read = entries.iter().map(|(_, subject, bytes)| {
+            let entry: Entry = serde_json::from_slice(bytes).map_err(|error| {
+                EngineError::Refused(format!("{subject}: no entry of a checkpoint: {error}"))
+            })?;
+            Ok(self.pieces(&entry.nuid))
+        });
+        read.collect()
     }
 
     async fn find(&self, name: &str) -> Result<Option<Entry>, EngineError> {

@@ -113,7 +113,7 @@ impl Layout {
             let config = self.config(stream, room.replicas);
             let name = config.name.clone();
             let made = context.create_stream(config).await;
-            made.map_err(|error| format!("the stream {name} cannot be made: {error}"))?;
+            made.map_err(|error| not_made(&name, room.replicas, &error.to_string()))?;
         }
         let consumer = pull::Config {
             durable_name: Some(CONSUMER.to_owned()),
@@ -195,6 +195,23 @@ impl Layout {
             ..rest
         }
     }
+}
+
+/// Why a stream cannot be made, by a server's words.
+fn not_made(name: &str, copies: usize, words: &str) -> String {
+    if words.contains("10074") {
+        return format!(
+            "this server is alone, and keeps one copy: give --copies 1, or have {copies} servers be one (`cluster {{ … }}` \
+             in their configurations)"
+        );
+    }
+    if words.contains("10005") {
+        return format!(
+            "fewer than {copies} of the servers that are one can keep a copy ({words}): give --copies 1, or start those \
+             that are missing"
+        );
+    }
+    format!("the stream {name} cannot be made: {words}")
 }
 
 /// That a server is new enough and keeps streams.

@@ -4,6 +4,7 @@
 mod beats;
 mod blobs;
 mod connect;
+mod delete;
 mod denied;
 mod layout;
 mod lease;
@@ -27,6 +28,7 @@ use super::key::{Cell, Fact};
 pub use beats::Beats;
 use blobs::Blobs;
 use connect::connect;
+pub use delete::Extent;
 pub use layout::{Layout, Room, RunName, RunNameError, Stream};
 pub use lease::NatsLease;
 pub use rights::{Rights, Role};

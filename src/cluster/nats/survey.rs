@@ -58,7 +58,8 @@ impl Nats {
         &self,
         after: Position,
     ) -> Result<Vec<(Position, Vec<u8>)>, EngineError> {
-        let entries = self.all_after(Stream::Fact, "fact.child.*", after).await?;
+        let (stream, subjects) = self.of(Stream::Fact, "fact.child.*");
+        let entries = self.all_after(&stream, &subjects, after).await?;
         let values = entries.into_iter();
         Ok(values.map(|(at, _, value)| (at, value)).collect())
     }
@@ -68,7 +69,8 @@ impl Nats {
     /// # Errors
     /// Where the server does not answer.
     pub async fn cells(&self, of: &str) -> Result<BTreeMap<usize, Vec<u8>>, EngineError> {
-        let cells = self.all_after(Stream::Cell, &format!("{of}.*"), 0).await?;
+        let (stream, subjects) = self.of(Stream::Cell, &format!("{of}.*"));
+        let cells = self.all_after(&stream, &subjects, 0).await?;
         let numbered = cells.into_iter().filter_map(|(_, subject, value)| {
             let (_, number) = subject.rsplit_once('.')?;
             Some((number.parse().ok()?, value))
@@ -76,17 +78,20 @@ impl Nats {
         Ok(numbered.collect()) // of a cell that changed meanwhile the later value
     }
 
-    async fn all_after(
+    fn of(&self, stream: Stream, subjects: &str) -> (String, String) {
+        (self.layout.stream(stream), self.layout.subject(subjects))
+    }
+
+    pub(super) async fn all_after(
         &self,
-        of: Stream,
+        stream: &str,
         subjects: &str,
         mut after: Position,
     ) -> Result<Vec<(Position, String, Vec<u8>)>, EngineError> {
-        let (stream, subjects) = (self.layout.stream(of), self.layout.subject(subjects));
         let mut all = Vec::new();
         loop {
             // The server ends an answer that grows long: an empty one is the last.
-            let read = self.wire.named_after(&stream, &subjects, after, AT_A_TIME);
+            let read = self.wire.named_after(stream, subjects, after, AT_A_TIME);
             let some = read.await?;
             let Some((last, ..)) = some.last() else {
                 return Ok(all);

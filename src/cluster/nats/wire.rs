@@ -28,6 +28,9 @@ const SUBJECT_FULL: u64 = 10077;
 /// The store has no room.
 const NO_ROOM: u64 = 10023;
 
+/// There is no stream of that name.
+const NO_STREAM: u64 = 10059;
+
 /// Requests by a client.
 #[derive(Clone)]
 pub(super) struct Wire {
@@ -312,6 +315,33 @@ impl Wire {
         let answer = self.ask(&request, HeaderMap::new(), vec![]).await?;
         serde_json::from_slice(&answer.payload)
             .map_err(|error| retry(&request, format_args!("an answer that is none ({error})")))
+    }
+
+    /// What the server says to a request about a stream; nothing where there is no such stream.
+    pub(super) async fn about<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        stream: &str,
+        body: serde_json::Value,
+    ) -> Result<Option<T>, EngineError> {
+        let request = format!("$JS.API.STREAM.{what}.{stream}");
+        let body = body.to_string().into_bytes();
+        let answer = self.ask(&request, HeaderMap::new(), body).await?;
+        let none = |error| retry(&request, format_args!("an answer that is none ({error})"));
+        let said: Answer = serde_json::from_slice(&answer.payload).map_err(none)?;
+        match said.error {
+            None => serde_json::from_slice(&answer.payload)
+                .map(Some)
+                .map_err(none),
+            Some(refusal) if refusal.err_code == NO_STREAM => Ok(None),
+            Some(Refusal {
+                err_code,
+                description,
+            }) => Err(retry(
+                &request,
+                format_args!("{description} (code {err_code})"),
+            )),
+        }
     }
 
     /// Tells the queue what is to become of a job; waits for its answer where `is_sure`.

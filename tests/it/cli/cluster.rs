@@ -1,13 +1,17 @@
 //! A search by roles in processes of their own, on a real server.
 
+mod away;
 mod chaos;
 mod creds;
+mod delete;
 mod drain;
 mod export;
 mod keys;
+mod left;
 mod limits;
 mod room;
 mod status;
+mod words;
 
 use std::collections::BTreeMap;
 use std::path::Path;

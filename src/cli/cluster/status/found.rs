@@ -9,9 +9,18 @@ use crate::cluster::message::{Ended, Replica, ReplicaHead, Shard, ShardHead};
 use crate::cluster::nats::Nats;
 use crate::cluster::role;
 use crate::cluster::scheme::Scheme;
+use crate::train::Counted;
 
 /// Seconds of the past by which the pace is measured.
 const PACE_SECONDS: f64 = 3600.0;
+
+/// The best child so far.
+pub struct Best {
+    pub sample: u64,
+    pub reward: f64,
+    /// Its accuracy or perplexity.
+    pub score: Option<Counted>,
+}
 
 /// What is on the server.
 pub struct Found {
@@ -23,8 +32,8 @@ pub struct Found {
     pub ended: BTreeMap<&'static str, u64>,
     /// Whether nobody is to work on it.
     pub drained: bool,
-    /// The best reward and its sample.
-    pub best: Option<(f64, u64)>,
+    /// The best child.
+    pub best: Option<Best>,
     /// By sample: whoever ended first, their sum is the same.
     rewards: BTreeMap<u64, f64>,
     /// When children ended, by their workers' clocks.
@@ -81,11 +90,15 @@ impl Found {
             return;
         };
         self.rewards.insert(child.sample, reward);
-        let is_better = |&(best, sample): &(f64, u64)| {
-            reward > best || (reward == best && child.sample < sample)
+        let is_better = |best: &Best| {
+            reward > best.reward || (reward == best.reward && child.sample < best.sample)
         };
         if self.best.as_ref().is_none_or(is_better) {
-            self.best = Some((reward, child.sample));
+            self.best = Some(Best {
+                sample: child.sample,
+                reward,
+                score: child.scores.counted(),
+            });
         }
     }
 

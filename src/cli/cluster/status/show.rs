@@ -5,16 +5,20 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::found::Found;
+use super::found::{Best, Found};
 use crate::cluster::beat::{Beat, Roll};
 use crate::cluster::message::{ReplicaHead, ShardHead};
 use crate::cluster::nats::Queue;
 use crate::cluster::scheme::Scheme;
 use crate::report::table::{Align, aligned};
 use crate::text;
+use crate::train::Counted;
 
 /// Workers that are shown one by one in words, at most.
 const MOST_SHOWN: usize = 40;
+
+/// Shards that are shown one by one in words, at most.
+const MOST_SHARDS: usize = 20;
 
 /// Letters of a worker's name in words: enough to tell thousands apart.
 const SHORT_NAME: usize = 8;
@@ -37,6 +41,8 @@ pub fn to_json(
         .filter(|(how, _)| **how != "ok")
         .collect();
     let workers: Vec<Value> = roll.workers(now).map(worker).collect();
+    let with_workers = roll.workers(now).filter(|(beat, _)| beat.sample.is_some());
+    let with_workers = with_workers.count();
     json!({
         "state": match (is_done, found.drained) {
             (true, _) => "finished",
@@ -46,7 +52,7 @@ pub fn to_json(
         "samples": found.samples(),
         "total": scheme.samples,
         "mean_reward": found.mean_reward(),
-        "best": found.best.map(|(reward, sample)| json!({"sample": sample, "reward": reward})),
+        "best": found.best.as_ref().map(best),
         "children_per_hour": found.children_per_hour(),
         "shards": found.shards.iter().enumerate().map(shard).collect::<Vec<_>>(),
         "replicas": found.replicas.iter().enumerate().map(replica).collect::<Vec<_>>(),
@@ -55,9 +61,20 @@ pub fn to_json(
         "idle": idle(roll, now),
         "queue": queue.map(|queue| queue.waiting),
         "handed_out": queue.map(|queue| queue.handed_out),
+        "with_workers": with_workers,
         "places": queue.and_then(|queue| queue.places),
         "failures": failures,
     })
+}
+
+fn best(best: &Best) -> Value {
+    let mut json = json!({"sample": best.sample, "reward": best.reward});
+    match best.score {
+        Some(Counted::Accuracy(accuracy)) => json["accuracy"] = accuracy.into(),
+        Some(Counted::Perplexity(perplexity)) => json["perplexity"] = perplexity.into(),
+        None => {}
+    }
+    json
 }
 
 fn shard((number, head): (usize, &ShardHead)) -> Value {
@@ -115,8 +132,12 @@ pub fn words(json: &Value, roll: &Roll) -> String {
         words += &format!(", mean reward {mean:.4}");
     }
     if let Some(best) = json["best"].as_object() {
-        let reward = best["reward"].as_f64().unwrap_or_default();
-        words += &format!(", best {reward:.4} (sample {})", best["sample"]);
+        let number = |name: &str| best.get(name).and_then(Value::as_f64);
+        let score = number("accuracy").map(Counted::Accuracy);
+        let score = score.or(number("perplexity").map(Counted::Perplexity));
+        let reward = number("reward").unwrap_or_default();
+        let (what, shown) = score.map_or(("reward", format!("{reward:.4}")), |score| score.shown());
+        words += &format!(", best {what} {shown} (sample {})", best["sample"]);
     }
     let failures = json["failures"].as_object().into_iter().flatten();
     let failures: Vec<_> = failures
@@ -148,16 +169,26 @@ fn queue(json: &Value) -> String {
     let (Some(waiting), Some(handed_out)) = (number("queue"), number("handed_out")) else {
         return String::new();
     };
-    let mut words = format!("\n{waiting} jobs wait, {handed_out} are handed out");
+    let with_workers = number("with_workers").unwrap_or_default();
+    let mut words =
+        format!("\njobs: {waiting} wait, {with_workers} with workers that are heard of");
+    let others = handed_out.saturating_sub(with_workers);
+    if others > 0 {
+        words += &format!(", {others} given back or with workers that are not");
+    }
     if let Some(places) = number("places").filter(|places| handed_out >= *places) {
         words += &format!(
-            ", which are all {places} places of the queue: no job is handed out until one is free"
+            "; these are all {places} places of the queue: no job is handed out until one is free"
         );
     }
     words
 }
 
 fn shards(json: &Value) -> String {
+    let all: Vec<&Value> = json["shards"].as_array().into_iter().flatten().collect();
+    if all.len() > MOST_SHARDS {
+        return many_shards(&all);
+    }
     let titles = [
         "shard",
         "version",
@@ -168,7 +199,7 @@ fn shards(json: &Value) -> String {
     ];
     let header = titles.map(|title| (title, Align::Right));
     let mut rows = Vec::new();
-    for shard in json["shards"].as_array().into_iter().flatten() {
+    for shard in all {
         let staleness = &shard["staleness"];
         rows.push(vec![
             shard["shard"].to_string(),
@@ -180,6 +211,38 @@ fn shards(json: &Value) -> String {
         ]);
     }
     aligned(&header, &rows)
+}
+
+/// Those of many shards together.
+fn many_shards(shards: &[&Value]) -> String {
+    let numbers = |key: &str| -> Vec<u64> {
+        let numbers = shards.iter().map(|shard| shard[key].as_u64());
+        numbers.map(Option::unwrap_or_default).collect()
+    };
+    let (versions, gradients) = (numbers("version"), numbers("gradients"));
+    let range = |numbers: &[u64]| {
+        let least = numbers.iter().min().copied().unwrap_or(0);
+        let most = numbers.iter().max().copied().unwrap_or(0);
+        match least == most {
+            true => text::count(least),
+            false => format!("{} to {}", text::count(least), text::count(most)),
+        }
+    };
+    let staleness = |key: &str| -> Vec<f64> {
+        let values = shards.iter().map(|shard| shard["staleness"][key].as_f64());
+        values.map(Option::unwrap_or_default).collect()
+    };
+    let n = gradients.iter().sum::<u64>().max(1) as f64;
+    let late = staleness("mean").into_iter().zip(&gradients);
+    let late = late.map(|(mean, n)| mean * *n as f64).sum::<f64>() / n;
+    format!(
+        "shards: {}, each at version {} with {} gradients; late by {late:.2}, {} at most; {} set aside in all\n",
+        text::count(shards.len() as u64),
+        range(&versions),
+        range(&gradients),
+        text::count(staleness("largest").into_iter().fold(0.0, f64::max) as u64),
+        text::count(numbers("set_aside").iter().sum()),
+    )
 }
 
 /// How many there are and what they are at; then one by one those that have been at the same for longest.

@@ -203,6 +203,8 @@ fn a_search_on_a_server_is_one_command() {
         );
         let ended = search("run", &flags);
         assert_eq!(ended.code, 0, "{}", ended.stderr);
+        let says = "run on the server: one, which is there already: ";
+        assert!(ended.stderr.contains(says), "{}", ended.stderr);
     }
     let ended = search("alone", &[]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);

@@ -92,6 +92,34 @@ fn workers_are_seen_as_soon_as_they_are_asked() {
 }
 
 #[test]
+fn jobs_that_were_given_back_are_with_nobody() {
+    let place = Place::new();
+    assert_eq!(place.init("run", &["--epochs", "100000"]).code, 0);
+    let mut replica = place.start("replica", "run", &[]);
+    let mut worker = place.worker("run", "a");
+    let began = Instant::now();
+    while place.status("run")["with_workers"] == 0 {
+        assert!(began.elapsed() < Duration::from_secs(60));
+    }
+    let is = |with_workers: u64, says: &str| {
+        let status = place.status("run");
+        let held = (&status["handed_out"], &status["with_workers"]);
+        assert_eq!(held, (&1.into(), &with_workers.into()), "{status}");
+        let shown = run(&mut place.cluster("status", "run", &[])).stdout;
+        assert!(shown.contains(says), "{shown}");
+    };
+    is(1, " wait, 1 with workers that are heard of\n");
+    signal(&worker, libc::SIGTERM);
+    assert_eq!(worker.wait().unwrap().code(), Some(75));
+    is(
+        0,
+        " wait, 0 with workers that are heard of, 1 given back or with workers that are not\n",
+    );
+    let _ = replica.kill();
+    replica.wait().unwrap();
+}
+
+#[test]
 fn what_anybody_sends_as_a_heartbeat_does_no_harm() {
     let place = Place::new();
     assert_eq!(place.init("run", &[]).code, 0);
