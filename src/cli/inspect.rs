@@ -4,23 +4,25 @@
 mod bench;
 mod cell;
 
+use std::io::Write;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
-use super::failure::Failure;
+use super::failure::{Failure, Kind};
 use super::flags::{self, ConfigFlags, Settings, in_range, whole};
 use super::output::Output;
 use crate::config::{BATCH, HIDDEN, VOCABULARY, default_preset};
 use crate::device::{self, Convolution};
+use crate::disk::{Real, whole};
 use crate::graph::cost::LayerCost;
 use crate::graph::{Costs, Graph, GraphLayer, Options, Params, Plan};
 use crate::report::notation;
 use crate::report::table::{Align, aligned};
-use crate::space::{Architecture, PRESETS, Space, Token};
+use crate::space::{Architecture, PRESETS, Space, Token, Variant};
 use crate::text;
 use crate::train::TrainError;
 
@@ -48,6 +50,13 @@ pub struct Flags {
     /// Words of that model; those of --config, else 10000
     #[arg(long, allow_negative_numbers = true, value_parser = whole(VOCABULARY), value_name = "N")]
     vocabulary: Option<i64>,
+    /// The network varied, as the paper does: dense (every layer reads all before it), none (only the one
+    /// before it) or add-filters:N
+    #[arg(long, value_name = "VARIANT", allow_hyphen_values = true)]
+    variant: Option<String>,
+    /// Write the architecture here, varied where --variant is given
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigFlags,
 }
@@ -59,7 +68,10 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let classes = in_range("--classes", flags.classes.unwrap_or(10), &CLASSES)?;
     let mut settings = Settings::default();
     settings.set("search.preset", "--preset", flags.preset.clone());
-    let architecture = flags::read_architecture(&flags.arch)?;
+    let architecture = vary(flags, flags::read_architecture(&flags.arch)?)?;
+    if let Some(path) = &flags.out {
+        write(path, &architecture, output)?;
+    }
     let config = settings.resolve(&flags.config, default_preset(architecture.kind()))?;
     let tokens: Result<Vec<Token>, String> = Space::new(&config.space)
         .and_then(|space| space.encode(&architecture))
@@ -109,6 +121,46 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         tokens_in_words(&tokens),
     );
     output.result(&json, &words)
+}
+
+/// The architecture as `--variant` asks for it.
+fn vary(flags: &Flags, architecture: Architecture) -> Result<Architecture, Failure> {
+    let Some(variant) = &flags.variant else {
+        return Ok(architecture);
+    };
+    let wrong = |error| {
+        let message = format!("--variant: {error}");
+        Failure::new(Kind::Usage, message)
+    };
+    let variant: Variant = variant.parse().map_err(wrong)?;
+    let Architecture::Conv(network) = architecture else {
+        let message = format!(
+            "--variant goes with convolutional networks; {} holds a {}",
+            flags.arch.display(),
+            architecture.kind().noun()
+        );
+        return Err(Failure::new(Kind::Usage, message));
+    };
+    Ok(network.vary(variant).map_err(wrong)?.into())
+}
+
+/// Writes the architecture, whole or not at all, where there is no file yet.
+fn write(path: &Path, architecture: &Architecture, output: &Output) -> Result<(), Failure> {
+    if path.exists() {
+        let message = format!(
+            "--out {} is there already; give another name",
+            path.display()
+        );
+        return Err(Failure::new(Kind::Usage, message));
+    }
+    let text = format!("{}\n", architecture.to_json());
+    let written = whole::write(&Real, path, |file| file.write_all(text.as_bytes()));
+    written.map_err(|error| {
+        let message = format!("--out {}: cannot be written: {error}", path.display());
+        Failure::new(Kind::Usage, message)
+    })?;
+    output.note(&format!("written: {}", path.display()));
+    Ok(())
 }
 
 fn tokens_in_words(tokens: &Result<Vec<Token>, String>) -> String {

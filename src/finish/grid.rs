@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::search::evaluator::OwnCourse;
-use crate::space::{Architecture, FILTERS, LayerOp, Token};
+use crate::space::{Architecture, Token, Variant, VariantError};
 use crate::train::{Counted, Course, TrainConfig};
 
 /// What is tried, in the order in which it is tried; it stands in the folder's `grid.json`.
@@ -81,18 +81,12 @@ pub enum GridError {
         fault: String,
     },
     /// More filters than a convolution may have.
-    #[error(
-        "--add-filters {more}: sample {sample} would have a convolution of {filters} filters; {most} is the most"
-    )]
+    #[error("--add-filters: sample {sample}: {source}")]
     Filters {
-        /// Filters to add.
-        more: usize,
         /// The sample.
         sample: u64,
         /// What it would have.
-        filters: usize,
-        /// What it may have.
-        most: usize,
+        source: VariantError,
     },
 }
 
@@ -205,22 +199,14 @@ impl Candidate {
         architecture: &Architecture,
         more: usize,
     ) -> Result<Candidate, GridError> {
-        let mut architecture = architecture.clone();
-        if let Architecture::Conv(network) = &mut architecture {
-            for layer in &mut network.layers {
-                if let LayerOp::Conv { filters, .. } = &mut layer.op {
-                    *filters = filters.saturating_add(more);
-                    if !FILTERS.contains(filters) {
-                        return Err(GridError::Filters {
-                            more,
-                            sample,
-                            filters: *filters,
-                            most: *FILTERS.end(),
-                        });
-                    }
-                }
+        let architecture = match architecture {
+            Architecture::Conv(network) if more > 0 => {
+                let varied = network.vary(Variant::AddFilters(more));
+                let varied = varied.map_err(|source| GridError::Filters { sample, source });
+                Architecture::Conv(varied?)
             }
-        }
+            other => other.clone(),
+        };
         let (Counted::Accuracy(search) | Counted::Perplexity(search)) = counted;
         Ok(Candidate {
             sample,

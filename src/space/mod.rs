@@ -19,7 +19,7 @@ pub use cell::{CellArchitecture, CellSpace, CellSpaceConfig};
 pub use config::{PRESETS, SpaceConfig, SpaceKind};
 pub use conv::{
     ConvArchitecture, ConvSpace, ConvSpaceConfig, FILTER_SIDE, FILTERS, LAYERS, Layer, LayerOp,
-    LayerType, POOL_SIDE, STRIDE,
+    LayerType, POOL_SIDE, STRIDE, Variant, VariantError,
 };
 pub use decisions::{Decision, DecisionKind, DecisionStep, Decisions, State, Walk};
 pub use error::SpaceError;

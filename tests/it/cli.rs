@@ -9,6 +9,7 @@ mod cut;
 mod data;
 mod environment;
 mod file_systems;
+mod finish;
 mod folder;
 mod held_out;
 mod import;

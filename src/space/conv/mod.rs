@@ -4,6 +4,7 @@ mod codec;
 mod config;
 mod network;
 mod read;
+mod variant;
 mod write;
 
 use super::error::SpaceError;
@@ -15,6 +16,7 @@ pub use network::{
     ConvArchitecture, FILTER_SIDE, FILTERS, LAYERS, Layer, LayerOp, LayerType, POOL_SIDE, STRIDE,
 };
 pub(super) use read::read;
+pub use variant::{Variant, VariantError};
 
 /// A convolutional search space.
 ///

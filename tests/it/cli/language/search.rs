@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::json as value;
+use serde_json::{Value, json as value};
 
 use super::super::bad_input::refused;
 use super::super::{example, file, json, nas, object};
@@ -206,5 +206,54 @@ fn an_explosion_is_worth_nothing() {
         1,
         "run",
         &["diverged in epoch 1", "--learning-rate"],
+    );
+}
+
+/// The cell and the LSTM by the same recipe, on the training and the validation part.
+#[test]
+fn a_search_of_cells_is_finished_beside_an_lstm() {
+    let place = Place::new();
+    place.search("run", &["--samples", "3"]);
+    let run = place.path("run");
+    let finish = [
+        "finish",
+        &run,
+        "--epochs",
+        "4",
+        "--learning-rates",
+        "0.4,0.8",
+        "--decay-epochs",
+        "2",
+    ];
+    let result = json(&finish);
+    let grid = result["candidates"][0]["grid"].as_array().unwrap();
+    assert_eq!(grid.len(), 2);
+    let perplexity = |tried: &Value| tried["validation_perplexity"].as_f64().unwrap();
+    let chosen = &result["chosen"];
+    let lowest = grid
+        .iter()
+        .min_by(|a, b| perplexity(a).total_cmp(&perplexity(b)));
+    assert_eq!(lowest.unwrap()["learning_rate"], chosen["learning_rate"]);
+    assert_eq!(chosen.get("weight_decay"), None);
+    let weights = result["final"]["weights"].as_str().unwrap();
+    let eval = json(&[
+        "eval",
+        "--weights",
+        weights,
+        "--data",
+        &place.data,
+        "--split",
+        "test",
+    ]);
+    assert_eq!(eval["perplexity"], result["final"]["test_perplexity"]);
+    let control = &result["control"];
+    assert_eq!(control["kind"], "lstm");
+    assert!(control["test_perplexity"].as_f64().unwrap() > 1.0);
+    assert_eq!(json(&finish), result);
+    refused(
+        &["finish", &run, "--epsilons", "1e-3"],
+        2,
+        "usage",
+        &["--epsilons"],
     );
 }
