@@ -1,5 +1,6 @@
-//! Prints what it costs that nobody waits for anybody: the rigged problem of the `sample` space, learned by K
-//! replicas side by side, in virtual time: `cargo run --release --example asynchrony [SAMPLES]`.
+//! Prints what it costs that nobody waits for anybody: the rigged problem of the `sample` space, or the table
+//! of NAS-Bench-201, learned by K replicas side by side, in virtual time:
+//! `cargo run --release --example asynchrony [SAMPLES [rigged|table]]`.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,22 +15,19 @@ use nas_engine::cluster::message::{Ended, Job, Shard};
 use nas_engine::cluster::replica::replica;
 use nas_engine::cluster::scheme::Scheme;
 use nas_engine::cluster::worker::{CRASH_NODES, Step, Trainer, Training, Worker};
-use nas_engine::config::Staleness;
-use nas_engine::controller::ControllerConfig;
+use nas_engine::config::{Config, Staleness};
 use nas_engine::controller::rigged::{Rigged, last_quarter_mean};
 use nas_engine::rng::{Purpose, Rng};
 use nas_engine::run::Status;
 use nas_engine::run::entry::Timing;
 use nas_engine::search::evaluator::Outcome;
-use nas_engine::space::{ConvSpaceConfig, Space};
-use nas_engine::train::Scores;
+use nas_engine::space::{BenchSpace, Space};
+use nas_engine::train::{Scores, table};
 use rayon::prelude::*;
 use tokio::time::Instant;
 
 /// Seeds of a row.
 const SEEDS: u64 = 20;
-/// Children of a round, as in the `sample` preset.
-const M: u64 = 8;
 /// Deviation of a child's time, of its mean.
 const DEVIATION: f64 = 0.2;
 /// Mean time of a child.
@@ -39,6 +37,12 @@ fn main() {
     let samples = std::env::args()
         .nth(1)
         .map_or(2000, |n| n.parse().expect("a number of samples"));
+    let preset = match std::env::args().nth(2).as_deref() {
+        None | Some("rigged") => "sample",
+        Some("table") => "nas-bench-201",
+        Some(other) => panic!("rigged or table, not {other}"),
+    };
+    let config = Config::preset(preset).expect("it is a preset");
     println!("| K | policy | last quarter: mean ± deviation | lateness: mean, largest | updates |");
     println!("|---|---|---|---|---|");
     for replicas in [1, 4, 16, 64] {
@@ -55,7 +59,7 @@ fn main() {
             let scheme = Scheme {
                 shards: 1,
                 replicas,
-                children_per_round: M,
+                children_per_round: config.search.children_per_update,
                 gradients_per_update: 1,
                 staleness,
                 synchronous,
@@ -63,7 +67,7 @@ fn main() {
             };
             let found: Vec<Found> = (0..SEEDS)
                 .into_par_iter()
-                .map(|seed| run(&scheme, seed))
+                .map(|seed| run(&config, &scheme, seed))
                 .collect();
             print(name, &scheme, &found);
         }
@@ -102,21 +106,18 @@ fn print(name: &str, scheme: &Scheme, found: &[Found]) {
 }
 
 /// A search with as many workers as children may be under way.
-fn run(scheme: &Scheme, seed: u64) -> Found {
-    let config = ConvSpaceConfig::preset("sample").expect("it is a preset");
-    let space = Space::new(&config.into()).expect("a preset is sound");
-    let controller = ControllerConfig::preset("sample").expect("it is a preset");
-    let problem = Arc::new(Problem {
-        rigged: Rigged::new(&space, seed),
-        seed,
-    });
+fn run(config: &Config, scheme: &Scheme, seed: u64) -> Found {
+    let space = Space::new(&config.space).expect("a preset is sound");
+    let controller = config.controller.clone();
+    let rigged = matches!(space, Space::Conv(_)).then(|| Rigged::new(&space, seed));
+    let problem = Arc::new(Problem { rigged, seed });
     let learner = Learner::new(scheme.clone(), space, controller, seed).expect("one shard");
     let learner = Arc::new(learner);
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build();
     runtime.expect("a thread").block_on(async {
         let engine = Embedded::new(None);
-        for _ in 0..u64::from(scheme.replicas) * M {
+        for _ in 0..u64::from(scheme.replicas) * scheme.children_per_round {
             let (engine, learner) = (engine.clone(), Arc::clone(&learner));
             let problem = Arc::clone(&problem);
             tokio::spawn(async move {
@@ -159,7 +160,8 @@ fn run(scheme: &Scheme, seed: u64) -> Found {
 
 /// Children whose reward is known, and whose time is drawn.
 struct Problem {
-    rigged: Rigged,
+    /// The planted architecture; the table where there is none.
+    rigged: Option<Rigged>,
     seed: u64,
 }
 
@@ -172,9 +174,17 @@ impl Trainer for Problem {
     type Training = Child;
 
     fn begin(&self, job: &Job, _from: Option<Vec<u8>>) -> Child {
-        let reward = self.rigged.reward(job.sample, &job.tokens);
-        // The cube of an accuracy is paid.
-        let accuracy = reward.max(0.0).cbrt();
+        let scores = match &self.rigged {
+            // The cube of an accuracy is paid.
+            Some(rigged) => {
+                let reward = rigged.reward(job.sample, &job.tokens);
+                Scores::Accuracies(vec![reward.max(0.0).cbrt()])
+            }
+            None => {
+                let cell = BenchSpace::new().decode(&job.tokens);
+                table::look_up(&cell.expect("the tokens of a cell")).0
+            }
+        };
         let mut rng = Rng::new(self.seed, Purpose::Test, 1_000_000 + job.sample);
         let deviation = (1.0 + DEVIATION * DEVIATION).ln().sqrt();
         let factor = (deviation * rng.normal() - deviation * deviation / 2.0).exp();
@@ -182,7 +192,7 @@ impl Trainer for Problem {
             outcome: Some(Outcome {
                 sample: job.sample,
                 status: Status::Ok,
-                scores: Scores::Accuracies(vec![accuracy]),
+                scores,
                 parameters: None,
                 message: None,
                 timing: Timing::default(),

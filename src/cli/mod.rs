@@ -24,6 +24,7 @@ mod status;
 mod stop;
 mod terminal;
 mod train;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -90,6 +91,8 @@ enum Command {
     Cluster(cluster::Command),
     /// Show how far a search is, also while it runs
     Status(status::Flags),
+    /// Watch a search in the terminal: history, children under way, the best
+    Watch(watch::Flags),
     /// Train the best of a search for good: a small grid of recipes, then all records, then the test
     Finish(finish::Flags),
     /// Recompute a run from its settings and its journal, and say where they differ
@@ -164,6 +167,7 @@ fn execute(command: Command, matches: &ArgMatches, output: &Output) -> Result<()
         Command::Data(command) => data::run(&command, &typed(matches), output),
         Command::Cluster(command) => cluster::run(&command, output),
         Command::Status(flags) => status::run(&flags, output),
+        Command::Watch(flags) => watch::run(&flags, output),
         Command::Finish(flags) => finish::run(&flags, &typed(matches), output),
         Command::Audit(flags) => audit::run(&flags, output),
         Command::Explain(flags) => explain::run(&flags, output),

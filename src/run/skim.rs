@@ -46,6 +46,11 @@ impl<'a> RunBytes<'a> {
         })
     }
 
+    /// Bytes of its journal.
+    pub fn n_bytes(&self) -> usize {
+        self.journal.len()
+    }
+
     /// What the journal says. A line that was being written is passed over.
     ///
     /// # Errors

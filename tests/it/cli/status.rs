@@ -305,3 +305,12 @@ fn what_is_no_run_is_refused() {
     fs::remove_file(run.join(config::FILE_NAME)).unwrap();
     bad_input::refused(&["status", &text(run)], 2, "usage", &["config.toml"]);
 }
+
+/// Where nothing can be drawn, `watch` names the command that serves there.
+#[test]
+fn watch_needs_a_terminal() {
+    let place = super::search::Place::new();
+    place.search("run", &["--samples", "3"]);
+    let run = text(&place.path("run"));
+    bad_input::refused(&["watch", &run], 2, "usage", &["status", &run]);
+}
