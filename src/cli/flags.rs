@@ -54,7 +54,7 @@ pub struct DataFlags {
 }
 
 /// Settings from a file.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct ConfigFlags {
     /// TOML file of settings; a run's config.toml is one
     #[arg(long, value_name = "FILE")]

@@ -16,6 +16,7 @@ mod flags;
 mod inspect;
 mod machine;
 mod output;
+mod predict;
 mod progress;
 mod roofline;
 mod sample;
@@ -77,6 +78,8 @@ enum Command {
     Train(train::Flags),
     /// Evaluate saved weights
     Eval(eval::Flags),
+    /// Show what a trained network sees in pictures
+    Predict(predict::Flags),
     /// Write text with a trained cell
     Sample(sample::Flags),
     /// Show the layers, parameters and memory of an architecture
@@ -161,6 +164,7 @@ fn execute(command: Command, matches: &ArgMatches, output: &Output) -> Result<()
         Command::Search(flags) => search::run(&flags, &typed(matches), output),
         Command::Train(flags) => train::run(&flags, &typed(matches), output),
         Command::Eval(flags) => eval::run(&flags, output),
+        Command::Predict(flags) => predict::run(&flags, output),
         Command::Sample(flags) => sample::run(&flags, output),
         Command::Inspect(flags) => inspect::run(&flags, output),
         Command::Roofline(flags) => roofline::run(&flags, output),

@@ -126,6 +126,21 @@ impl Dataset {
         )
     }
 
+    /// Images without labels, in memory, as test records of class 0.
+    ///
+    /// # Panics
+    /// If there are more than 2^32 - 1.
+    pub fn of_images(classes: Vec<String>, images: &[[u8; IMAGE_BYTES]]) -> Dataset {
+        assert!(u32::try_from(images.len()).is_ok(), "records are numbered by 32 bits");
+        let mut bytes = Vec::with_capacity(images.len() * RECORD_BYTES);
+        for image in images {
+            bytes.push(0);
+            bytes.extend_from_slice(image);
+        }
+        let name = "pictures".to_owned();
+        Dataset::new(name, classes, vec![], RecordFile::from_bytes(bytes))
+    }
+
     /// `train` and `test` have been checked: every label is a class, all indices fit `u32`.
     fn new(
         name: String,

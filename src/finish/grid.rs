@@ -192,7 +192,6 @@ impl Candidate {
     ///
     /// # Errors
     /// Where that are too many.
-    // paper P9.6
     pub fn new(
         sample: u64,
         counted: Counted,

@@ -18,6 +18,7 @@ mod language;
 mod moved;
 mod nas_bench_201;
 mod numbers;
+mod predict;
 mod results_first;
 mod resume;
 mod roofline;

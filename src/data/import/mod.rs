@@ -27,7 +27,7 @@ pub use cifar::{Cifar, Labels, import_cifar};
 pub(in crate::data) use created::Created;
 pub use error::ImportError;
 pub use fit::Fit;
-pub use folder::{FolderOptions, folder};
+pub use folder::{FolderOptions, Pictures, Ready, files, folder};
 pub use idx::{IdxOptions, import_idx};
 pub use order::{DEFAULT_TEST_SHARE, Part, order, split_off_test};
 pub use writer::{NewFolder, Place};
@@ -61,7 +61,8 @@ pub struct Skipped {
 }
 
 impl Skipped {
-    fn new(path: &Path, reason: impl Into<String>) -> Skipped {
+    /// What is wrong with the file at a path.
+    pub fn new(path: &Path, reason: impl Into<String>) -> Skipped {
         Skipped {
             file: printable(path.as_os_str().as_bytes()),
             reason: reason.into(),

@@ -7,7 +7,6 @@ use std::str::FromStr;
 use super::{ConvArchitecture, FILTERS, LayerOp};
 
 /// How a network is varied.
-// paper P9.6, P9.7
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variant {
     /// Every layer reads all layers before it.

@@ -3,35 +3,27 @@
 mod entries;
 mod find;
 mod parts;
+mod ready;
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
 
-use super::picture::Reader;
 use super::stop::Stop;
 use super::{
     DEFAULT_TEST_SHARE, Fit, ImportError, Imported, NewFolder, Part, Place, Skipped, order,
     printable, split_off_test,
 };
-use crate::data::{Description, IMAGE_BYTES, RECORD_BYTES};
+use crate::data::{Description, RECORD_BYTES};
 use crate::text;
 use find::{Content, Found};
+pub use ready::{Pictures, Ready};
 
 /// Pictures that are decoded side by side and then written: what they take is little.
 const CHUNK: usize = 512;
-
-/// A larger file is none that a network is shown 32x32 of.
-const MAX_FILE_BYTES: u64 = 1 << 30;
-
-/// Files from this size on are read one at a time, so that memory does not grow with threads.
-const LARGE_FILE_BYTES: u64 = 1 << 25;
 
 /// How a folder of pictures is imported.
 #[derive(Clone, Debug, Default)]
@@ -96,6 +88,49 @@ pub fn folder(
         files.retain(|file| !paths.contains(&file.path));
         drop(new_folder);
         new_folder = NewFolder::create(out, 1)?;
+    }
+}
+
+/// The files that paths name, folders by all that is in them, in the order of their bytes, and in that of
+/// the paths; what cannot be looked at is bad. Links that lead back to a folder above are not followed.
+pub fn files(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<Skipped>) {
+    let (mut files, mut bad) = (Vec::new(), Vec::new());
+    let mut above = Vec::new();
+    for path in paths {
+        add_files(path, &mut above, &mut files, &mut bad);
+    }
+    (files, bad)
+}
+
+fn add_files(
+    path: &Path,
+    above: &mut Vec<PathBuf>,
+    files: &mut Vec<PathBuf>,
+    bad: &mut Vec<Skipped>,
+) {
+    if !path.is_dir() {
+        return files.push(path.into()); // one that is not there is told when it is read
+    }
+    let skipped = |error: &std::io::Error| Skipped::new(path, entries::reason(path, error));
+    let whole = match path.canonicalize() {
+        Ok(whole) => whole,
+        Err(error) => return bad.push(skipped(&error)),
+    };
+    if above.contains(&whole) {
+        return;
+    }
+    match entries::list(path) {
+        Err(error) => bad.push(skipped(&error)),
+        Ok(list) => {
+            above.push(whole);
+            for entry in list {
+                match entry.metadata {
+                    Ok(_) => add_files(&entry.path, above, files, bad),
+                    Err(reason) => bad.push(Skipped::new(&entry.path, reason)),
+                }
+            }
+            above.pop();
+        }
     }
 }
 
@@ -266,20 +301,9 @@ impl Seen {
     }
 }
 
-/// A picture that is ready to be written.
-struct Ready {
-    image: [u8; IMAGE_BYTES],
-    fit: Option<Fit>,
-    is_tagged: bool,
-    is_turned: bool,
-    is_grey_16: bool,
-}
-
 /// Pictures on their way to a folder.
 struct Writing<'a> {
-    reader: Reader,
-    fit: Option<Fit>,
-    large_file: Mutex<()>,
+    pictures: Pictures,
     stop: Stop<'a>,
     seen: Seen,
 }
@@ -290,9 +314,7 @@ type Bad = (PathBuf, String);
 impl<'a> Writing<'a> {
     fn new(options: &FolderOptions, stop: Stop<'a>) -> Writing<'a> {
         Writing {
-            reader: Reader::new(options.upright),
-            fit: options.fit,
-            large_file: Mutex::default(),
+            pictures: Pictures::new(options.fit, options.upright),
             stop,
             seen: Seen::default(),
         }
@@ -326,7 +348,7 @@ impl<'a> Writing<'a> {
                 .par_iter()
                 .map(|&place| match self.stop.is_set() {
                     true => Err(String::new()), // of no use: seen below
-                    false => self.read(&files[place as usize].path),
+                    false => self.pictures.read(&files[place as usize].path),
                 })
                 .collect();
             self.stop.check()?;
@@ -348,37 +370,5 @@ impl<'a> Writing<'a> {
             }
         }
         Ok(())
-    }
-
-    fn read(&self, path: &Path) -> Result<Ready, String> {
-        let cannot = |error: std::io::Error| format!("cannot be read: {error}");
-        let file = File::open(path).map_err(cannot)?;
-        let length = file.metadata().map_err(cannot)?.len();
-        if length > MAX_FILE_BYTES {
-            return Err(format!(
-                "has {}, too much for a picture",
-                text::bytes(length)
-            ));
-        }
-        // It guards no data that a panic could have spoiled.
-        let _large = (length > LARGE_FILE_BYTES).then(|| {
-            self.large_file
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-        });
-        let mut bytes = Vec::with_capacity(length as usize);
-        file.take(MAX_FILE_BYTES)
-            .read_to_end(&mut bytes)
-            .map_err(cannot)?;
-        let picture = self.reader.read(&bytes)?;
-        let default = picture.rgb.default_fit();
-        let fit = default.and(self.fit.or(default));
-        Ok(Ready {
-            image: picture.rgb.fitted(fit.unwrap_or(Fit::Pad))?,
-            fit,
-            is_tagged: picture.is_tagged,
-            is_turned: picture.is_turned,
-            is_grey_16: picture.is_grey_16,
-        })
     }
 }

@@ -1,0 +1,121 @@
+//! `predict`: pictures of test records are seen as `eval` sees the records.
+
+use std::fs;
+use std::path::Path;
+
+use image::{ImageFormat, RgbImage};
+use nas_engine::data::Dataset;
+use serde_json::Value;
+
+use super::bad_input::refused;
+use super::{data_folder, example, json, nas, object, program, run, text};
+
+const N_TEST: usize = 60;
+
+/// Writes the test records of a data folder as pictures, `class/record.png`; their number.
+fn write_pictures(data: &Path, out: &Path) -> usize {
+    let dataset = Dataset::open(data, None).unwrap();
+    for record in 0..dataset.n_test() {
+        let (label, planes) = dataset.record(dataset.n_train() + record);
+        let folder = out.join(label.to_string());
+        fs::create_dir_all(&folder).unwrap();
+        let pixel = |x: u32, y: u32| {
+            let at = (y * 32 + x) as usize;
+            image::Rgb([planes[at], planes[1024 + at], planes[2048 + at]])
+        };
+        let picture = RgbImage::from_fn(32, 32, pixel);
+        picture.save_with_format(folder.join(format!("{record:03}.png")), ImageFormat::Png).unwrap();
+    }
+    dataset.n_test()
+}
+
+#[test]
+fn pictures_are_seen_as_eval_sees_their_records() {
+    let data = data_folder(200, N_TEST);
+    let place = tempfile::tempdir().unwrap();
+    let weights = text(&place.path().join("small.safetensors"));
+    let arch = example("small.json");
+    let data_path = text(data.path());
+    json(&[
+        "train", "--arch", &arch, "--data", &data_path, "--epochs", "2", "--batch", "16", "--augment",
+        "pad-crop", "--save", &weights,
+    ]);
+    let pictures = place.path().join("pictures");
+    assert_eq!(write_pictures(data.path(), &pictures), N_TEST);
+    let pictures = text(&pictures);
+    let seen = json(&["predict", "--weights", &weights, &pictures]);
+    let seen = seen["predictions"].as_array().unwrap();
+    assert_eq!(seen.len(), N_TEST);
+    let is_right = |one: &&Value| {
+        let file = Path::new(one["file"].as_str().unwrap());
+        let label = file.parent().unwrap().file_name().unwrap();
+        let probabilities: Vec<f64> = one["probabilities"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|p| p.as_f64().unwrap())
+            .collect();
+        assert_eq!(probabilities.len(), 10);
+        assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        let most = probabilities.iter().copied().fold(0.0, f64::max);
+        assert_eq!(one["probability"].as_f64().unwrap(), most);
+        one["class"].as_str() == label.to_str()
+    };
+    let n_right = seen.iter().filter(is_right).count();
+    let eval = json(&["eval", "--weights", &weights, "--data", &data_path, "--split", "test"]);
+    assert_eq!(eval["correct"], n_right);
+    assert!(n_right > N_TEST / 5, "{n_right}: nothing was learned, so nothing is tested");
+
+    // The mean cross-entropy of the right classes is eval's loss.
+    let loss = |one: &Value| {
+        let file = Path::new(one["file"].as_str().unwrap());
+        let label: usize = file.parent().unwrap().file_name().unwrap().to_str().unwrap().parse().unwrap();
+        -one["probabilities"][label].as_f64().unwrap().ln()
+    };
+    let mean = seen.iter().map(loss).sum::<f64>() / N_TEST as f64;
+    let expected = eval["loss"].as_f64().unwrap();
+    assert!((mean / expected - 1.0).abs() < 1e-5, "{mean}, not {expected}");
+
+    let csv = nas(&["predict", "--weights", &weights, "--csv", &pictures]);
+    let lines: Vec<&str> = csv.stdout.lines().collect();
+    assert_eq!(lines[0], "file,class,probability,0,1,2,3,4,5,6,7,8,9");
+    assert_eq!(lines.len(), N_TEST + 1);
+    assert!(lines.iter().all(|line| line.split(',').count() == 13));
+}
+
+#[test]
+fn what_is_no_picture_is_told_and_left_out() {
+    let data = data_folder(100, 10);
+    let place = tempfile::tempdir().unwrap();
+    let weights = text(&place.path().join("small.safetensors"));
+    let arch = example("small.json");
+    json(&[
+        "train", "--arch", &arch, "--data", &text(data.path()), "--epochs", "1", "--batch", "16", "--save",
+        &weights,
+    ]);
+    let pictures = place.path().join("pictures");
+    write_pictures(data.path(), &pictures);
+    fs::write(pictures.join("notes.txt"), "no picture").unwrap();
+    let missing = text(&place.path().join("missing.png"));
+    let pictures = text(&pictures);
+    let ended = run(program().args(["predict", "--weights", &weights, &pictures, &missing, "--json"]));
+    let seen = object(&ended);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(seen["predictions"].as_array().unwrap().len(), 10);
+    let skipped: Vec<&str> = seen["skipped"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["file"].as_str().unwrap())
+        .collect();
+    assert_eq!(skipped.len(), 2, "{skipped:?}");
+    assert!(skipped[0].ends_with("notes.txt") && skipped[1].ends_with("missing.png"), "{skipped:?}");
+    let ended = nas(&["predict", "--weights", &weights, &missing]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.stderr.contains("missing.png"), "{ended:?}");
+    let empty = text(&place.path().join("empty"));
+    fs::create_dir(&empty).unwrap();
+    let ended = nas(&["predict", "--weights", &weights, &empty]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    refused(&["predict", "--weights", &missing, &pictures], 3, "weights", &["missing.png"]);
+}
