@@ -10,6 +10,7 @@ mod doctor;
 mod environment;
 mod eval;
 mod explain;
+mod export;
 mod failure;
 mod flags;
 mod inspect;
@@ -77,6 +78,8 @@ enum Command {
     Eval(eval::Flags),
     /// Write text with a trained cell
     Sample(sample::Flags),
+    /// Write trained weights for other programs, or draw an architecture
+    Export(export::Flags),
     /// Show the layers, parameters and memory of an architecture
     Inspect(inspect::Flags),
     /// Show the least time of training an architecture on a GPU, pass by pass
@@ -156,6 +159,7 @@ fn execute(command: Command, matches: &ArgMatches, output: &Output) -> Result<()
         Command::Train(flags) => train::run(&flags, &typed(matches), output),
         Command::Eval(flags) => eval::run(&flags, output),
         Command::Sample(flags) => sample::run(&flags, output),
+        Command::Export(flags) => export::run(&flags, output),
         Command::Inspect(flags) => inspect::run(&flags, output),
         Command::Roofline(flags) => roofline::run(&flags, output),
         Command::Data(command) => data::run(&command, &typed(matches), output),

@@ -8,6 +8,7 @@ mod cluster;
 mod cut;
 mod data;
 mod environment;
+mod export;
 mod file_systems;
 mod folder;
 mod held_out;

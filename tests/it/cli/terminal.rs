@@ -187,12 +187,13 @@ impl Place {
     fn clear(&self, arguments: &[&str]) {
         if arguments.contains(&"--out") {
             let _ = fs::remove_dir_all(self.here.path().join("run"));
+            let _ = fs::remove_file(self.here.path().join("exported"));
         }
     }
 }
 
 /// Every command as somebody types it, in an order in which each finds what it reads; and wrong ones.
-const COMMANDS: [&[&str]; 23] = [
+const COMMANDS: [&[&str]; 24] = [
     &["cluster", "drain", "a", "--server", "nats://127.0.0.1:1"],
     &["cluster", "server-config", "a", "--keys", "keys"],
     &["cluster", "status", "a", "--server", "nats://127.0.0.1:1"],
@@ -233,6 +234,17 @@ const COMMANDS: [&[&str]; 23] = [
     ],
     &["eval", "--data", "DATA", "--weights", "w", "--limit", "40"],
     &["sample", "--weights", "w"],
+    &[
+        "export",
+        "--weights",
+        "w",
+        "--data",
+        "DATA",
+        "--format",
+        "onnx",
+        "--out",
+        "exported",
+    ],
     &["inspect", "--arch", "SMALL"],
     &["roofline", "--arch", "SMALL"],
     &["data", "show", "DATA"],
