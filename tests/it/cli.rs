@@ -15,6 +15,7 @@ mod held_out;
 mod import;
 mod inputs;
 mod language;
+mod logits;
 mod moved;
 mod numbers;
 mod results_first;
