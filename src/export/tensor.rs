@@ -74,10 +74,13 @@ pub struct Expected {
     pub is_logits: bool,
 }
 
-/// The larger of this share of a record's largest value ...
+/// The larger of this share of a record's largest logit ...
 const SHARE: f64 = 1e-4;
 /// ... and so many times what the two devices differ by on it is how far a model may be off.
 const TIMES: f64 = 4.0;
+/// Of a state, whose records may be products of many small numbers, the share is of the largest value of all records,
+/// and of no less than this.
+const LEAST_STATE: f64 = 1e-2;
 
 impl Expected {
     /// From what the two devices give.
@@ -89,9 +92,14 @@ impl Expected {
         is_logits: bool,
     ) -> Expected {
         let record = shape.last().copied().unwrap_or(1).max(1);
+        let largest_of = |values: &[f64]| values.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+        let of_states = largest_of(&reference).max(LEAST_STATE);
         let pairs = reference.chunks(record).zip(cpu.chunks(record));
         let bound = |(reference, cpu): (&[f64], &[f64])| {
-            let largest = reference.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+            let largest = match is_logits {
+                true => largest_of(reference),
+                false => of_states,
+            };
             let apart = reference.iter().zip(cpu);
             let apart = apart.fold(0.0, |most: f64, (a, b)| most.max((a - b).abs()));
             (SHARE * largest).max(TIMES * apart)
@@ -183,8 +191,12 @@ mod tests {
     fn bounds_are_of_the_record() {
         let expected = expected();
         assert_eq!(expected.bounds, [1e-3, 1.99999e-4]);
-        let silent = Expected::new("h", vec![1, 2], vec![0.0, 0.0], &[0.0, 1e-6], false);
+        let silent = Expected::new("logits", vec![1, 2], vec![0.0, 0.0], &[0.0, 1e-6], true);
         assert_eq!(silent.bounds, [4e-6]);
+        let state = Expected::new("h", vec![2, 1], vec![1e-33, 0.5], &[2e-33, 0.5], false);
+        assert_eq!(state.bounds, [5e-5, 5e-5]);
+        let small = Expected::new("h", vec![1, 1], vec![1e-33], &[2e-33], false);
+        assert_eq!(small.bounds, [1e-6]);
     }
 
     #[test]
