@@ -17,6 +17,7 @@
 //! | [`graph`] | architecture to a plan of steps with one arena |
 //! | [`device`] | what runs a plan: `reference` (the specification), `cpu` and `cuda` |
 //! | [`train`] | one child: epochs, evaluation, weights |
+//! | [`export`] | trained children for other programs, read back before they appear |
 //! | [`controller`] | the LSTM policy and REINFORCE |
 //! | [`config`] | settings of a run, parsed once into types that cannot be inconsistent |
 //! | [`run`] | a run's directory: settings, journal, history, best weights, checkpoints |
@@ -48,6 +49,8 @@ pub mod graph;
 pub mod device;
 
 pub mod train;
+
+pub mod export;
 
 pub mod controller;
 

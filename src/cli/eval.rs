@@ -1,5 +1,6 @@
 //! `nas-engine eval`: saved weights on the validation or the test data.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,11 +12,17 @@ use super::flags::{self, ConfigFlags, DataFlags, DeviceFlags, Settings};
 use super::output::Output;
 use crate::config::{self, Config};
 use crate::data::corpus::Level;
+use crate::disk::{Real, whole};
+use crate::export::plain;
+use crate::export::tensor::{Tensor, Values};
+use crate::graph::params::Weights;
 use crate::text;
+use crate::train::logits::Labelled;
 use crate::train::metadata::{Facts, Metadata};
 use crate::train::weights_file::WeightsFile;
 use crate::train::{
-    Course, Evaluation, Held, LanguageConfig, NetworkConfig, TextScore, TrainConfig, held_out,
+    Child, Course, Evaluation, Held, LanguageConfig, NetworkConfig, Runner, TextScore, TrainConfig,
+    held_out,
 };
 
 /// Images of a batch; any number gives the same result.
@@ -32,11 +39,17 @@ pub struct Flags {
     /// The data to evaluate on
     #[arg(long, default_value = "validation")]
     split: SplitName,
+    /// Also write the logits and the labels, in the order of evaluation, as safetensors
+    #[arg(long, value_name = "FILE")]
+    logits: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceFlags,
     #[command(flatten)]
     config: ConfigFlags,
 }
+
+/// Bytes of a file of logits at most.
+const MOST_LOGITS: u64 = 4_000_000_000;
 
 /// Which data.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -70,8 +83,12 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     if let Some(doubt) = held_out::doubt(&metadata, &course, held) {
         tracing::warn!("{} {doubt}", flags.weights.display());
     }
+    if let Some(path) = &flags.logits {
+        check_logits(path, child.n_logits(held)?)?;
+    }
     let device = flags::open_device(&config, output)?;
-    let evaluation = child.evaluate(held, &weights, &flags::runner(&*device))?;
+    let runner = flags::runner(&*device);
+    let evaluation = child.evaluate(held, &weights, &runner)?;
     if !(evaluation.loss().is_finite() && evaluation.value().is_finite()) {
         return Err(Failure::not_finite(&flags.weights));
     }
@@ -80,7 +97,58 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     for (key, value) in fields.as_object().into_iter().flatten() {
         json[key] = value.clone();
     }
-    output.result(&json, &words(name, &evaluation))
+    let words = words(name, &evaluation);
+    if let Some(path) = &flags.logits
+        && let Err(failure) = write_logits(path, &*child, held, &weights, &runner)
+    {
+        return Err(output.partial(&json, &words, failure)?);
+    }
+    output.result(&json, &words)
+}
+
+/// Refuses logits that would be too many, before anything is evaluated.
+fn check_logits(path: &Path, [n, k]: [usize; 2]) -> Result<(), Failure> {
+    let bytes = 4 * n as u64 * k as u64;
+    if bytes > MOST_LOGITS {
+        let message = format!(
+            "--logits {} would be of {}, for {} predictions of {} logits each, more than the {} that are \
+             written; leave it out, or give less data",
+            path.display(),
+            text::bytes(bytes),
+            text::count(n as u64),
+            text::count(k as u64),
+            text::bytes(MOST_LOGITS)
+        );
+        return Err(Failure::new(Kind::Usage, message));
+    }
+    flags::check_writable("--logits", path)
+}
+
+fn write_logits(
+    path: &Path,
+    child: &dyn Child,
+    held: Held,
+    weights: &Weights,
+    runner: &Runner,
+) -> Result<(), Failure> {
+    let [n, k] = child.n_logits(held)?;
+    let Labelled { logits, labels } = child.logits(held, weights, runner)?;
+    let labels = Tensor {
+        shape: vec![n],
+        values: Values::I64(labels),
+    };
+    let tensors = [
+        ("logits".to_owned(), Tensor::floats(&[n, k], logits)),
+        ("labels".to_owned(), labels),
+    ];
+    let bytes = plain::file(&tensors, &[]);
+    whole::write(&Real, path, |file| file.write_all(&bytes)).map_err(|error| {
+        let message = format!(
+            "cannot write --logits {}: {error}; make room on its disk, or choose another place",
+            path.display()
+        );
+        Failure::new(Kind::Usage, message)
+    })
 }
 
 /// The settings of the device and of the data, and those of training that the file decides.

@@ -12,6 +12,7 @@ use crate::data::corpus::CorpusError;
 use crate::data::fetch::FetchError;
 use crate::data::import::ImportError;
 use crate::device::DeviceError;
+use crate::export::ExportError;
 use crate::run::RunError;
 use crate::run::journal::JournalError;
 use crate::search::SearchError;
@@ -226,6 +227,23 @@ impl From<TrainError> for Failure {
             TrainError::NotKept { .. } => Failure::from_error(Kind::Run, &error),
             TrainError::Stopped => Failure::from_error(Kind::Stopped, &error),
         }
+    }
+}
+
+impl From<ExportError> for Failure {
+    fn from(error: ExportError) -> Failure {
+        let kind = match error {
+            ExportError::Weights(error) => return error.into(),
+            ExportError::Train(error) => return error.into(),
+            ExportError::Classes { .. } => Kind::Weights,
+            ExportError::Exists { .. }
+            | ExportError::NoName { .. }
+            | ExportError::Write { .. }
+            | ExportError::TooLarge { .. }
+            | ExportError::NoReader { .. } => Kind::Usage,
+            ExportError::Unreadable { .. } | ExportError::Differs { .. } => Kind::Run,
+        };
+        Failure::from_error(kind, &error)
     }
 }
 

@@ -27,7 +27,7 @@ use crate::text;
 use crate::train::TrainError;
 
 /// Classes that a network may tell apart.
-const CLASSES: RangeInclusive<u64> = 1..=1_000_000;
+pub const CLASSES: RangeInclusive<u64> = 1..=1_000_000;
 
 /// Flags of `inspect`.
 #[derive(Args)]

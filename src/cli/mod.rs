@@ -10,6 +10,7 @@ mod doctor;
 mod environment;
 mod eval;
 mod explain;
+mod export;
 mod failure;
 mod finish;
 mod flags;
@@ -82,6 +83,8 @@ enum Command {
     Predict(predict::Flags),
     /// Write text with a trained cell
     Sample(sample::Flags),
+    /// Write trained weights for other programs, or draw an architecture
+    Export(export::Flags),
     /// Show the layers, parameters and memory of an architecture
     Inspect(inspect::Flags),
     /// Show the least time of training an architecture on a GPU, pass by pass
@@ -166,6 +169,7 @@ fn execute(command: Command, matches: &ArgMatches, output: &Output) -> Result<()
         Command::Eval(flags) => eval::run(&flags, output),
         Command::Predict(flags) => predict::run(&flags, output),
         Command::Sample(flags) => sample::run(&flags, output),
+        Command::Export(flags) => export::run(&flags, output),
         Command::Inspect(flags) => inspect::run(&flags, output),
         Command::Roofline(flags) => roofline::run(&flags, output),
         Command::Data(command) => data::run(&command, &typed(matches), output),

@@ -66,8 +66,15 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     }
     let file = WeightsFile::read(&flags.weights)?;
     let metadata = file.metadata()?;
-    let (Architecture::Conv(network), Facts::Images { augment, classes, batch_norm_epsilon, .. }) =
-        (&metadata.architecture, &metadata.facts)
+    let (
+        Architecture::Conv(network),
+        Facts::Images {
+            augment,
+            classes,
+            batch_norm_epsilon,
+            ..
+        },
+    ) = (&metadata.architecture, &metadata.facts)
     else {
         let message = format!(
             "{} holds a recurrent cell, which sees no pictures; `nas-engine sample` writes text with it",
@@ -107,7 +114,13 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
                 Err(reason) => skipped.push(import::Skipped::new(path, reason)),
             }
         }
-        let seen = look(&network, classes, *augment, &images, &flags::runner(&*device))?;
+        let seen = look(
+            &network,
+            classes,
+            *augment,
+            &images,
+            &flags::runner(&*device),
+        )?;
         for (path, probabilities) in names.into_iter().zip(seen) {
             predictions.push(prediction(path, classes, probabilities, &flags.weights)?);
         }
@@ -124,8 +137,12 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         false => output.result(&json, &words),
         true => {
             let message = match skipped.first() {
-                Some(first) => format!("no picture could be read, such as {}: {}", first.file, first.reason),
-                None => "there is no file in what was named; name pictures or folders of them".to_owned(),
+                Some(first) => format!(
+                    "no picture could be read, such as {}: {}",
+                    first.file, first.reason
+                ),
+                None => "there is no file in what was named; name pictures or folders of them"
+                    .to_owned(),
             };
             Err(output.partial(&json, "", Failure::new(Kind::Data, message))?)
         }
@@ -147,9 +164,15 @@ fn look(
     let dataset = Dataset::of_images(classes.to_vec(), images);
     let records: Vec<u32> = (0..images.len() as u32).collect();
     let input = Input::of_images(&dataset, augment, 0);
-    network.logits(input, &records, BATCH.min(images.len()), runner, &mut |logits| {
-        seen.extend(logits.chunks(classes.len()).map(softmax));
-    })?;
+    network.logits(
+        input,
+        &records,
+        BATCH.min(images.len()),
+        runner,
+        &mut |logits| {
+            seen.extend(logits.chunks(classes.len()).map(softmax));
+        },
+    )?;
     Ok(seen)
 }
 
@@ -170,9 +193,9 @@ fn prediction(
         return Err(Failure::not_finite(weights));
     }
     // Of equal ones the first, as in an evaluation.
-    let best = (0..classes.len()).rev().max_by(|&a, &b| {
-        probabilities[a].total_cmp(&probabilities[b])
-    });
+    let best = (0..classes.len())
+        .rev()
+        .max_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b]));
     let best = best.unwrap_or(0);
     Ok(Prediction {
         file: path.display().to_string(),
@@ -190,8 +213,8 @@ fn words(predictions: &[Prediction]) -> String {
     ];
     let rows = predictions.iter().map(|seen| {
         vec![
-            text::one_line(&seen.file),
-            text::one_line(&seen.class),
+            text::one_line(&seen.file).into_owned(),
+            text::one_line(&seen.class).into_owned(),
             format!("{:.4}", seen.probability),
         ]
     });
@@ -205,11 +228,19 @@ fn csv(classes: &[String], predictions: &[Prediction]) -> String {
         false => field.to_owned(),
     };
     let names = ["file", "class", "probability"].map(str::to_owned);
-    let names = names.into_iter().chain(classes.iter().map(|class| quoted(class)));
+    let names = names
+        .into_iter()
+        .chain(classes.iter().map(|class| quoted(class)));
     let mut lines = vec![names.collect::<Vec<_>>().join(",")];
     for seen in predictions {
-        let fields = [quoted(&seen.file), quoted(&seen.class), seen.probability.to_string()];
-        let fields = fields.into_iter().chain(seen.probabilities.iter().map(f64::to_string));
+        let fields = [
+            quoted(&seen.file),
+            quoted(&seen.class),
+            seen.probability.to_string(),
+        ];
+        let fields = fields
+            .into_iter()
+            .chain(seen.probabilities.iter().map(f64::to_string));
         lines.push(fields.collect::<Vec<_>>().join(","));
     }
     lines.join("\n") + "\n"

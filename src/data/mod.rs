@@ -131,7 +131,10 @@ impl Dataset {
     /// # Panics
     /// If there are more than 2^32 - 1.
     pub fn of_images(classes: Vec<String>, images: &[[u8; IMAGE_BYTES]]) -> Dataset {
-        assert!(u32::try_from(images.len()).is_ok(), "records are numbered by 32 bits");
+        assert!(
+            u32::try_from(images.len()).is_ok(),
+            "records are numbered by 32 bits"
+        );
         let mut bytes = Vec::with_capacity(images.len() * RECORD_BYTES);
         for image in images {
             bytes.push(0);

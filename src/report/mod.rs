@@ -2,6 +2,7 @@
 //! of what a child's training must cost.
 
 pub mod cell;
+pub mod drawing;
 pub mod notation;
 pub mod roofline;
 pub mod sheet;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::logits::{self, Labelled};
 use super::metadata::Facts;
 use super::{
     Child, EpochReport, Evaluation, Held, Lessons, Runner, Score, Stop, TextScore, TrainError,
@@ -127,6 +128,20 @@ impl Language {
         let params = (&self.params, &self.spans);
         Plan::of_language(&self.model, params, device, options, steps)
     }
+
+    /// A text that is never trained on, as one row.
+    fn stream(&self, held: Held) -> Result<(Windows, Rows), CorpusError> {
+        let mut windows = Windows::default();
+        let rows = windows.add_part(&self.corpus, part(held), 1, 1)?;
+        Ok((windows, rows))
+    }
+}
+
+fn part(held: Held) -> TextPart {
+    match held {
+        Held::Validation => TextPart::Validation,
+        Held::Test => TextPart::Test,
+    }
 }
 
 /// The text as rows that are trained on and rows that validate: a window and a prediction at least.
@@ -189,12 +204,7 @@ impl Child for Language {
         weights: &Weights,
         runner: &Runner,
     ) -> Result<Evaluation, TrainError> {
-        let part = match held {
-            Held::Validation => TextPart::Validation,
-            Held::Test => TextPart::Test,
-        };
-        let mut windows = Windows::default();
-        let rows = windows.add_part(&self.corpus, part, 1, 1)?;
+        let (windows, rows) = self.stream(held)?;
         let options = Options {
             evaluate_only: true,
             ..Options::new(1)
@@ -207,6 +217,41 @@ impl Child for Language {
         let mut session = runner.load(&plan, input, weights)?;
         let evaluation = evaluate(&mut *session, self, &rows, STREAM_STEPS, &|| false)?;
         Ok(evaluation.expect("nothing stops it"))
+    }
+
+    fn n_logits(&self, held: Held) -> Result<[usize; 2], TrainError> {
+        let (_, rows) = self.stream(held)?;
+        Ok([rows.n_predictions(), self.model.settings.vocabulary])
+    }
+
+    fn logits(
+        &self,
+        held: Held,
+        weights: &Weights,
+        runner: &Runner,
+    ) -> Result<Labelled, TrainError> {
+        let (windows, rows) = self.stream(held)?;
+        let text = logits::Text {
+            model: &self.model,
+            params: &self.params,
+            spans: &self.spans,
+            weights,
+        };
+        let tokens = self.corpus.tokens(part(held));
+        let mut all = Labelled {
+            logits: vec![],
+            labels: tokens[1..].iter().map(|&token| token.into()).collect(),
+        };
+        let n = all.labels.len() * self.model.settings.vocabulary;
+        let (tokens, steps) = (windows.tokens(), STREAM_STEPS);
+        text.outputs(tokens, &rows, steps, runner, &mut |outputs| {
+            // The last window may go on after the end of the text.
+            let logits = text.decoded(outputs);
+            let left = n - all.logits.len();
+            all.logits
+                .extend(logits.iter().take(left).map(|&x| x as f32));
+        })?;
+        Ok(all)
     }
 
     fn facts(&self, last: Option<&EpochReport>) -> Facts {

@@ -20,6 +20,7 @@ pub mod generate;
 pub mod held_out;
 mod keeper;
 pub mod language;
+pub mod logits;
 pub mod metadata;
 pub mod metrics;
 pub mod network;
@@ -33,6 +34,7 @@ pub mod weights_file;
 pub use error::TrainError;
 pub use keeper::{Keeper, Origin, State};
 pub use language::{Language, LanguageConfig};
+use logits::Labelled;
 use metadata::{Facts, Metadata};
 pub use metrics::{Counted, Scores};
 pub use network::{Network, NetworkConfig};
@@ -207,6 +209,21 @@ pub trait Child: Send + Sync {
         weights: &Weights,
         runner: &Runner,
     ) -> Result<Evaluation, TrainError>;
+    /// How many predictions [`Child::logits`] makes, and of how many logits each.
+    ///
+    /// # Errors
+    /// No such data.
+    fn n_logits(&self, held: Held) -> Result<[usize; 2], TrainError>;
+    /// The logits of data that are never trained on, in the order of [`Child::evaluate`].
+    ///
+    /// # Errors
+    /// As there.
+    fn logits(
+        &self,
+        held: Held,
+        weights: &Weights,
+        runner: &Runner,
+    ) -> Result<Labelled, TrainError>;
     /// What its weights file says besides; after the last epoch, where there was one.
     fn facts(&self, last: Option<&EpochReport>) -> Facts;
     /// SHA-256, in hexadecimal, of its data.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::logits::{self, Labelled};
 use super::metadata::Facts;
 use super::{
     Child, EpochReport, Evaluation, Held, ImageScore, Lessons, Runner, Score, Stop, TrainError,
@@ -101,6 +102,27 @@ impl Network {
         };
         Plan::new(&self.graph, &self.params, device, options)
     }
+
+    /// The records of data that are never trained on, in the order in which they are evaluated.
+    fn held(&self, held: Held) -> Result<Vec<u32>, TrainError> {
+        let n_train = self.dataset.n_train();
+        let NetworkConfig {
+            split_seed,
+            shuffle,
+            ..
+        } = self.config;
+        let records = match held {
+            Held::Validation => Split::new(n_train, split_seed, shuffle).validation,
+            Held::Test => {
+                let first = n_train as u32;
+                (first..first + self.dataset.n_test() as u32).collect()
+            }
+        };
+        match records.is_empty() {
+            true => Err(no_validation(&self.dataset)),
+            false => Ok(records),
+        }
+    }
 }
 
 /// Which records train and which validate: a batch and an image at least. Where none are held out, those that
@@ -170,17 +192,7 @@ impl Child for Network {
         runner: &Runner,
     ) -> Result<Evaluation, TrainError> {
         let config = &self.config;
-        let n_train = self.dataset.n_train();
-        let records = match held {
-            Held::Validation => Split::new(n_train, config.split_seed, config.shuffle).validation,
-            Held::Test => {
-                let first = n_train as u32;
-                (first..first + self.dataset.n_test() as u32).collect()
-            }
-        };
-        if records.is_empty() {
-            return Err(no_validation(&self.dataset));
-        }
+        let records = self.held(held)?;
         let options = Options {
             evaluate_only: true,
             ..Options::new(config.batch)
@@ -190,6 +202,35 @@ impl Child for Network {
         let mut session = runner.load(&plan, input, weights)?;
         let evaluation = evaluate(&mut *session, &records, config.batch, &|| false)?;
         Ok(evaluation.expect("nothing stops it"))
+    }
+
+    fn n_logits(&self, held: Held) -> Result<[usize; 2], TrainError> {
+        Ok([self.held(held)?.len(), self.graph.classes])
+    }
+
+    fn logits(
+        &self,
+        held: Held,
+        weights: &Weights,
+        runner: &Runner,
+    ) -> Result<Labelled, TrainError> {
+        let records = self.held(held)?;
+        let images = logits::Images {
+            graph: &self.graph,
+            params: &self.params,
+            weights,
+            norm_epsilon: self.config.batch_norm_epsilon,
+        };
+        let input = Input::of_images(&self.dataset, self.config.augment, 0);
+        let label = |&record: &u32| i64::from(self.dataset.record(record as usize).0);
+        let mut all = Labelled {
+            logits: Vec::with_capacity(records.len() * self.graph.classes),
+            labels: records.iter().map(label).collect(),
+        };
+        images.logits(input, &records, self.config.batch, runner, &mut |logits| {
+            all.logits.extend(logits.iter().map(|&x| x as f32));
+        })?;
+        Ok(all)
     }
 
     fn facts(&self, last: Option<&EpochReport>) -> Facts {

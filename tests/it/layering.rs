@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules in dependency order: each uses only itself and those before it.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 20] = [
     "rng",
     "shape",
     "text",
@@ -16,6 +16,7 @@ const ORDER: [&str; 19] = [
     "graph",
     "device",
     "train",
+    "export",
     "controller",
     "config",
     "run",

@@ -10,6 +10,7 @@ mod data; // split, views and bad files
 mod deploy; // what others run the program by: batch scripts, manifests, an image
 mod durable; // power cuts, failed writes and flipped bits lose nothing
 mod examples; // the shipped architectures state their size
+mod export; // exports as other programs read them
 mod fuzz; // random inputs to all that is read from outside
 mod go_on; // training stopped and gone on with = never stopped: what a plan's state is
 mod gradients; // backward = finite differences, over cases

@@ -4,7 +4,7 @@
 //! It needs Python with JAX; `scripts/test` sets that up. Without it the tests here fail.
 
 mod cells;
-mod draw;
+pub mod draw;
 mod files;
 mod run;
 

@@ -321,3 +321,22 @@ fn a_trained_cell_writes_text() {
     wrong(&["--temperature", "inf"], &["--temperature"]);
     wrong(&["--seed", "-1"], &["--seed"]);
 }
+
+#[test]
+fn logits_of_a_cell_are_those_that_were_scored() {
+    let place = Place::new();
+    let (saved, logits) = (place.path("w"), place.path("logits"));
+    place.train("cell-lstm.json", &["--epochs", "1", "--save", &saved]);
+    let said = json(&[
+        "eval",
+        "--weights",
+        &saved,
+        "--data",
+        &place.data,
+        "--logits",
+        &logits,
+    ]);
+    let (n, _, loss) = super::logits::score(&logits);
+    assert_eq!(n as u64, said["tokens"].as_u64().unwrap());
+    assert!((loss - number(&said["loss"])).abs() < 1e-5, "{loss} {said}");
+}

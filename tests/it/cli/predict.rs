@@ -24,7 +24,9 @@ fn write_pictures(data: &Path, out: &Path) -> usize {
             image::Rgb([planes[at], planes[1024 + at], planes[2048 + at]])
         };
         let picture = RgbImage::from_fn(32, 32, pixel);
-        picture.save_with_format(folder.join(format!("{record:03}.png")), ImageFormat::Png).unwrap();
+        picture
+            .save_with_format(folder.join(format!("{record:03}.png")), ImageFormat::Png)
+            .unwrap();
     }
     dataset.n_test()
 }
@@ -37,8 +39,19 @@ fn pictures_are_seen_as_eval_sees_their_records() {
     let arch = example("small.json");
     let data_path = text(data.path());
     json(&[
-        "train", "--arch", &arch, "--data", &data_path, "--epochs", "2", "--batch", "16", "--augment",
-        "pad-crop", "--save", &weights,
+        "train",
+        "--arch",
+        &arch,
+        "--data",
+        &data_path,
+        "--epochs",
+        "2",
+        "--batch",
+        "16",
+        "--augment",
+        "pad-crop",
+        "--save",
+        &weights,
     ]);
     let pictures = place.path().join("pictures");
     assert_eq!(write_pictures(data.path(), &pictures), N_TEST);
@@ -62,19 +75,41 @@ fn pictures_are_seen_as_eval_sees_their_records() {
         one["class"].as_str() == label.to_str()
     };
     let n_right = seen.iter().filter(is_right).count();
-    let eval = json(&["eval", "--weights", &weights, "--data", &data_path, "--split", "test"]);
+    let eval = json(&[
+        "eval",
+        "--weights",
+        &weights,
+        "--data",
+        &data_path,
+        "--split",
+        "test",
+    ]);
     assert_eq!(eval["correct"], n_right);
-    assert!(n_right > N_TEST / 5, "{n_right}: nothing was learned, so nothing is tested");
+    assert!(
+        n_right > N_TEST / 5,
+        "{n_right}: nothing was learned, so nothing is tested"
+    );
 
     // The mean cross-entropy of the right classes is eval's loss.
     let loss = |one: &Value| {
         let file = Path::new(one["file"].as_str().unwrap());
-        let label: usize = file.parent().unwrap().file_name().unwrap().to_str().unwrap().parse().unwrap();
+        let label: usize = file
+            .parent()
+            .unwrap()
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
         -one["probabilities"][label].as_f64().unwrap().ln()
     };
     let mean = seen.iter().map(loss).sum::<f64>() / N_TEST as f64;
     let expected = eval["loss"].as_f64().unwrap();
-    assert!((mean / expected - 1.0).abs() < 1e-5, "{mean}, not {expected}");
+    assert!(
+        (mean / expected - 1.0).abs() < 1e-5,
+        "{mean}, not {expected}"
+    );
 
     let csv = nas(&["predict", "--weights", &weights, "--csv", &pictures]);
     let lines: Vec<&str> = csv.stdout.lines().collect();
@@ -90,7 +125,16 @@ fn what_is_no_picture_is_told_and_left_out() {
     let weights = text(&place.path().join("small.safetensors"));
     let arch = example("small.json");
     json(&[
-        "train", "--arch", &arch, "--data", &text(data.path()), "--epochs", "1", "--batch", "16", "--save",
+        "train",
+        "--arch",
+        &arch,
+        "--data",
+        &text(data.path()),
+        "--epochs",
+        "1",
+        "--batch",
+        "16",
+        "--save",
         &weights,
     ]);
     let pictures = place.path().join("pictures");
@@ -98,7 +142,14 @@ fn what_is_no_picture_is_told_and_left_out() {
     fs::write(pictures.join("notes.txt"), "no picture").unwrap();
     let missing = text(&place.path().join("missing.png"));
     let pictures = text(&pictures);
-    let ended = run(program().args(["predict", "--weights", &weights, &pictures, &missing, "--json"]));
+    let ended = run(program().args([
+        "predict",
+        "--weights",
+        &weights,
+        &pictures,
+        &missing,
+        "--json",
+    ]));
     let seen = object(&ended);
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(seen["predictions"].as_array().unwrap().len(), 10);
@@ -109,7 +160,10 @@ fn what_is_no_picture_is_told_and_left_out() {
         .map(|one| one["file"].as_str().unwrap())
         .collect();
     assert_eq!(skipped.len(), 2, "{skipped:?}");
-    assert!(skipped[0].ends_with("notes.txt") && skipped[1].ends_with("missing.png"), "{skipped:?}");
+    assert!(
+        skipped[0].ends_with("notes.txt") && skipped[1].ends_with("missing.png"),
+        "{skipped:?}"
+    );
     let ended = nas(&["predict", "--weights", &weights, &missing]);
     assert_eq!(ended.code, 3, "{ended:?}");
     assert!(ended.stderr.contains("missing.png"), "{ended:?}");
@@ -117,5 +171,10 @@ fn what_is_no_picture_is_told_and_left_out() {
     fs::create_dir(&empty).unwrap();
     let ended = nas(&["predict", "--weights", &weights, &empty]);
     assert_eq!(ended.code, 3, "{ended:?}");
-    refused(&["predict", "--weights", &missing, &pictures], 3, "weights", &["missing.png"]);
+    refused(
+        &["predict", "--weights", &missing, &pictures],
+        3,
+        "weights",
+        &["missing.png"],
+    );
 }

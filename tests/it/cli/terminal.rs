@@ -187,12 +187,13 @@ impl Place {
     fn clear(&self, arguments: &[&str]) {
         if arguments.contains(&"--out") {
             let _ = fs::remove_dir_all(self.here.path().join("run"));
+            let _ = fs::remove_file(self.here.path().join("exported"));
         }
     }
 }
 
 /// Every command as somebody types it, in an order in which each finds what it reads; and wrong ones.
-const COMMANDS: [&[&str]; 27] = [
+const COMMANDS: [&[&str]; 28] = [
     &["predict", "--weights", "nothing.safetensors", "a.png"],
     &["finish", "nowhere"],
     &["watch", "nowhere"],
@@ -237,6 +238,17 @@ const COMMANDS: [&[&str]; 27] = [
     ],
     &["eval", "--data", "DATA", "--weights", "w", "--limit", "40"],
     &["sample", "--weights", "w"],
+    &[
+        "export",
+        "--weights",
+        "w",
+        "--data",
+        "DATA",
+        "--format",
+        "onnx",
+        "--out",
+        "exported",
+    ],
     &["inspect", "--arch", "SMALL"],
     &["roofline", "--arch", "SMALL"],
     &["data", "show", "DATA"],
