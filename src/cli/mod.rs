@@ -5,6 +5,7 @@
 
 mod audit;
 mod cluster;
+mod compare;
 mod data;
 mod doctor;
 mod environment;
@@ -17,7 +18,9 @@ mod inspect;
 mod machine;
 mod output;
 mod progress;
+mod report;
 mod roofline;
+mod runs;
 mod sample;
 mod search;
 mod status;
@@ -90,6 +93,10 @@ enum Command {
     Cluster(cluster::Command),
     /// Show how far a search is, also while it runs
     Status(status::Flags),
+    /// Report on a search: charts, the best, every child, as a page that needs no network, or as numbers
+    Report(report::Flags),
+    /// Compare searches: what each strategy finds, and whether the spread of the seeds explains it
+    Compare(compare::Flags),
     /// Train the best of a search for good: a small grid of recipes, then all records, then the test
     Finish(finish::Flags),
     /// Recompute a run from its settings and its journal, and say where they differ
@@ -164,6 +171,8 @@ fn execute(command: Command, matches: &ArgMatches, output: &Output) -> Result<()
         Command::Data(command) => data::run(&command, &typed(matches), output),
         Command::Cluster(command) => cluster::run(&command, output),
         Command::Status(flags) => status::run(&flags, output),
+        Command::Report(flags) => report::run(&flags, output),
+        Command::Compare(flags) => compare::run(&flags, output),
         Command::Finish(flags) => finish::run(&flags, &typed(matches), output),
         Command::Audit(flags) => audit::run(&flags, output),
         Command::Explain(flags) => explain::run(&flags, output),

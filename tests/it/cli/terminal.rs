@@ -192,7 +192,7 @@ impl Place {
 }
 
 /// Every command as somebody types it, in an order in which each finds what it reads; and wrong ones.
-const COMMANDS: [&[&str]; 24] = [
+const COMMANDS: [&[&str]; 26] = [
     &["cluster", "delete", "a", "--server", "nats://127.0.0.1:1"],
     &["cluster", "drain", "a", "--server", "nats://127.0.0.1:1"],
     &["cluster", "server-config", "a", "--keys", "keys"],
@@ -228,6 +228,8 @@ const COMMANDS: [&[&str]; 24] = [
     &["status", "run"],
     &["audit", "run", "--retrain", "0"],
     &["explain", "run", "1"],
+    &["report", "run"],
+    &["compare", "run"],
     &[
         "train", "--arch", "SMALL", "--data", "DATA", "--epochs", "1", "--batch", "8", "--save",
         "w",
