@@ -5,6 +5,7 @@
 
 mod audit;
 mod cluster;
+mod compare;
 mod data;
 mod doctor;
 mod environment;
@@ -19,7 +20,9 @@ mod machine;
 mod output;
 mod predict;
 mod progress;
+mod report;
 mod roofline;
+mod runs;
 mod sample;
 mod search;
 mod status;
@@ -99,6 +102,10 @@ enum Command {
     Status(status::Flags),
     /// Watch a search in the terminal: history, children under way, the best
     Watch(watch::Flags),
+    /// Report on a search: charts, the best, every child, as a page that needs no network, or as numbers
+    Report(report::Flags),
+    /// Compare searches: what each strategy finds, and whether the spread of the seeds explains it
+    Compare(compare::Flags),
     /// Train the best of a search for good: a small grid of recipes, then all records, then the test
     Finish(finish::Flags),
     /// Recompute a run from its settings and its journal, and say where they differ
@@ -176,6 +183,8 @@ fn execute(command: Command, matches: &ArgMatches, output: &Output) -> Result<()
         Command::Cluster(command) => cluster::run(&command, output),
         Command::Status(flags) => status::run(&flags, output),
         Command::Watch(flags) => watch::run(&flags, output),
+        Command::Report(flags) => report::run(&flags, output),
+        Command::Compare(flags) => compare::run(&flags, output),
         Command::Finish(flags) => finish::run(&flags, &typed(matches), output),
         Command::Audit(flags) => audit::run(&flags, output),
         Command::Explain(flags) => explain::run(&flags, output),

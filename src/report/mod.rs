@@ -2,11 +2,21 @@
 //! of what a child's training must cost.
 
 pub mod cell;
+pub mod chart;
+pub mod charts;
+pub mod choices;
+pub mod compare;
 pub mod drawing;
 pub mod notation;
+pub mod overview;
+pub mod page;
+pub mod record;
 pub mod roofline;
+pub mod series;
 pub mod sheet;
+pub mod spent;
 pub mod table;
+pub mod written;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};

@@ -1,5 +1,7 @@
 //! An architecture in a line that a person can read; nothing reads it back.
 
+use std::fmt::Write;
+
 use crate::space::cell::{Operation, Tree};
 use crate::space::{Architecture, BenchCell, CellArchitecture, ConvArchitecture, Layer, LayerOp};
 
@@ -43,54 +45,62 @@ fn nodes(tree: &Tree) -> String {
 /// Layers in order, as in `3x3x24/2 5x1x8 3x3x16(1,2)`: filter height x width x number, `/` the
 /// stride where it is not 1, in brackets the inputs where they are not the layer before alone.
 fn layers(architecture: &ConvArchitecture) -> String {
-    let layers = architecture
-        .layers
-        .iter()
-        .enumerate()
-        .map(|(i, layer)| self::layer(layer, i));
-    let mut words: Vec<String> = layers.collect();
-    words.extend(architecture.learning_rate.map(|rate| format!("lr={rate}")));
-    words.join(" ")
+    // A report of a long run has a line a child, and so no text of its own for each number.
+    let mut line = String::new();
+    for (before, layer) in architecture.layers.iter().enumerate() {
+        if before > 0 {
+            line.push(' ');
+        }
+        write_operation(&layer.op, &mut line);
+        write_inputs(layer, before, &mut line);
+    }
+    if let Some(rate) = architecture.learning_rate {
+        let _ = write!(line, " lr={rate}");
+    }
+    line
 }
 
-fn layer(layer: &Layer, before: usize) -> String {
-    let mut text = operation(&layer.op);
-    if layer.inputs != [before] {
-        let inputs: Vec<String> = layer.inputs.iter().map(usize::to_string).collect();
-        text += &format!("({})", inputs.join(","));
+/// The inputs of the layer after `before`, where they are not that one alone.
+fn write_inputs(layer: &Layer, before: usize, line: &mut String) {
+    if layer.inputs == [before] {
+        return;
     }
-    text
+    line.push('(');
+    for (i, input) in layer.inputs.iter().enumerate() {
+        let comma = if i > 0 { "," } else { "" };
+        let _ = write!(line, "{comma}{input}");
+    }
+    line.push(')');
 }
 
 /// What a layer computes, without its inputs.
 pub fn operation(op: &LayerOp) -> String {
-    match *op {
-        LayerOp::Conv {
-            filter: [kh, kw],
-            filters,
-            stride,
-        } => {
-            format!("{kh}x{kw}x{filters}{}", slash(stride))
-        }
-        LayerOp::MaxPool {
-            pool: [kh, kw],
-            stride,
-        } => format!("max{kh}x{kw}{}", slash(stride)),
-        LayerOp::AvgPool {
-            pool: [kh, kw],
-            stride,
-        } => format!("avg{kh}x{kw}{}", slash(stride)),
-        LayerOp::Lcn => "lcn".to_owned(),
-        LayerOp::BatchNorm => "bn".to_owned(),
-    }
+    let mut words = String::new();
+    write_operation(op, &mut words);
+    words
 }
 
-fn slash(stride: [usize; 2]) -> String {
-    match stride {
-        [1, 1] => String::new(),
-        [sh, sw] if sh == sw => format!("/{sh}"),
-        [sh, sw] => format!("/{sh}x{sw}"),
+fn write_operation(op: &LayerOp, line: &mut String) {
+    let (name, [kh, kw], filters, stride) = match *op {
+        LayerOp::Conv {
+            filter,
+            filters,
+            stride,
+        } => ("", filter, Some(filters), stride),
+        LayerOp::MaxPool { pool, stride } => ("max", pool, None, stride),
+        LayerOp::AvgPool { pool, stride } => ("avg", pool, None, stride),
+        LayerOp::Lcn => return *line += "lcn",
+        LayerOp::BatchNorm => return *line += "bn",
+    };
+    let _ = write!(line, "{name}{kh}x{kw}");
+    if let Some(filters) = filters {
+        let _ = write!(line, "x{filters}");
     }
+    let _ = match stride {
+        [1, 1] => Ok(()),
+        [sh, sw] if sh == sw => write!(line, "/{sh}"),
+        [sh, sw] => write!(line, "/{sh}x{sw}"),
+    };
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
@@ -16,6 +17,7 @@ use super::history::History;
 use super::{RunError, Status, check_begins, check_not_emptied, journal, settings_of};
 use crate::config::Config;
 use crate::disk::Disk;
+use crate::space::Token;
 use crate::train::metrics::REWARD_EPOCHS;
 use crate::train::{Counted, Scores};
 
@@ -90,6 +92,8 @@ impl<'a> RunBytes<'a> {
 /// What is kept of a child's line.
 #[derive(Clone, Debug)]
 pub struct SkimmedChild<'a> {
+    /// As the program writes it, without its check sum where it was read.
+    line: Cow<'a, str>,
     sample: u64,
     batch: u64,
     architecture: Cow<'a, RawValue>,
@@ -99,6 +103,73 @@ pub struct SkimmedChild<'a> {
     duplicate_of: Option<u64>,
     parameters: Option<u64>,
     at: f64,
+}
+
+/// What a report takes of a child's line besides, looked for when it is asked for: a summary of a long
+/// run would wait for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Details<'a> {
+    /// The numbers of `tokens`, as text.
+    tokens: &'a str,
+    /// Those of its scores.
+    scores: &'a str,
+    /// Seconds that it took.
+    pub seconds: f64,
+    /// What follows the number of parameters, up to the times.
+    message: &'a str,
+}
+
+impl<'a> Details<'a> {
+    /// The controller's decisions; none where one is no token.
+    pub fn tokens(&self) -> Option<Vec<Token>> {
+        numbers(self.tokens)
+    }
+
+    /// What it achieved after each epoch; none where one is no number.
+    pub fn scores(&self) -> Option<Vec<f64>> {
+        numbers(self.scores)
+    }
+
+    /// Why it failed.
+    pub fn message(&self) -> Option<String> {
+        let (_, text) = self.message.split_once("\"message\":")?;
+        let mut values = serde_json::Deserializer::from_str(text).into_iter::<String>();
+        values.next()?.ok()
+    }
+}
+
+impl SkimmedChild<'_> {
+    /// The rest of what its line says.
+    pub fn details(&self) -> Option<Details<'_>> {
+        details(&self.line, &self.architecture)
+    }
+}
+
+/// The numbers of a list, without its brackets.
+fn numbers<T: FromStr>(list: &str) -> Option<Vec<T>> {
+    if list.is_empty() {
+        return Some(vec![]);
+    }
+    list.split(',').map(|number| number.parse().ok()).collect()
+}
+
+/// Of a line as the program writes it.
+fn details<'a>(line: &'a str, architecture: &RawValue) -> Option<Details<'a>> {
+    let (_, rest) = line.split_once(",\"tokens\":[")?;
+    let (tokens, rest) = rest.split_once(']')?;
+    let rest = rest.strip_prefix(",\"architecture\":")?;
+    let rest = rest.get(architecture.get().len()..)?;
+    let (_, rest) = rest.split_once(":[")?; // of the scores, after the status
+    let (scores, rest) = rest.split_once(']')?;
+    let (message, timing) = rest.rsplit_once(",\"timing\":")?;
+    let (_, seconds) = timing.split_once("\"seconds\":")?;
+    let end = seconds.find([',', '}'])?;
+    Some(Details {
+        tokens,
+        scores,
+        seconds: number(&seconds[..end])?,
+        message,
+    })
 }
 
 impl ChildFacts for SkimmedChild<'_> {
@@ -141,8 +212,12 @@ impl ChildFacts for SkimmedChild<'_> {
 
 impl From<Child> for SkimmedChild<'_> {
     fn from(child: Child) -> Self {
+        let architecture = Cow::Owned(child.architecture().into_owned());
+        let line = journal::line(&Entry::Child(child.clone()));
         SkimmedChild {
-            architecture: Cow::Owned(child.architecture().into_owned()),
+            // A child that was read can be written; and without a line it has no details.
+            line: Cow::Owned(line.unwrap_or_default()),
+            architecture,
             sample: child.sample,
             batch: child.batch,
             status: child.status,
@@ -186,7 +261,8 @@ fn whole<'a>(line: &[u8]) -> Result<Entry<SkimmedChild<'a>>, String> {
 
 /// The facts of a child's line, where its keys stand as the program writes them: looking for them takes
 /// half the time of reading every value. No string holds a bare quote, and so none a key.
-fn child(line: &str) -> Option<SkimmedChild<'_>> {
+fn child(whole: &str) -> Option<SkimmedChild<'_>> {
+    let line = whole;
     let (sample, line) = value(line, "{\"event\":\"child\",\"sample\":", ',')?;
     let (batch, line) = value(line, "\"batch\":", ',')?;
     let (_, line) = value(line, "\"tokens\":[", ']')?;
@@ -213,6 +289,7 @@ fn child(line: &str) -> Option<SkimmedChild<'_>> {
     };
     let (at, _) = value(line, "\"timing\":{\"at\":", ',')?;
     Some(SkimmedChild {
+        line: Cow::Borrowed(whole),
         sample: sample.parse().ok()?,
         batch: batch.parse().ok()?,
         architecture: Cow::Borrowed(architecture),
@@ -280,7 +357,7 @@ mod tests {
                 let entry = Entry::Child(Child {
                     sample: 17,
                     batch: 2,
-                    tokens: vec![],
+                    tokens: if some { vec![3, 0, 11] } else { vec![] },
                     architecture: json!({"space": "conv", "layers": [{"status": "ö"}]}),
                     status: Status::TooLarge,
                     scores: scores.clone(),
@@ -293,6 +370,7 @@ mod tests {
                     message: some.then(|| "it said \"ö\",\"parameters\":5,\"timing\":{".into()),
                     timing: Timing {
                         at: 1.5,
+                        seconds: 0.25,
                         threads: some.then_some(2),
                         ..Timing::default()
                     },
@@ -308,6 +386,16 @@ mod tests {
                 assert_eq!(child.parameters, some.then_some(4000));
                 let architecture = r#"{"space":"conv","layers":[{"status":"ö"}]}"#;
                 assert_eq!(child.architecture.get(), architecture);
+                let Entry::Child(of) = entry else {
+                    unreachable!()
+                };
+                for child in [&child, &SkimmedChild::from(of.clone())] {
+                    let details = child.details().unwrap();
+                    assert_eq!(details.tokens().unwrap(), of.tokens);
+                    assert_eq!(details.scores().unwrap(), of.scores.values());
+                    assert_eq!(details.seconds, 0.25);
+                    assert_eq!(details.message(), of.message);
+                }
             }
         }
     }

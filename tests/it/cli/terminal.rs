@@ -193,7 +193,7 @@ impl Place {
 }
 
 /// Every command as somebody types it, in an order in which each finds what it reads; and wrong ones.
-const COMMANDS: [&[&str]; 28] = [
+const COMMANDS: [&[&str]; 30] = [
     &["predict", "--weights", "nothing.safetensors", "a.png"],
     &["finish", "nowhere"],
     &["watch", "nowhere"],
@@ -232,6 +232,8 @@ const COMMANDS: [&[&str]; 28] = [
     &["status", "run"],
     &["audit", "run", "--retrain", "0"],
     &["explain", "run", "1"],
+    &["report", "run"],
+    &["compare", "run"],
     &[
         "train", "--arch", "SMALL", "--data", "DATA", "--epochs", "1", "--batch", "8", "--save",
         "w",

@@ -1,0 +1,126 @@
+//! Runs as `report` and `compare` read them: side by side, without disturbing whoever works on one.
+
+use std::fs;
+use std::mem::ManuallyDrop;
+use std::path::{Path, PathBuf};
+
+use super::failure::{Failure, Kind};
+use crate::disk::{Real, whole};
+use crate::report::record::Record;
+use crate::run::journal;
+use crate::run::skim::RunBytes;
+use crate::run::state::{Locks, Signs, State};
+use crate::text;
+
+/// Reads runs and hands them on.
+pub fn read(
+    paths: &[PathBuf],
+    then: impl FnOnce(&[Record]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    check_different(paths)?;
+    let names = names(paths);
+    // Before the journals are read: a search that ends in between is then seen as finished.
+    let locks: Vec<Locks> = paths
+        .iter()
+        .map(|path| Locks::look(&path.join(journal::FILE_NAME)))
+        .collect();
+    let bytes = paths.iter().map(|path| RunBytes::read(&Real, path));
+    let bytes = ManuallyDrop::new(bytes.collect::<Result<Vec<_>, _>>()?);
+    let histories = bytes.iter().map(RunBytes::history);
+    // Never given back: the process ends, and freeing long runs child by child takes a fifth of its time.
+    let histories = ManuallyDrop::new(histories.collect::<Result<Vec<_>, _>>()?);
+    let mut records = ManuallyDrop::new(Vec::with_capacity(paths.len()));
+    for (i, history) in histories.iter().enumerate() {
+        let (config, path) = (&bytes[i].config, &paths[i]);
+        if history.children.is_empty() {
+            return Err(nothing_yet(path));
+        }
+        let state = State::of(Signs {
+            finished: history.is_finished(config.search.samples, config.search.strategy),
+            ends_with_stop: history.stopped,
+            lock: locks[i].lock,
+            all_locks_seen: locks[i].all_seen,
+        });
+        let record = Record::new(names[i].clone(), config, state, history);
+        records.push(record.map_err(|error| Failure::from_error(Kind::Config, &error))?);
+    }
+    then(&records)
+}
+
+/// That no run is given twice.
+fn check_different(paths: &[PathBuf]) -> Result<(), Failure> {
+    let real = |path: &PathBuf| fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+    let all: Vec<PathBuf> = paths.iter().map(real).collect();
+    for (i, path) in all.iter().enumerate() {
+        if let Some(first) = all[..i].iter().position(|other| other == path) {
+            let message = format!(
+                "{} and {} are the same run; give each once",
+                paths[first].display(),
+                paths[i].display()
+            );
+            return Err(Failure::new(Kind::Usage, message));
+        }
+    }
+    Ok(())
+}
+
+/// The last parts of paths, where they are all different; else the paths.
+fn names(paths: &[PathBuf]) -> Vec<String> {
+    let name = |path: &PathBuf| {
+        let real = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+        let name = real
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        name.unwrap_or_else(|| path.display().to_string())
+    };
+    let names: Vec<String> = paths.iter().map(name).collect();
+    let is_twice = |i: usize| {
+        names
+            .iter()
+            .enumerate()
+            .any(|(j, name)| j != i && *name == names[i])
+    };
+    match (0..names.len()).any(is_twice) {
+        true => paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect(),
+        false => names,
+    }
+}
+
+/// A run of which nothing can be said.
+fn nothing_yet(path: &Path) -> Failure {
+    let run = text::shell_path(path);
+    let message = format!(
+        "no child of the run in {} has ended yet, so there is nothing to report; see how far it is: nas-engine \
+         status {run}, and go on with it where nobody does: nas-engine search --resume {run}",
+        path.display()
+    );
+    Failure::new(Kind::Usage, message)
+}
+
+/// Checks, before the work, that a file may be made where asked.
+pub fn check_out(flag: &str, path: &Path, force: bool) -> Result<(), Failure> {
+    super::flags::check_writable(flag, path)?;
+    if path.exists() && !force {
+        let message = format!(
+            "{flag} {} is there already; give another name, or --force to write over it",
+            path.display()
+        );
+        return Err(Failure::new(Kind::Usage, message));
+    }
+    Ok(())
+}
+
+/// Writes a file, whole or not at all.
+pub fn write(flag: &str, path: &Path, content: &[u8]) -> Result<(), Failure> {
+    use std::io::Write;
+    whole::write(&Real, path, |file| file.write_all(content)).map_err(|error| {
+        let message = format!(
+            "cannot write {flag} {}: {error}; choose another place, or make room",
+            path.display()
+        );
+        Failure::new(Kind::Usage, message)
+    })
+}
