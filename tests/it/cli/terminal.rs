@@ -192,7 +192,8 @@ impl Place {
 }
 
 /// Every command as somebody types it, in an order in which each finds what it reads; and wrong ones.
-const COMMANDS: [&[&str]; 26] = [
+const COMMANDS: [&[&str]; 27] = [
+    &["finish", "nowhere"],
     &["cluster", "delete", "a", "--server", "nats://127.0.0.1:1"],
     &["cluster", "drain", "a", "--server", "nats://127.0.0.1:1"],
     &["cluster", "server-config", "a", "--keys", "keys"],
