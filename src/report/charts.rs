@@ -57,7 +57,8 @@ pub fn reward(records: &[Record]) -> Plate {
             [_] => what.to_owned(),
             _ => format!("{}: {what}", record.name),
         };
-        let best = series::best_so_far(&series::earned(&record.rows, true));
+        let well = series::earned(&record.rows, true);
+        let best = series::from_tenth(&well, series::best_so_far(&well));
         let colours = if records.len() == 1 {
             [0, 1]
         } else {
@@ -76,21 +77,23 @@ pub fn reward(records: &[Record]) -> Plate {
         "Reward over samples",
         [Axis::samples(reach(records)), Axis::of("reward")],
         Content::Lines(lines),
-        "The mean is that of the last 100 samples that have a reward, of fewer, but ten, where there are fewer; the best \
-         is that of the children trained to the end.",
+        "The mean is that of the last 100 samples that have a reward, at the beginning of those there are, ten at \
+         least; the best is that of the children trained to the end, from the tenth sample on where there are 100.",
     )
 }
 
-/// How even the choices were, of all runs of the same space.
-pub fn entropy(records: &[Record], made: &[Vec<Option<Vec<choices::Made>>>]) -> Option<Plate> {
-    let of = records.iter().zip(made).enumerate();
-    let lines = of.map(|(colour, (record, made))| {
-        let entropy = choices::entropy(&record.space, made);
+/// How even the choices of all runs were; those of the first are known.
+pub fn entropy(records: &[Record], of_first: &[Option<Vec<choices::Made>>]) -> Option<Plate> {
+    let lines = records.iter().enumerate().map(|(colour, record)| {
+        // Of one run at a time: a long one has some millions.
+        let entropy = match colour {
+            0 => choices::entropy(&record.space, of_first),
+            _ => choices::entropy(&record.space, &choices::made(&record.space, &record.rows)),
+        };
         let point = |(i, entropy): (usize, f64)| [record.rows[i].sample() as f64, entropy];
-        let name = if records.len() == 1 {
-            "entropy"
-        } else {
-            &record.name
+        let name = match records {
+            [_] => "entropy",
+            _ => &record.name,
         };
         Series::line(name, colour, entropy.into_iter().map(point).collect())
     });
@@ -223,10 +226,15 @@ pub fn time(record: &Record) -> Vec<Plate> {
             ends: Some([0.0, seconds / of_unit]),
             ..Axis::of(format!("{unit} that the search has run"))
         };
+        let most = pace.iter().map(|[_, y]| *y).fold(0.0, f64::max);
+        let children = Axis {
+            ends: (most > 0.0).then_some([0.0, most * 1.05]),
+            ..Axis::of("children an hour")
+        };
         let mut pace = plate(
             "pace",
             "Children an hour",
-            [hours, Axis::of("children an hour")],
+            [hours, children],
             Content::Lines(vec![Series::line("", 0, pace)]),
             "",
         );

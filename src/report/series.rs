@@ -1,6 +1,8 @@
 //! Numbers of a search against its samples: means of the last hundred, the best so far, sums, quantiles of
 //! the children's curves, children an hour.
 
+use rayon::prelude::*;
+
 use super::chart::{MOST_POINTS, evenly};
 use super::record::Row;
 use crate::run::Status;
@@ -53,6 +55,21 @@ pub fn best_so_far(values: &[(f64, Option<f64>)]) -> Vec<[f64; 2]> {
     kept.into_iter().map(|i| best[i]).collect()
 }
 
+/// A curve from the tenth of some values on, where there are a hundred: the best of the first few lies far
+/// below all that comes, and would flatten it.
+pub fn from_tenth(values: &[(f64, Option<f64>)], mut curve: Vec<[f64; 2]>) -> Vec<[f64; 2]> {
+    if values.len() < WINDOW {
+        return curve;
+    }
+    let tenth = values[FEWEST - 1].0;
+    let before = curve.partition_point(|[x, _]| *x <= tenth);
+    if let Some(last) = before.checked_sub(1) {
+        curve[last][0] = tenth;
+        curve.drain(..last);
+    }
+    curve
+}
+
 /// What the children earned, in the order of their samples: only those that were trained to the end where
 /// `well` asks for them.
 pub fn earned(rows: &[Row], well: bool) -> Vec<(f64, Option<f64>)> {
@@ -93,7 +110,7 @@ pub fn quantiles(rows: &[Row]) -> Vec<[f64; QUANTILES.len()]> {
         scores.sort_unstable_by(f64::total_cmp);
         QUANTILES.map(|share| quantile(&scores, share))
     };
-    (0..most).map(of_epoch).collect()
+    (0..most).into_par_iter().map(of_epoch).collect()
 }
 
 /// Of sorted numbers, between the two that are nearest; NaN of none.
@@ -169,6 +186,15 @@ mod tests {
         assert_eq!(best_so_far(&values), [[1.0, 2.0], [3.0, 3.0], [5.0, 3.0]]);
         assert_eq!(best_so_far(&[(0.0, None)]), [[0.0; 2]; 0]);
         assert_eq!(best_so_far(&[(4.0, Some(1.0))]), [[4.0, 1.0]]);
+    }
+
+    #[test]
+    fn a_long_curve_begins_at_the_tenth_value() {
+        let values: Vec<(f64, Option<f64>)> = (0..100).map(|i| (f64::from(i), None)).collect();
+        let curve = vec![[0.0, 1.0], [4.0, 5.0], [9.5, 6.0]];
+        assert_eq!(from_tenth(&values, curve.clone()), [[9.0, 5.0], [9.5, 6.0]]);
+        assert_eq!(from_tenth(&values[..99], curve.clone()), curve);
+        assert_eq!(from_tenth(&values, vec![[20.0, 1.0]]), [[20.0, 1.0]]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod plot;
 pub mod scale;
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use plot::Plot;
@@ -130,20 +131,25 @@ pub const HALF: [f64; 2] = [470.0, 280.0];
 const LINE: f64 = 18.0;
 /// Width of a letter, as the widest fonts have it on average.
 const LETTER: f64 = 6.9;
+/// Letters of a name in a legend at most.
+const LONGEST_NAME: usize = 52;
 /// Room at the sides of the plot: left, right, below.
-const MARGIN: [f64; 3] = [62.0, 16.0, 46.0];
+const MARGIN: [f64; 3] = [72.0, 16.0, 46.0];
 
 impl Chart {
     /// The picture, for a page that has [`STYLE`].
     pub fn svg(&self) -> String {
+        let mut legend = String::new();
+        let below_title = self.legend(&mut legend);
         let [width, height] = self.size;
+        // A long legend takes no room from the plot.
+        let height = height + (below_title - 3.0 * LINE).max(0.0);
         let mut svg = format!(
             "<svg class=\"chart\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
-             role=\"img\" aria-label=\"{title}\"><text class=\"title\" x=\"8\" y=\"17\">{title}</text>",
+             role=\"img\" aria-label=\"{title}\"><text class=\"title\" x=\"8\" y=\"17\">{title}</text>{legend}",
             title = escaped(&self.title)
         );
-        let top = 28.0 + self.legend(&mut svg);
-        let plot = Plot::new(self, top);
+        let plot = Plot::new(self, 28.0 + below_title, height);
         plot.axes(self, &mut svg);
         match &self.content {
             Content::Lines(series) => {
@@ -188,6 +194,7 @@ impl Chart {
         let (mut x, mut y) = (8.0, 28.0 + LINE / 2.0);
         let named = self.named();
         for (name, class) in &named {
+            let name = shortened(name);
             let room = 26.0 + (name.chars().count() as f64) * LETTER + 14.0;
             if x > 8.0 && x + room > self.size[0] {
                 (x, y) = (8.0, y + LINE);
@@ -206,7 +213,7 @@ impl Chart {
                 "<text x=\"{}\" y=\"{}\">{}</text>",
                 x + 26.0,
                 y + 4.0,
-                escaped(name)
+                escaped(&name)
             );
             x += room;
         }
@@ -245,6 +252,14 @@ pub fn evenly(n: usize, most: usize) -> Vec<usize> {
         return (0..n).collect();
     }
     (0..most).map(|i| i * (n - 1) / (most - 1)).collect()
+}
+
+/// A name that a line of the narrowest chart holds.
+fn shortened(name: &str) -> Cow<'_, str> {
+    match name.char_indices().nth(LONGEST_NAME) {
+        None => name.into(),
+        Some((end, _)) => format!("{}…", &name[..end]).into(),
+    }
 }
 
 /// What charts look like, with light and dark colours.

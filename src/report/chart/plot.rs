@@ -14,8 +14,8 @@ pub struct Plot {
 }
 
 impl Plot {
-    /// Of a chart whose plot begins below `top`.
-    pub fn new(chart: &Chart, top: f64) -> Plot {
+    /// Of a chart whose plot begins below `top`, in a picture of this height.
+    pub fn new(chart: &Chart, top: f64, height: f64) -> Plot {
         let ends = |axis: &Axis, of: usize| {
             axis.ends
                 .unwrap_or_else(|| scale::around(chart.values(of).into_iter()))
@@ -24,7 +24,7 @@ impl Plot {
             left: MARGIN[0],
             right: chart.size[0] - MARGIN[1],
             top: top + 6.0,
-            bottom: chart.size[1] - MARGIN[2],
+            bottom: height - MARGIN[2],
             ends: [ends(&chart.x, 0), ends(&chart.y, 1)],
         }
     }

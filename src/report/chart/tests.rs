@@ -62,6 +62,16 @@ fn a_long_legend_takes_more_lines() {
     assert_eq!(top(0), 0.0);
     assert_eq!(top(2), LINE + 4.0);
     assert_eq!(top(12), 3.0 * LINE + 4.0);
+    // Of very many the picture grows, and the plot stays as it is.
+    let svg = chart(Content::Areas(names(100), vec![])).svg();
+    let grown = WIDE[1] + 25.0 * LINE + 4.0 - 3.0 * LINE;
+    assert!(
+        svg.contains(&format!("viewBox=\"0 0 960 {grown}\"")),
+        "{}",
+        &svg[..200]
+    );
+    assert_eq!(shortened("a name"), "a name");
+    assert_eq!(shortened(&"ä".repeat(60)).chars().count(), LONGEST_NAME + 1);
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn curves(records: &[Record], best: bool, x: impl Fn(&Row) -> f64) -> Vec<Curve>
         let mut values: Vec<(f64, Option<f64>)> = record.rows.iter().map(value).collect();
         values.sort_by(|(a, _), (b, _)| a.total_cmp(b));
         match best {
-            true => series::best_so_far(&values),
+            true => series::from_tenth(&values, series::best_so_far(&values)),
             false => series::mean_of_window(&values),
         }
     };

@@ -43,10 +43,7 @@ pub fn page(records: &[Record]) -> io::Result<Page> {
         });
     };
     let epoch = Epoch::of(record.config);
-    let made: Vec<Vec<Option<Vec<choices::Made>>>> = records
-        .iter()
-        .map(|record| choices::made(&record.space, &record.rows))
-        .collect();
+    let made = choices::made(&record.space, &record.rows);
     body += &head(record, epoch);
     body += &section("Found and sampled", &found(records));
     body += &section("The best", &best(record));
@@ -56,8 +53,7 @@ pub fn page(records: &[Record]) -> io::Result<Page> {
         let entropy = figures(vec![entropy], &mut pictures);
         body += &section("Entropy", &entropy);
     }
-    let of_first = made.first().map_or(&[][..], |made| made);
-    let shares = charts::distributions(record, of_first);
+    let shares = charts::distributions(record, &made);
     if !shares.is_empty() {
         let caption = "<p class=\"caption\">What was drawn, all layers together, from the bottom in the order of \
                        the legend.</p>";

@@ -414,8 +414,11 @@ fn what_cannot_be_reported_is_refused() {
     let ended = nas(&["report", &run, "--format", "csv", "--json"]);
     assert_eq!(ended.code, 2, "{ended:?}");
     assert_eq!(nas(&["report"]).code, 2);
-    // The second call would write over what the first has written.
-    let plots = ["report", &run, "--format", "md", "--plots", &at("plots")];
-    assert_eq!(nas(&plots).code, 0);
-    refused(&plots, 2, "usage", &["--plots", "is there already"]);
+    // The second one would write over charts of the first.
+    let (first, second, plots) = (at("b.md"), at("c.md"), at("plots"));
+    let ended = nas(&["report", &run, "--out", &first, "--plots", &plots]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let arguments = ["report", &run, "--out", &second, "--plots", &plots];
+    refused(&arguments, 2, "usage", &["--plots", "is there already"]);
+    assert!(!Path::new(&second).exists());
 }
