@@ -11,12 +11,11 @@ use super::flags::{self, SeedFlags, whole};
 use super::output::Output;
 use crate::config;
 use crate::data::corpus::{self, END_OF_LINE, Level, UNKNOWN, Vocabulary};
-use crate::graph::language::{INITIAL, LanguageModel, LanguageSettings};
+use crate::graph::language::LanguageModel;
 use crate::graph::params::Weights;
-use crate::graph::recurrent::Dropout;
 use crate::space::Architecture;
-use crate::train::TrainError;
 use crate::train::generate::{Reader, draw};
+use crate::train::language;
 use crate::train::metadata::Facts;
 use crate::train::weights_file::WeightsFile;
 
@@ -143,19 +142,7 @@ impl Trained {
                 );
                 Failure::new(Kind::Weights, message)
             })?;
-        let settings = LanguageSettings {
-            layers: sizes.layers,
-            hidden: sizes.hidden,
-            vocabulary: sizes.vocabulary,
-            tied: sizes.tied,
-            dropout: Dropout {
-                rate: 0.0,
-                variational: false,
-            },
-            initial: INITIAL,
-        };
-        let model = LanguageModel::new(cell, settings).map_err(TrainError::from)?;
-        let weights = file.weights(&model.params().0)?;
+        let (model, weights) = language::of_file::<Failure>(&file, cell)?;
         Ok(Trained {
             model,
             weights,

@@ -2,15 +2,14 @@
 
 use crate::data::Augment;
 use crate::data::corpus::Level;
-use crate::graph::language::{INITIAL, LanguageModel, LanguageSettings, Spans};
+use crate::graph::language::{LanguageModel, Spans};
 use crate::graph::params::Weights;
-use crate::graph::recurrent::Dropout;
 use crate::graph::{Graph, Params};
 use crate::space::{Architecture, CellArchitecture};
-use crate::train::TrainError;
 use crate::train::logits::{Images, Text};
 use crate::train::metadata::{Facts, Metadata};
 use crate::train::weights_file::WeightsFile;
+use crate::train::{TrainError, language};
 
 use super::ExportError;
 
@@ -105,7 +104,7 @@ impl Model {
                     ..
                 },
             ) => {
-                let (model, weights) = language(file, cell)?;
+                let (model, weights) = language::of_file::<ExportError>(file, cell)?;
                 let (params, spans) = model.params();
                 Model::Cell(CellModel {
                     cell: cell.clone(),
@@ -157,26 +156,4 @@ impl CellModel {
             weights: &self.weights,
         }
     }
-}
-
-/// The language model of a file, of the sizes of its tensors.
-fn language(
-    file: &WeightsFile,
-    cell: &CellArchitecture,
-) -> Result<(LanguageModel, Weights), ExportError> {
-    let sizes = file.language_sizes()?;
-    let settings = LanguageSettings {
-        layers: sizes.layers,
-        hidden: sizes.hidden,
-        vocabulary: sizes.vocabulary,
-        tied: sizes.tied,
-        dropout: Dropout {
-            rate: 0.0,
-            variational: false,
-        },
-        initial: INITIAL,
-    };
-    let model = LanguageModel::new(cell, settings).map_err(TrainError::from)?;
-    let weights = file.weights(&model.params().0)?;
-    Ok((model, weights))
 }

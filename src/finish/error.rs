@@ -12,7 +12,7 @@ use crate::train::TrainError;
 #[derive(Debug, thiserror::Error)]
 pub enum FinishError {
     /// It was told to stop; the same command goes on.
-    #[error("stopped after {done} of {all} trainings of the grid")]
+    #[error("after {done} of {all} trainings of the grid")]
     Stopped {
         /// Trainings of the grid that ended.
         done: usize,

@@ -19,7 +19,7 @@ use crate::config::{Config, Staleness, StrategyKind};
 use crate::device::Devices;
 use crate::disk::{Disk, Found, whole};
 use crate::run::entry::{Child, Entry, Lost, RunTiming, Started, Stop, Timing};
-use crate::run::{Run, RunError, Status, now};
+use crate::run::{Run, RunError, Status, journal, now};
 use crate::search::child::{Kept, Trainer};
 use crate::search::evaluator::{Evaluator, Job, News};
 use crate::search::local::{Local, Settings};
@@ -99,6 +99,7 @@ impl Finish<'_> {
             false => self.begin(disk, folder, &config)?,
         };
         let points = self.grid.points();
+        check_record(&run, &points)?;
         self.try_all(&mut run, &config, &points, watch)?;
         let Some(best) = run.history.best() else {
             return Err(nothing(&points, &run));
@@ -357,6 +358,26 @@ fn record(run: &mut Run, evaluator: &mut Local, child: Child) -> Result<(), Fini
         .add(Entry::Child(child))
         .expect("each training ends once");
     Ok(evaluator.recorded(sample)?)
+}
+
+/// That a journal's trainings are those of the grid.
+fn check_record(run: &Run, points: &[Point]) -> Result<(), FinishError> {
+    let is_of_grid = |child: &&Child| {
+        let point = points.get(usize::try_from(child.sample).unwrap_or(usize::MAX));
+        point.is_some_and(|point| point.places == child.tokens)
+    };
+    match run
+        .history
+        .children
+        .values()
+        .find(|child| !is_of_grid(child))
+    {
+        None => Ok(()),
+        Some(child) => Err(FinishError::Damaged {
+            path: run.path.join(journal::FILE_NAME),
+            why: format!("training {} is none of the grid", child.sample),
+        }),
+    }
 }
 
 fn nothing(points: &[Point], run: &Run) -> FinishError {

@@ -77,7 +77,8 @@ pub fn past(children: &BTreeMap<u64, Child>, first: u64) -> Past<'_> {
 /// that is read or not, and how many of that kind the layer had before.
 type Place = (usize, Option<usize>, usize);
 
-/// Tokens of `depth` layers with one decision of `tokens` made otherwise. Where other decisions follow
+/// Tokens of `depth` layers with one decision of `tokens` made otherwise; these are an architecture's, as the
+/// search and the audit compare those on record with their own before they draw from them. Where other decisions follow
 /// from that, or there are more layers, what `tokens` do not answer is drawn uniformly.
 fn mutate(decisions: &Decisions, tokens: &[Token], depth: usize, rng: &mut Rng) -> Vec<Token> {
     let mut answers: HashMap<Place, Token> = HashMap::new();

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::logits::{self, Labelled};
 use super::metadata::Facts;
+use super::weights_file::{WeightsError, WeightsFile};
 use super::{
     Child, EpochReport, Evaluation, Held, Lessons, Runner, Score, Stop, TextScore, TrainError,
     schedule,
@@ -142,6 +143,31 @@ fn part(held: Held) -> TextPart {
         Held::Validation => TextPart::Validation,
         Held::Test => TextPart::Test,
     }
+}
+
+/// The language model of a weights file, of the sizes of its tensors, and its weights.
+///
+/// # Errors
+/// Where a tensor is missing or has another shape, or the cell cannot be built.
+pub fn of_file<E: From<WeightsError> + From<TrainError>>(
+    file: &WeightsFile,
+    cell: &CellArchitecture,
+) -> Result<(LanguageModel, Weights), E> {
+    let sizes = file.language_sizes()?;
+    let settings = LanguageSettings {
+        layers: sizes.layers,
+        hidden: sizes.hidden,
+        vocabulary: sizes.vocabulary,
+        tied: sizes.tied,
+        dropout: Dropout {
+            rate: 0.0,
+            variational: false,
+        },
+        initial: language::INITIAL,
+    };
+    let model = LanguageModel::new(cell, settings).map_err(TrainError::from)?;
+    let weights = file.weights(&model.params().0)?;
+    Ok((model, weights))
 }
 
 /// The text as rows that are trained on and rows that validate: a window and a prediction at least.

@@ -228,12 +228,17 @@ fn the_same_command_again_shows_the_same_and_trains_nothing() {
     fs::write(&weights, "no weights").unwrap();
     assert_eq!(json(&finish), first);
     assert_eq!(fs::read(&weights).unwrap(), bytes);
+    let own: Vec<&str> = finish.iter().map(String::as_str).collect();
+    let journal = folder.join("journal.jsonl");
+    let honest = fs::read(&journal).unwrap();
+    fs::copy(place.path("run").join("journal.jsonl"), &journal).unwrap();
+    refused(&own, 3, "data", &["journal.jsonl", "none of the grid"]);
+    fs::write(&journal, honest).unwrap();
     let result = folder.join("final.json");
     fs::write(&result, "{").unwrap();
-    let finish: Vec<&str> = finish.iter().map(String::as_str).collect();
-    refused(&finish, 3, "data", &["final.json", "damaged"]);
+    refused(&own, 3, "data", &["final.json", "damaged"]);
     fs::write(folder.join("grid.json"), "{}").unwrap();
-    refused(&finish, 3, "data", &["grid.json", "damaged"]);
+    refused(&own, 3, "data", &["grid.json", "damaged"]);
 }
 
 #[test]
