@@ -23,6 +23,7 @@ use crate::cluster::embedded::search::{self as shared, SharedError};
 use crate::config::{self, Config, Staleness};
 use crate::device::{self, Devices};
 use crate::disk::{Disk, Real};
+use crate::report::tensorboard;
 use crate::run::Run;
 use crate::run::history::History;
 use crate::search::session::Session;
@@ -270,7 +271,11 @@ fn go_on(
         threads: flags::threads(config),
     };
     let mut progress = Progress::new(config, &run.history, flags.no_progress, output);
-    let mut watch = |event: Event| progress.see(&event);
+    let mut tensorboard = tensorboard::Watcher::open(config, &run);
+    let mut watch = |event: Event| {
+        progress.see(&event);
+        tensorboard.see(&event);
+    };
     let end = match config.search.is_alone() {
         true => {
             let end = session.go_on(&mut run, stop, &mut watch);

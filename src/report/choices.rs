@@ -144,22 +144,26 @@ pub fn made(space: &Space, rows: &[Row]) -> Vec<Option<Vec<Made>>> {
         .collect()
 }
 
-/// How even the choices of the last hundred samples were, of fewer where there are fewer, but twenty: 1 is
-/// uniform, 0 always the same. As (index of the row, entropy), at most [`MOST_POINTS`].
+/// How even the choices of some samples were: the entropy of each decision over its greatest one, the mean over
+/// the decisions, so that 1 is uniform and 0 always the same. Nothing of fewer than twenty samples.
+pub fn entropy_of(decisions: &Decisions, made: &[Option<Vec<Made>>]) -> Option<f64> {
+    if made.iter().flatten().count() < FEWEST {
+        return None;
+    }
+    let mut counts = Counts::new(decisions, made);
+    made.iter()
+        .flatten()
+        .flatten()
+        .for_each(|made| counts.add(made));
+    counts.entropy()
+}
+
+/// [`entropy_of`] the last hundred samples, of fewer where there are fewer, as (index of the row, entropy), at
+/// most [`MOST_POINTS`].
 pub fn entropy(space: &Space, made: &[Option<Vec<Made>>]) -> Vec<(usize, f64)> {
     let at = |i: usize| {
         let window = &made[(i + 1).saturating_sub(WINDOW)..=i];
-        let n_read = window.iter().flatten().count();
-        if n_read < FEWEST {
-            return None;
-        }
-        let mut counts = Counts::new(space.decisions(), window);
-        window
-            .iter()
-            .flatten()
-            .flatten()
-            .for_each(|made| counts.add(made));
-        Some((i, counts.entropy()?))
+        Some((i, entropy_of(space.decisions(), window)?))
     };
     let places = evenly(made.len(), MOST_POINTS);
     places.into_par_iter().filter_map(at).collect()

@@ -16,6 +16,7 @@ pub mod series;
 pub mod sheet;
 pub mod spent;
 pub mod table;
+pub mod tensorboard;
 pub mod written;
 
 use std::borrow::Cow;

@@ -31,6 +31,7 @@ mod shared;
 mod slurm;
 mod status;
 mod stop;
+mod tensorboard;
 mod terminal;
 mod train;
 

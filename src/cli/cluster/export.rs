@@ -24,6 +24,7 @@ use crate::cluster::role;
 use crate::cluster::settings::RunFact;
 use crate::config::Config;
 use crate::disk::{self, Real};
+use crate::report::tensorboard;
 use crate::run::entry::{Entry, RunTiming, Started, Stop, Timing};
 use crate::run::{self, Run, RunError};
 use crate::text;
@@ -234,6 +235,7 @@ fn fill(
         })?;
     }
     run.write_best()?;
+    let _ = tensorboard::Watcher::open(config, &run);
     Ok(Some(()))
 }
 

@@ -11,6 +11,7 @@ use crate::cli::output::Output;
 use crate::cli::stop;
 use crate::config::Config;
 use crate::disk::Real;
+use crate::report::tensorboard;
 use crate::run::journal::JournalError;
 use crate::run::{self, Facts, Run, RunError};
 use crate::search::End;
@@ -82,6 +83,7 @@ pub(super) fn run(
             true => "this run is finished; give --samples a larger number to go on",
             false => "this run is finished",
         });
+        let _ = tensorboard::Watcher::open(&config, &run); // a kill may have left it behind
         let mended = mend(&config, &run, &stop, output);
         let finished = (&config, &*run.path, &run.history);
         return finish::show(finished, mended.err(), output);

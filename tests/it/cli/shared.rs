@@ -55,7 +55,7 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    fn command(&self, name: &str, more: &[&str]) -> Command {
+    pub fn command(&self, name: &str, more: &[&str]) -> Command {
         let mut command = program();
         command.args(["search", "--no-progress"]).args(SETTINGS);
         command.args(["--config", &text(&self.path("config.toml"))]);

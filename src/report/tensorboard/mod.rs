@@ -1,0 +1,235 @@
+//! `tb/` in a run's directory: its scalars as an event file of TensorBoard, one for all sessions, in which each
+//! sample is once and in its order. The journal says all of it, so what a kill leaves is mended when the search
+//! goes on, and nothing of it is waited for on the disk.
+
+pub mod record;
+pub mod scalars;
+
+use std::collections::HashMap;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::disk::{Disk, DiskFile, whole};
+use crate::run::history::History;
+use crate::run::{Run, now};
+use crate::search;
+use crate::space::Space;
+use record::{Event, Summary, VERSION, Value};
+use scalars::{Points, Scalars};
+
+/// Name of the folder within a run's directory.
+pub const FOLDER: &str = "tb";
+
+/// Name of its file; readers look for `tfevents`.
+pub const FILE_NAME: &str = "events.out.tfevents.nas-engine";
+
+/// The event file of a run, under way.
+#[derive(Debug)]
+pub struct EventFile {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    space: Space,
+    is_alone: bool,
+    scalars: Scalars,
+    file: Box<dyn DiskFile>,
+    /// Whether a child ended again that was shown.
+    is_to_be_made_anew: bool,
+}
+
+impl EventFile {
+    /// Opens that of a run, and makes it say what the run's history says: what is missing is added, and what is
+    /// torn cut off; what is of another run, or says something else, is replaced.
+    ///
+    /// # Errors
+    /// Where it cannot be read or written.
+    pub fn open(config: &Config, space: Space, run: &Run) -> io::Result<EventFile> {
+        let path = run.path.join(FOLDER).join(FILE_NAME);
+        let is_alone = config.search.is_alone();
+        let (scalars, points) = Scalars::of_history(space.clone(), is_alone, &run.history);
+        let file = say(&*run.disk, &path, began(&run.history), &points)?;
+        Ok(EventFile {
+            disk: Arc::clone(&run.disk),
+            path,
+            space,
+            is_alone,
+            scalars,
+            file,
+            is_to_be_made_anew: false,
+        })
+    }
+
+    /// Adds what just happened.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn see(&mut self, event: &search::Event) -> io::Result<()> {
+        let points = match event {
+            search::Event::Epoch { .. } => return Ok(()),
+            search::Event::Ended(child) => {
+                self.is_to_be_made_anew |= self.scalars.end(child).is_err();
+                self.scalars.children()
+            }
+            search::Event::Batch { history, .. } if self.is_to_be_made_anew => {
+                return self.make_anew(history);
+            }
+            search::Event::Batch { history, .. } => self.scalars.baselines(history),
+        };
+        self.file.write_all(&records(&points))
+    }
+
+    fn make_anew(&mut self, history: &History) -> io::Result<()> {
+        let (scalars, points) = Scalars::of_history(self.space.clone(), self.is_alone, history);
+        self.file = say(&*self.disk, &self.path, began(history), &points)?;
+        self.scalars = scalars;
+        self.is_to_be_made_anew = false;
+        Ok(())
+    }
+}
+
+/// The event file of a search that goes on without it where it cannot be written.
+#[derive(Debug)]
+pub struct Watcher {
+    path: PathBuf,
+    file: Option<EventFile>,
+}
+
+impl Watcher {
+    /// As [`EventFile::open`]; warns where it cannot be written.
+    pub fn open(config: &Config, run: &Run) -> Watcher {
+        let path = run.path.join(FOLDER).join(FILE_NAME);
+        let mut watcher = Watcher { path, file: None };
+        let space = Space::new(&config.space).map_err(io::Error::other);
+        let opened = space.and_then(|space| EventFile::open(config, space, run));
+        watcher.file = opened.map_err(|error| watcher.warn(&error)).ok();
+        watcher
+    }
+
+    /// As [`EventFile::see`]; warns where it cannot be written, once.
+    pub fn see(&mut self, event: &search::Event) {
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.see(event)
+        {
+            self.warn(&error);
+            self.file = None;
+        }
+    }
+
+    fn warn(&self, error: &io::Error) {
+        let path = self.path.display();
+        tracing::warn!(
+            "{path}: {error}; TensorBoard sees no more of this run, until `search --resume` can write it"
+        );
+    }
+}
+
+/// When a run began, or now.
+fn began(history: &History) -> f64 {
+    history.runs.first().map_or_else(now, |run| run.timing.at)
+}
+
+/// Makes a file say some points and nothing else; the file, to go on with.
+fn say(
+    disk: &dyn Disk,
+    path: &Path,
+    began: f64,
+    points: &[Points],
+) -> io::Result<Box<dyn DiskFile>> {
+    whole::create_folders(disk, crate::disk::folder(path))?;
+    let before = match disk.read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => vec![],
+        Err(error) => return Err(error),
+    };
+    let (events, length) = record::read(&before);
+    match missing(&events, points) {
+        Some(missing) => {
+            let mut file = disk.append(path)?;
+            if length < before.len() {
+                file.cut(length as u64)?;
+            }
+            file.write_all(&records(&missing))?;
+            Ok(file)
+        }
+        None => {
+            let mut bytes = Vec::new();
+            let first = Event {
+                wall_time: began,
+                file_version: Some(VERSION.to_owned()),
+                ..Event::default()
+            };
+            record::write(&first, &mut bytes);
+            bytes.extend(records(points));
+            whole::write(disk, path, |file| file.write_all(&bytes))?;
+            disk.append(path)
+        }
+    }
+}
+
+/// Those of some points that events do not say yet; nothing where they say anything else.
+fn missing(events: &[Event], points: &[Points]) -> Option<Vec<Points>> {
+    let (first, events) = events.split_first()?;
+    if first.file_version.as_deref() != Some(VERSION) {
+        return None;
+    }
+    // Scalar by scalar: a baseline of replicas may come before or after samples of later batches.
+    let mut said: HashMap<&str, Vec<(i64, Option<u32>)>> = HashMap::new();
+    for event in events {
+        for value in &event.summary.as_ref()?.value {
+            let points = said.entry(&value.tag).or_default();
+            points.push((event.step, value.simple_value.map(f32::to_bits)));
+        }
+    }
+    let mut missing = Vec::new();
+    let mut n_same: HashMap<&str, usize> = HashMap::new();
+    for point in points {
+        let is_missing = |(tag, value): &(&'static str, f64)| {
+            let n = n_same.entry(tag).or_default();
+            let Some(at) = said.get(tag).and_then(|said| said.get(*n)) else {
+                return Some(true);
+            };
+            *n += 1;
+            let is_same = *at == (point.step as i64, Some((*value as f32).to_bits()));
+            is_same.then_some(false)
+        };
+        let are_missing: Option<Vec<bool>> = point.values.iter().map(is_missing).collect();
+        let values = point.values.iter().zip(are_missing?);
+        let values: Vec<_> = values
+            .filter(|(_, is)| *is)
+            .map(|(value, _)| *value)
+            .collect();
+        if !values.is_empty() {
+            missing.push(Points {
+                values,
+                ..point.clone()
+            });
+        }
+    }
+    // What is said beyond them is of another run.
+    let is_all = said
+        .iter()
+        .all(|(tag, points)| n_same.get(tag) == Some(&points.len()));
+    is_all.then_some(missing)
+}
+
+/// The records of some points.
+fn records(points: &[Points]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for point in points.iter().filter(|point| !point.values.is_empty()) {
+        let value = point.values.iter().map(|(tag, value)| Value {
+            tag: (*tag).to_owned(),
+            simple_value: Some(*value as f32),
+        });
+        let event = Event {
+            wall_time: point.at,
+            step: point.step as i64,
+            file_version: None,
+            summary: Some(Summary {
+                value: value.collect(),
+            }),
+        };
+        record::write(&event, &mut bytes);
+    }
+    bytes
+}
