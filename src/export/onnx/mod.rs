@@ -79,3 +79,24 @@ fn file(graph: GraphProto, metadata: &[(String, String)]) -> Result<Vec<u8>, Exp
         false => Ok(model.encode_to_vec()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both before a copy of the values is made and after, for names and shapes take bytes too.
+    #[test]
+    fn what_a_file_cannot_hold_is_refused() {
+        assert!(check_size(MOST_BYTES / 4).is_ok());
+        let refused = check_size(MOST_BYTES / 4 + 1).unwrap_err();
+        assert!(matches!(
+            refused,
+            ExportError::TooLarge {
+                bytes: 2_147_483_648
+            }
+        ));
+        let words = refused.to_string();
+        assert!(words.contains("--format pytorch or safetensors"), "{words}");
+        assert!(check_size(usize::MAX).is_err());
+    }
+}

@@ -1,5 +1,7 @@
 //! `export` as a user types it: drawings, files for other programs, and what is refused.
 
+mod checks;
+
 use std::fs;
 use std::path::Path;
 

@@ -1,12 +1,13 @@
 //! `eval --logits`: what is written is what was evaluated.
 
 use std::fs;
+use std::path::Path;
 
 use safetensors::SafeTensors;
 use serde_json::Value;
 
 use super::bad_input::refused;
-use super::{data_folder, file, json, text};
+use super::{data_folder, example, file, json, text};
 
 const ARCHITECTURE: &str = r#"{"space":"conv","layers":[
     {"filter":[3,3],"filters":8,"stride":[2,2],"inputs":[0]}]}"#;
@@ -63,4 +64,55 @@ fn logits_of_a_network_are_those_that_were_scored() {
     }
     let place = [&eval[..], &[&data]].concat();
     refused(&place, 2, "usage", &["--logits", "folder"]);
+}
+
+/// Nothing is evaluated and nothing written where logits would take more than 4 GB.
+#[test]
+fn logits_that_are_too_many_are_refused_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let words: Vec<String> = (0..10_000).map(|n| format!("w{n}")).collect();
+    file(folder, "train.txt", words.join(" "));
+    file(folder, "valid.txt", words[..400].join(" "));
+    file(folder, "test.txt", "w1 ".repeat(200_000));
+    let config = "[train]\nlayers = 1\nhidden = 2\nbatch = 20\n";
+    let config = file(folder, "config.toml", config);
+    let (data, saved, logits) = (
+        text(folder),
+        text(&folder.join("w")),
+        text(&folder.join("logits")),
+    );
+    json(&[
+        "train",
+        "--arch",
+        &example("cell-worked.json"),
+        "--config",
+        &config,
+        "--data",
+        &data,
+        "--epochs",
+        "1",
+        "--save",
+        &saved,
+    ]);
+    let eval = [
+        "eval",
+        "--weights",
+        &saved,
+        "--data",
+        &data,
+        "--logits",
+        &logits,
+    ];
+    let test = [&eval[..], &["--split", "test"]].concat();
+    refused(
+        &test,
+        2,
+        "usage",
+        &["8.00 GB, for 199,999 predictions of 10,001", "4.00 GB"],
+    );
+    assert!(!Path::new(&logits).exists());
+    json(&[&eval[..], &["--split", "validation"]].concat());
+    let n_bytes = fs::metadata(&logits).unwrap().len();
+    assert!(n_bytes > 4 * 399 * 10_001, "{n_bytes}");
 }
