@@ -1,8 +1,9 @@
 """Pictures a second by `predict` and by onnxruntime on the exported file, one thread each, on one core.
 
-usage: python benches/onnxruntime/predict.py --data DIR [--engine FILE] [--arch FILE ...] [--rounds N] [--core N]
+usage: python benches/onnxruntime/predict.py --data DIR [--engine FILE] [--arch FILE ...] [--pictures N] [--rounds N]
+           [--core N]
 
-1,000 PNG files, the first test images of a data folder, are classified. Engine: the whole command, from its start to its
+PNG files, the first test images of a data folder (1,000), are classified. Engine: the whole command, from its start to its
 JSON. onnxruntime: within one process, after imports, loading and an untimed batch: Pillow reads each file,
 batches of 100 go through the graph, softmax. `network alone` is without files: the engine's `eval` of the same images
 less that of one tenth of them, onnxruntime's run on bytes in memory. Rounds alternate; ratios are within one.
@@ -22,7 +23,7 @@ import onnxruntime
 from PIL import Image
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-N, BATCH, RECORD = 1000, 100, 3073
+BATCH, RECORD = 100, 3073
 
 
 def session(path):
@@ -54,11 +55,11 @@ def timed(work):
 
 def compare(flags, folder, arch):
     weights, exported = folder / "weights.safetensors", folder / "network.onnx"
-    pictures, ten = folder / "pictures", folder / "limit"
+    pictures, limit, n = folder / "pictures", folder / "limit", flags.pictures
     engine = [flags.engine, "--quiet"]
     train = ["train", "--arch", arch, "--data", flags.data, "--limit", "200", "--epochs", "1", "--save", weights]
     subprocess.run([*engine, *train], check=True, stdout=subprocess.DEVNULL)
-    export = ["export", "--weights", weights, "--format", "onnx", "--out", exported]
+    export = ["export", "--weights", weights, "--format", "onnx", "--out", exported, "--no-check"]
     subprocess.run([*engine, *export], check=True, stdout=subprocess.DEVNULL)
     files, network = sorted(pictures.iterdir()), session(exported)
     names = json.loads(network.get_modelmeta().custom_metadata_map["classes"])
@@ -79,11 +80,11 @@ def compare(flags, folder, arch):
         ours, ours_found = timed(predict)
         theirs, theirs_found = timed(lambda: classes(network, read(files)))
         # A start of the command and the reading of its files cost both the same.
-        alone = timed(lambda: evaluate(ten / "all"))[0] - timed(lambda: evaluate(ten / "tenth"))[0]
+        alone = timed(lambda: evaluate(limit / "all"))[0] - timed(lambda: evaluate(limit / "tenth"))[0]
         theirs_alone = timed(lambda: classes(network, images))[0]
         same = sum(a == b for a, b in zip(ours_found, theirs_found, strict=True))
-        assert same >= N - 1, f"{N - same} of {N} classes differ"
-        rounds.append((N / ours, N / theirs, 0.9 * N / alone, N / theirs_alone))
+        assert same >= n - 1, f"{n - same} of {n} classes differ"
+        rounds.append((n / ours, n / theirs, 0.9 * n / alone, n / theirs_alone))
     name = pathlib.Path(arch).stem
     columns = list(zip(*rounds))
     for what, ours, theirs in [("files", *columns[:2]), ("network alone", *columns[2:])]:
@@ -97,12 +98,13 @@ def main():
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--engine", default=ROOT / "target/release/nas-engine")
     parser.add_argument("--arch", nargs="+", default=[ROOT / "examples/small.json", ROOT / "examples/v1.json"])
+    parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--core", type=int, default=0)
     flags = parser.parse_args()
     os.sched_setaffinity(0, {flags.core})
-    records = np.fromfile(flags.data / "test_batch.bin", np.uint8).reshape(-1, RECORD)[:N]
-    print(f"onnxruntime {onnxruntime.__version__}, {N} pictures, {flags.rounds} rounds\n")
+    records = np.fromfile(flags.data / "test_batch.bin", np.uint8).reshape(-1, RECORD)[:flags.pictures]
+    print(f"onnxruntime {onnxruntime.__version__}, {flags.pictures} pictures, {flags.rounds} rounds\n")
     print("| network | what | engine, pictures/s | onnxruntime | ratio (median) | range |\n|---|---|---|---|---|---|")
     for arch in flags.arch:
         with tempfile.TemporaryDirectory() as folder:
@@ -111,7 +113,7 @@ def main():
             for i, record in enumerate(records):
                 image = Image.fromarray(record[1:].reshape(3, 32, 32).transpose(1, 2, 0))
                 image.save(folder / "pictures" / f"{i:04}.png")
-            for part, n in [("all", N), ("tenth", N // 10)]:
+            for part, n in [("all", flags.pictures), ("tenth", flags.pictures // 10)]:
                 data = folder / "limit" / part
                 data.mkdir(parents=True)
                 training = (flags.data / "data_batch_1.bin").read_bytes()[:RECORD * 20]

@@ -102,16 +102,16 @@ impl Builder {
         self.node("Reshape", name, &[x, &shape], vec![])
     }
 
-    /// x W^T, and a bias where there is one, of `[m][k]` and `[n][k]`.
+    /// x W^T + b, of `[m][k]`, `[n][k]` and `[n]`. Where there is no bias zeros are: candle reads no `Gemm` of two
+    /// inputs.
     pub fn product(
         &mut self,
         name: impl Into<String>,
         x: &str,
         weight: &str,
-        bias: Option<&str>,
+        bias: &str,
     ) -> String {
-        let mut inputs = vec![x, weight];
-        inputs.extend(bias);
+        let inputs = [x, weight, bias];
         self.node("Gemm", name, &inputs, vec![Attribute::Int("transB", 1)])
     }
 

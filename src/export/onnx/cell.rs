@@ -63,6 +63,8 @@ struct Writer<'a> {
 struct Layer {
     prefix: String,
     hidden_weight: String,
+    /// Zeros, a unit each.
+    no_bias: String,
 }
 
 impl Writer<'_> {
@@ -93,7 +95,7 @@ impl Writer<'_> {
             false => self.weights("decoder.weight", &[vocabulary, hidden], spans.decoder),
         };
         let bias = self.weights("decoder.bias", &[vocabulary], spans.decoder_bias);
-        let logits = self.builder.product("decoded", &x, &decoder, Some(&bias));
+        let logits = self.builder.product("decoded", &x, &decoder, &bias);
         let shape = match self.steps {
             Steps::Unrolled(steps) => vec![steps as i64, -1, vocabulary as i64],
             Steps::Scan => {
@@ -129,17 +131,20 @@ impl Writer<'_> {
         let name = |what: &str| format!("layers.{number}.{what}");
         let input_weight = self.weights(&name("input.weight"), &[units, hidden], spans.input);
         let hidden_weight = self.weights(&name("hidden.weight"), &[units, hidden], spans.hidden);
-        let bias = spans
-            .bias
-            .map(|span| self.weights(&name("bias"), &[units], span));
+        let no_bias = self
+            .builder
+            .floats(name("no_bias"), &[units], &vec![0.0; units]);
+        let bias = match spans.bias {
+            Some(span) => self.weights(&name("bias"), &[units], span),
+            None => no_bias.clone(),
+        };
         let layer = Layer {
             prefix: format!("layer{number}/"),
             hidden_weight,
+            no_bias,
         };
         let products = format!("{}input", layer.prefix);
-        let products = self
-            .builder
-            .product(products, x, &input_weight, bias.as_deref());
+        let products = self.builder.product(products, x, &input_weight, &bias);
         match self.steps {
             Steps::Unrolled(1) => {
                 let [h, c] = self.step(&layer, &layer.prefix, &products, states);
@@ -236,9 +241,8 @@ impl Writer<'_> {
         let hidden = self.model.model.settings.hidden;
         let program: &Program = &self.model.model.program;
         let name = |what: &str| format!("{prefix}{what}");
-        let products = self
-            .builder
-            .product(name("hidden"), h, &layer.hidden_weight, None);
+        let (weight, bias) = (&layer.hidden_weight, &layer.no_bias);
+        let products = self.builder.product(name("hidden"), h, weight, bias);
         let sizes = vec![hidden as i64; program.leaves];
         let inputs = self.split(&name("w"), input, 1, &sizes);
         let hiddens = self.split(&name("u"), &products, 1, &sizes);

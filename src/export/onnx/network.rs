@@ -129,8 +129,7 @@ impl Writer<'_> {
         let params = &self.model.params;
         let [weight, bias] = [params.classifier, params.classifier + 1]
             .map(|position| self.trained(&params.trained[position]));
-        self.builder
-            .product(LOGITS, &features, &weight, Some(&bias));
+        self.builder.product(LOGITS, &features, &weight, &bias);
     }
 
     /// The zero-padded concatenation of what a layer reads.

@@ -69,7 +69,7 @@ pub fn bench_svg(cell: &BenchCell) -> String {
             }
         };
         canvas.path(&path, &PLAIN, operation.name());
-        canvas.head(tip, direction, PLAIN.colour);
+        canvas.head(tip, direction);
         canvas.text((middle, top - 5.0), 11, false, operation.name());
     }
     for node in 0..NODES {

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::quoted;
-use super::svg::{BLUE, Canvas, GREEN, GREY, PLAIN, Paint, RED, Rect, Stroke, YELLOW};
+use super::svg::{BLUE, Canvas, GREEN, GREY, PLAIN, Paint, RED, Rect, Short, Stroke, YELLOW};
 use crate::graph::{Costs, Graph, Shape};
 use crate::space::LayerOp;
 use crate::text;
@@ -42,8 +42,10 @@ struct Edge {
 }
 
 impl Edge {
+    /// By the numbers of the layers, which their boxes have too.
     fn title(&self, nodes: &[Node]) -> String {
-        let [from, to] = [self.from, self.to].map(|node| nodes[node].name.as_str());
+        let short = |node: usize| nodes[node].name.split([' ', ',']).next();
+        let [from, to] = [self.from, self.to].map(|node| short(node).unwrap_or_default());
         let padded = if self.padded { ", zero-padded" } else { "" };
         format!("{from} → {to}{padded}")
     }
@@ -62,9 +64,10 @@ pub fn network_svg(graph: &Graph) -> String {
             dashed: edge.padded,
             ..PLAIN
         };
-        let path = format!("M{x:.1},{from:.1} L{x:.1},{:.1}", to - 5.0);
+        let (at, from, end) = (Short(x), Short(from), Short(to - 5.0));
+        let path = format!("M{at},{from} L{at},{end}");
         canvas.path(&path, &stroke, &edge.title(&nodes));
-        canvas.head((x, to - 0.5), (0.0, -1.0), PLAIN.colour);
+        canvas.head((x, to - 0.5), (0.0, -1.0));
     }
     arcs(&mut canvas, &nodes, &edges);
     for (number, node) in nodes.iter().enumerate() {
@@ -95,25 +98,23 @@ fn arcs(canvas: &mut Canvas, nodes: &[Node], edges: &[Edge]) {
         skips.filter(|edge| at(edge)).collect()
     };
     let x = MARGIN + BOX_W;
-    for to in 0..nodes.len() {
-        let arriving = skips(&|edge| edge.to == to);
-        for (place, edge) in arriving.iter().rev().enumerate() {
-            let leaving = skips(&|other| other.from == edge.from);
-            let rank = leaving.iter().rev().position(|other| other.to == to);
-            let begin = top(edge.from) + BOX_H * (0.55 + spread(rank.unwrap_or(0), leaving.len()));
-            let end = top(to) + BOX_H * (0.1 + spread(place, arriving.len()));
-            let out = x + reach(edge) / 0.75;
+    for from in 0..nodes.len() {
+        let leaving = skips(&|edge| edge.from == from);
+        for (rank, edge) in leaving.iter().rev().enumerate() {
+            let arriving = skips(&|other| other.to == edge.to);
+            let place = arriving.iter().rev().position(|other| other.from == from);
+            let begin = top(from) + BOX_H * (0.55 + spread(rank, leaving.len()));
+            let end = top(edge.to) + BOX_H * (0.1 + spread(place.unwrap_or(0), arriving.len()));
             let stroke = Stroke {
-                colour: ARCS[edge.from % ARCS.len()],
+                colour: ARCS[from % ARCS.len()],
                 width: 1.3,
                 dashed: edge.padded,
             };
-            let path = format!(
-                "M{x:.1},{begin:.1} C{out:.1},{begin:.1} {out:.1},{end:.1} {:.1},{end:.1}",
-                x + 5.0
-            );
+            let [left, tip, out] = [x, x + 5.0, x + reach(edge) / 0.75].map(Short);
+            let (begin, to) = (Short(begin), Short(end));
+            let path = format!("M{left},{begin} C{out},{begin} {out},{to} {tip},{to}");
             canvas.path(&path, &stroke, &edge.title(nodes));
-            canvas.head((x + 0.5, end), (1.0, 0.0), stroke.colour);
+            canvas.head((x + 0.5, end), (1.0, 0.0));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The few elements of SVG that drawings are made of. No style sheets and no ids: several drawings may stand in
 //! one page.
 
-use std::fmt::Write;
+use std::fmt::{self, Display, Formatter, Write};
 
 /// Letters of boxes and labels.
 const FONT: &str = "font-family=\"Helvetica, Arial, sans-serif\"";
@@ -22,69 +22,97 @@ pub struct Rect {
 #[derive(Debug, Default)]
 pub struct Canvas {
     elements: String,
+    /// How the lines of the last group look, where nothing else has followed them.
+    lines: Option<Stroke>,
+    /// The heads of arrows of that group.
+    heads: String,
 }
 
 impl Canvas {
     /// A box of one of the [`Paint`]s, with words that show where a pointer rests on it.
     pub fn rect(&mut self, Rect { x, y, w, h }: Rect, paint: Paint, title: &str) {
         let Paint { fill, edge } = paint;
-        let title = escaped(title);
+        let (title, [x, y, w, h]) = (escaped(title), [x, y, w, h].map(Short));
+        self.end_lines();
         self.add(format_args!(
-            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" rx=\"7\" \
+            "<rect x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"{h}\" rx=\"7\" \
              fill=\"{fill}\" stroke=\"{edge}\" stroke-width=\"1.2\"><title>{title}</title></rect>"
         ));
     }
 
     /// A line of text about its middle; `size` in pixels.
     pub fn text(&mut self, (x, y): (f64, f64), size: u32, bold: bool, text: &str) {
-        let weight = if bold { "600" } else { "400" };
-        let text = escaped(text);
+        let weight = if bold { " font-weight=\"600\"" } else { "" };
+        let (text, x, y) = (escaped(text), Short(x), Short(y));
+        self.end_lines();
         self.add(format_args!(
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" {FONT} font-size=\"{size}\" font-weight=\"{weight}\" \
-             fill=\"{INK}\" text-anchor=\"middle\">{text}</text>"
+            "<text x=\"{x}\" y=\"{y}\" font-size=\"{size}\"{weight}>{text}</text>"
         ));
     }
 
-    /// A curve or a line by SVG's path commands.
+    /// A curve or a line by SVG's path commands. Those that look the same and follow each other are written as
+    /// one group: a dense network has hundreds.
     pub fn path(&mut self, path: &str, stroke: &Stroke, title: &str) {
-        let Stroke {
-            colour,
-            width,
-            dashed,
-        } = stroke;
-        let dashes = match dashed {
-            true => " stroke-dasharray=\"5 3\"",
-            false => "",
-        };
-        let title = escaped(title);
-        self.add(format_args!(
-            "<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\"{dashes}>\
-             <title>{title}</title></path>"
-        ));
+        if self.lines != Some(*stroke) {
+            self.end_lines();
+            let Stroke {
+                colour,
+                width,
+                dashed,
+            } = stroke;
+            let dashes = match dashed {
+                true => " stroke-dasharray=\"5 3\"",
+                false => "",
+            };
+            self.add(format_args!(
+                "<g fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\"{dashes}>"
+            ));
+            self.lines = Some(*stroke);
+        }
+        match title {
+            "" => self.add(format_args!("<path d=\"{path}\"/>")),
+            _ => {
+                let title = escaped(title);
+                self.add(format_args!(
+                    "<path d=\"{path}\"><title>{title}</title></path>"
+                ));
+            }
+        }
     }
 
-    /// The head of an arrow whose tip is here and which comes from the direction (dx, dy) of length 1.
-    pub fn head(&mut self, (x, y): (f64, f64), (dx, dy): (f64, f64), colour: &str) {
+    /// The head of the arrow that the last path is, whose tip is here and which comes from the direction (dx, dy)
+    /// of length 1.
+    pub fn head(&mut self, (x, y): (f64, f64), (dx, dy): (f64, f64)) {
         let (back, aside) = (7.0, 3.2);
         let (base_x, base_y) = (x + back * dx, y + back * dy);
-        let (left_x, left_y) = (base_x - aside * dy, base_y + aside * dx);
-        let (right_x, right_y) = (base_x + aside * dy, base_y - aside * dx);
-        self.add(format_args!(
-            "<path d=\"M{x:.1},{y:.1} L{left_x:.1},{left_y:.1} L{right_x:.1},{right_y:.1} Z\" \
-             fill=\"{colour}\"/>"
-        ));
+        let left = (base_x - aside * dy, base_y + aside * dx);
+        let right = (base_x + aside * dy, base_y - aside * dx);
+        let [tip, left, right] = [(x, y), left, right].map(|(x, y)| [Short(x), Short(y)]);
+        let ([x, y], [lx, ly], [rx, ry]) = (tip, left, right);
+        // A string takes all that is written to it, here and below.
+        let _ = write!(self.heads, "M{x},{y}L{lx},{ly}L{rx},{ry}Z");
+    }
+
+    /// Ends a group of lines, and draws their heads.
+    fn end_lines(&mut self) {
+        if let Some(Stroke { colour, .. }) = self.lines.take() {
+            self.add(format_args!("</g>"));
+            let heads = std::mem::take(&mut self.heads);
+            self.add(format_args!("<path fill=\"{colour}\" d=\"{heads}\"/>"));
+        }
     }
 
     fn add(&mut self, element: std::fmt::Arguments) {
-        // A string takes all that is written to it.
         let _ = writeln!(self.elements, "{element}");
     }
 
     /// The whole drawing, of this size, on white.
-    pub fn finish(self, w: f64, h: f64, title: &str) -> String {
+    pub fn finish(mut self, w: f64, h: f64, title: &str) -> String {
+        self.end_lines();
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{w:.0}\" height=\"{h:.0}\" \
-             viewBox=\"0 0 {w:.0} {h:.0}\" role=\"img\">\n<title>{}</title>\n\
+             viewBox=\"0 0 {w:.0} {h:.0}\" role=\"img\" {FONT} fill=\"{INK}\" \
+             text-anchor=\"middle\">\n<title>{}</title>\n\
              <rect width=\"{w:.0}\" height=\"{h:.0}\" fill=\"#ffffff\"/>\n{}</svg>\n",
             escaped(title),
             self.elements
@@ -92,8 +120,18 @@ impl Canvas {
     }
 }
 
-/// How a line looks.
+/// A number to a tenth, in as few letters as it needs.
 #[derive(Clone, Copy, Debug)]
+pub struct Short(pub f64);
+
+impl Display for Short {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "{}", (self.0 * 10.0).round() / 10.0)
+    }
+}
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stroke {
     pub colour: &'static str,
     pub width: f64,
@@ -144,6 +182,30 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Lines of one look are one group, however many; each has its head, also where other things come between.
+    #[test]
+    fn lines_are_grouped_by_their_look() {
+        let mut canvas = Canvas::default();
+        let dashed = Stroke {
+            dashed: true,
+            ..PLAIN
+        };
+        for (n, stroke) in [PLAIN, PLAIN, dashed, PLAIN].iter().enumerate() {
+            canvas.path("M0,0 L9,9", stroke, &format!("line {n}"));
+            canvas.head((n as f64 + 0.25, 1.0), (0.0, -1.0));
+        }
+        canvas.text((1.0, 2.0), 12, true, "words");
+        let svg = canvas.finish(10.0, 10.0, "lines");
+        assert_eq!(
+            (svg.matches("<g ").count(), svg.matches("</g>").count()),
+            (3, 3),
+            "{svg}"
+        );
+        assert_eq!(svg.matches("Z").count(), 4, "{svg}");
+        assert!(svg.contains("d=\"M0.3,1L3.5,-6L-3,-6ZM1.3,1"), "{svg}");
+        assert!(svg.find("line 3") < svg.rfind("Z") && svg.rfind("Z") < svg.find("words"));
+    }
 
     #[test]
     fn text_is_no_markup() {

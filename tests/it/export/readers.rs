@@ -164,6 +164,7 @@ for path in sys.argv[1:]:
     assert 'Loop' not in operators, path
     for node in model.graph.node:
         assert node.op_type != 'Concat' or len(node.input) > 1, (path, node)
+        assert node.op_type != 'Gemm' or len(node.input) == 3, (path, node)
         assert not {'auto_pad', 'ceil_mode'} & {a.name for a in node.attribute}, (path, node)
     keys = {entry.key for entry in model.metadata_props}
     assert {'architecture', 'classes', 'nas_engine_version'} <= keys, keys
