@@ -45,7 +45,8 @@ pub fn bench_svg(cell: &BenchCell) -> String {
     for (from, to, operation) in edges(cell).filter(|edge| edge.2 != EdgeOperation::None) {
         let passed = (to - from - 1) as f64;
         let [left, right] = [x(from) + BOX_W / 2.0, x(to) - BOX_W / 2.0];
-        let middle = (left + right) / 2.0;
+        // Before the last node, where no edge that passes others comes down across the words.
+        let middle = x(to) - COLUMN / 2.0;
         let top = match passed {
             0.0 => y,
             // Edges from the input go above those from the first node.
@@ -128,5 +129,43 @@ mod tests {
         }
         assert!(!dot.contains("none") && !svg.contains(">none<"));
         assert!(dot.contains("n0 -> n1") && !dot.contains("n0 -> n2") && dot.contains("n1 -> n2"));
+    }
+    /// Numbers between letters and signs.
+    fn numbers(text: &str) -> Vec<f64> {
+        let parts = text.split(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-'));
+        parts.filter_map(|part| part.parse().ok()).collect()
+    }
+
+    /// Of a cell with all edges: a letter is no wider than 0.6 of its height.
+    #[test]
+    fn no_line_crosses_words() {
+        let cell = BenchSpace::new().decode(&[2; 6]).unwrap();
+        let svg = bench_svg(&cell);
+        let lines = svg.split("<path d=\"").skip(1);
+        let lines: Vec<Vec<f64>> = lines
+            .map(|line| numbers(line.split_once('"').unwrap().0))
+            .collect();
+        let words = svg.split("<text ").skip(1);
+        let words: Vec<(Vec<f64>, usize)> = words
+            .map(|text| {
+                let (place, rest) = text.split_once('>').unwrap();
+                (numbers(place), rest.find('<').unwrap())
+            })
+            .collect();
+        assert_eq!((lines.len(), words.len()), (6, 6 + NODES));
+        for (place, n_letters) in &words {
+            let (x, y, size) = (place[0], place[1], place[2]);
+            let half = 0.3 * size * *n_letters as f64;
+            for line in &lines {
+                for pair in line.windows(4).step_by(2) {
+                    for part in 0..=1000 {
+                        let at =
+                            |k: usize| pair[k] + (pair[k + 2] - pair[k]) * f64::from(part) / 1000.0;
+                        let is_in = (at(0) - x).abs() < half && at(1) < y + 2.0 && at(1) > y - size;
+                        assert!(!is_in, "{place:?} {line:?}\n{svg}");
+                    }
+                }
+            }
+        }
     }
 }
