@@ -1,5 +1,5 @@
-"""The programs that scripts/onnx-readers asks: small scripts that load a file by a reader and answer, with the exact
-versions of what each needs."""
+"""The programs that scripts/onnx-readers asks: small scripts that load a file by a reader and answer, with the
+versions of the readers."""
 
 # Reads jobs, a line of JSON each, and appends a line to the answers for each; `load` is each reader's own.
 PYTHON = """
@@ -167,9 +167,9 @@ exec {python} -m ziglang cc "$@" -target x86_64-freestanding-none -fno-sanitize=
     -fno-asynchronous-unwind-tables -g0
 """
 
-# Name, what the table says, the exact versions, the program.
 CRATES = ["candle-core 0.11.1", "candle-onnx 0.11.1", "serde_json 1.0.154"]
-TORCH, TINY = ["onnx2torch==1.5.15", "torch==2.15.0"], ["tinygrad==0.14.0", "ziglang==0.17.1", "numpy"]
+TORCH, TINY = ["onnx2torch==1.5.15", "torch==2.15.0"], ["tinygrad==0.14.0", "ziglang==0.17.1", "numpy==2.4.6"]
+# Name, what the table says, the versions, the program.
 READERS = [
     ("onnx", "onnx 1.23.2, reference evaluator", ["onnx==1.23.2"], ONNX + PYTHON),
     ("onnxruntime", "onnxruntime 1.32.0", ["onnxruntime==1.32.0", "onnx==1.23.2"], ONNXRUNTIME + PYTHON),

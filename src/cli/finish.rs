@@ -6,13 +6,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::failure::{Failure, Kind};
-use super::flags::{self, Settings, whole};
+use super::flags::{self, Settings, within};
 use super::output::Output;
 use super::search::{open_course, open_devices};
 use super::stop::{self, TimeFlags};
@@ -33,6 +33,9 @@ use crate::train::Counted;
 /// How often a run that still goes on is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Time without a word before an epoch of the grid is told.
+const BETWEEN_EPOCHS: Duration = Duration::from_secs(10);
+
 /// Architectures that are tried at most.
 const MOST_CANDIDATES: u64 = 1000;
 
@@ -45,21 +48,21 @@ pub struct Flags {
     /// Directory of the run
     run: PathBuf,
     /// Architectures that are tried: so many of the best
-    #[arg(long, allow_negative_numbers = true, value_parser = whole(1..=MOST_CANDIDATES), value_name = "K", default_value = "1")]
+    #[arg(long, allow_negative_numbers = true, value_parser = within(1..=MOST_CANDIDATES), value_name = "K", default_value = "1")]
     top: i64,
     /// Epochs of every training; 6 times the search's by default, twice of cells
-    #[arg(long, allow_negative_numbers = true, value_parser = whole(EPOCHS), value_name = "N")]
+    #[arg(long, allow_negative_numbers = true, value_parser = within(EPOCHS), value_name = "N")]
     epochs: Option<i64>,
     /// Filters that every convolution gets besides (the paper's last network: 40)
-    #[arg(long, allow_negative_numbers = true, value_parser = whole(0..=MOST_FILTERS), value_name = "N")]
+    #[arg(long, allow_negative_numbers = true, value_parser = within(0..=MOST_FILTERS), value_name = "N")]
     add_filters: Option<i64>,
-    /// Initial learning rates to try; the search's and half of it by default
+    /// Initial learning rates to try; half the search's and the search's by default, of cells twice it too
     #[arg(long, value_name = "X,…", allow_hyphen_values = true)]
     learning_rates: Option<String>,
     /// Weight decays to try; the search's and 5 times that by default
     #[arg(long, value_name = "X,…", allow_hyphen_values = true)]
     weight_decays: Option<String>,
-    /// Epsilons of batch normalisation to try; 1e-5 and 1e-3 by default
+    /// Epsilons of batch normalisation to try; the search's and 100 times that by default
     #[arg(long, value_name = "X,…", allow_hyphen_values = true)]
     epsilons: Option<String>,
     /// Epochs before the learning rate falls, to try; as in the search by default
@@ -98,6 +101,13 @@ pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failu
             config.search.samples
         );
     }
+    if grid.epochs < config.train.epochs() {
+        tracing::warn!(
+            "--epochs {} is less than the {} of the search: what comes of it may be worse than the search's own",
+            grid.epochs,
+            config.train.epochs()
+        );
+    }
     let course = open_course(&settled, output)?;
     let begun = history.runs.first().map(|run| &run.data_sha256);
     if begun.is_some_and(|begun| *begun != course.data_sha256()) {
@@ -126,7 +136,15 @@ pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failu
         folder.display()
     ));
     let disk: Arc<dyn Disk> = Arc::new(Real);
-    let finished = finish.run(&disk, &folder, &mut |event| tell(&event, &grid, output));
+    let mut told = Instant::now();
+    let finished = finish.run(&disk, &folder, &mut |event| {
+        // Of a grid's many epochs few are told: enough to see that it goes on.
+        let is_epoch = matches!(event, Event::Trying(..));
+        if !is_epoch || told.elapsed() >= BETWEEN_EPOCHS {
+            tell(&event, &grid, output);
+            told = Instant::now();
+        }
+    });
     let finished = finished.map_err(|error| failure(error, &flags.run))?;
     let kind = settled.space.kind();
     let json = result(flags, &grid, &finished, kind);
@@ -240,6 +258,12 @@ fn list<T: FromStr>(flag: &str, given: &Option<String>, usual: Vec<T>) -> Result
 /// Says what happens.
 fn tell(event: &Event, grid: &Grid, output: &Output) {
     match event {
+        Event::Trying(point, epoch) => output.note(&format!(
+            "sample {}, {}: epoch {epoch} of {}",
+            grid.candidates[point.candidate].sample,
+            point.recipe.words(),
+            grid.epochs
+        )),
         Event::Tried(point, child, n_done) => output.note(&format!(
             "{n_done} of {}: sample {}, {}: {}",
             grid.len(),

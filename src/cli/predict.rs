@@ -14,6 +14,7 @@ use crate::config;
 use crate::data::import::{self, Pictures};
 use crate::data::{Augment, Dataset, IMAGE_BYTES};
 use crate::device::Input;
+use crate::export;
 use crate::graph::{Graph, Params};
 use crate::report::table::{Align, aligned};
 use crate::space::Architecture;
@@ -82,6 +83,7 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         );
         return Err(Failure::new(Kind::Weights, message));
     };
+    export::check_classes(classes.len())?;
     let graph = Graph::new(network, classes.len()).map_err(TrainError::from)?;
     let params = Params::new(&graph);
     let weights = file.weights(&params)?;

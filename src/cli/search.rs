@@ -288,6 +288,7 @@ fn go_on(
         }
     };
     progress.clear();
+    tensorboard.finish(&run.history);
     let on_record = || {
         format!(
             "{} of {} samples are on record; go on with: nas-engine search --resume {}",

@@ -13,7 +13,7 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyModifiers};
 use ratatui::crossterm::terminal::is_raw_mode_enabled;
 
 use super::failure::{Failure, Kind};
-use super::flags::whole;
+use super::flags::within;
 use super::output::Output;
 use super::stop::{self, TimeFlags};
 use super::terminal;
@@ -29,7 +29,7 @@ pub struct Flags {
     /// Directory of the run
     run: PathBuf,
     /// Seconds between two looks at the run
-    #[arg(long, allow_negative_numbers = true, value_parser = whole(1..=3600), value_name = "SECONDS", default_value = "1")]
+    #[arg(long, allow_negative_numbers = true, value_parser = within(1..=3600), value_name = "SECONDS", default_value = "1")]
     every: i64,
     #[command(flatten)]
     time: TimeFlags,

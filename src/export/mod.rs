@@ -2,7 +2,8 @@
 //! compared before they appear.
 //!
 //! A [`Model`] is read from a weights file, [`expected`] says what is asked of it in a check and what is right,
-//! and [`onnx`], [`torch`] and [`plain`] write it. Whatever is exported comes to its place only after other programs gave the same logits.
+//! and [`onnx`], [`torch`] and [`plain`] write it. An export
+//! appears only after its check passed, unless none is asked for.
 
 pub mod error;
 pub mod expected;
@@ -20,7 +21,7 @@ use std::path::Path;
 use serde_json::json;
 
 pub use error::ExportError;
-pub use model::Model;
+pub use model::{Model, check_classes};
 pub use place::check as check_place;
 
 use crate::train::metadata::{Facts, Metadata};

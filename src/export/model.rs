@@ -62,6 +62,17 @@ pub struct CellModel {
     pub words: Vec<String>,
 }
 
+/// That a network tells a number of classes apart that it can.
+///
+/// # Errors
+/// Where there is none, or there are too many.
+pub fn check_classes(n: usize) -> Result<(), ExportError> {
+    match (1..=MOST_CLASSES).contains(&n) {
+        true => Ok(()),
+        false => Err(ExportError::Classes { n }),
+    }
+}
+
 impl Model {
     /// The child of a weights file.
     ///
@@ -79,11 +90,8 @@ impl Model {
                     ..
                 },
             ) => {
-                let n = classes.len();
-                if !(1..=MOST_CLASSES).contains(&n) {
-                    return Err(ExportError::Classes { n });
-                }
-                let graph = Graph::new(network, n).map_err(TrainError::from)?;
+                check_classes(classes.len())?;
+                let graph = Graph::new(network, classes.len()).map_err(TrainError::from)?;
                 let params = Params::new(&graph);
                 Model::Network(NetworkModel {
                     weights: file.weights(&params)?,

@@ -93,6 +93,7 @@ impl UnfinishedFolder {
                 file.write_all(bytes)?;
                 file.sync_all()?;
             }
+            File::open(folder.path())?.sync_all()?; // their names
             Ok(folder)
         };
         let folder = write().map_err(|source| failed(out, source))?;

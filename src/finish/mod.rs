@@ -59,7 +59,9 @@ pub struct Finish<'a> {
 /// Something that happened, for whoever watches.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A training of the grid ended, as so manieth.
+    /// A training of the grid began, or finished an epoch: its point, and the epochs done.
+    Trying(&'a Point, usize),
+    /// A training of the grid ended; how many have, with it.
     Tried(&'a Point, &'a Child, usize),
     /// An epoch of a last training ended: of the choice, or of the control.
     Epoch(&'a EpochReport, bool),
@@ -271,8 +273,13 @@ impl Finish<'_> {
         }
         evaluator.submit(jobs);
         let end = self.wait(run, &mut evaluator, &mut waiting, watch);
-        if end.is_err() {
-            for news in evaluator.stop() {
+        let news = match end {
+            Ok(()) => return Ok(()),
+            Err(_) => evaluator.stop(),
+        };
+        // Where a file cannot be written, nothing more is: the first error is told.
+        if let Err(FinishError::Stopped { .. } | FinishError::NoDevice(_)) = end {
+            for news in news {
                 if let News::Ended(outcome) = news
                     && let Some((proposal, _)) = waiting.remove(&outcome.sample)
                 {
@@ -304,7 +311,12 @@ impl Finish<'_> {
                 });
             }
             match evaluator.next(PATIENCE) {
-                None | Some(News::Epoch { .. }) => {}
+                None => {}
+                Some(News::Epoch { sample, epoch }) => {
+                    if let Some((_, point)) = waiting.get(&sample) {
+                        watch(Event::Trying(point, epoch));
+                    }
+                }
                 Some(News::Lost { sample, words }) => {
                     let timing = Timing {
                         at: now(),
@@ -325,7 +337,7 @@ impl Finish<'_> {
                     };
                     record(run, evaluator, ended(&proposal, outcome))?;
                     let child = &run.history.children[&point.index];
-                    watch(Event::Tried(point, child, run.history.children.len()));
+                    watch(Event::Tried(point, child, self.grid.len() - waiting.len()));
                 }
             }
         }

@@ -144,8 +144,9 @@ pub fn made(space: &Space, rows: &[Row]) -> Vec<Option<Vec<Made>>> {
         .collect()
 }
 
-/// How even the choices of some samples were: the entropy of each decision over its greatest one, the mean over
-/// the decisions, so that 1 is uniform and 0 always the same. Nothing of fewer than twenty samples.
+/// The normalised entropy of the choices of some samples: each decision's entropy over ln(number of choices), the
+/// mean weighted by how often it was made; from 0, always the same, to 1, uniform. Nothing below twenty samples
+/// that can be read.
 pub fn entropy_of(decisions: &Decisions, made: &[Option<Vec<Made>>]) -> Option<f64> {
     if made.iter().flatten().count() < FEWEST {
         return None;

@@ -17,7 +17,7 @@ pub const QUANTILES: [f64; 5] = [0.1, 0.25, 0.5, 0.75, 0.9];
 /// Values before the first mean: those of fewer are chance.
 const FEWEST: usize = 10;
 
-/// The mean of the last hundred samples that have a value, of fewer where there are fewer, but ten (or half of
+/// The mean of the values among the last hundred samples, of fewer where there are fewer, but ten (or half of
 /// all): at most [`MOST_POINTS`], as (sample, mean).
 pub fn mean_of_window(values: &[(f64, Option<f64>)]) -> Vec<[f64; 2]> {
     let mut sums = vec![(0.0, 0usize)];

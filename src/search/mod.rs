@@ -163,13 +163,14 @@ impl Search<'_> {
             }
             let whole = rules::end_of_batch(first, self.children_per_update, self.samples);
             let end = self.history.end_of(batch).unwrap_or(whole);
-            let n_facts = self.history.n_facts();
+            // One that is tried again replaces what was on record.
+            let before = (self.history.n_facts(), progress.tried_again.len());
             let ended = self.evaluate(batch, first..end, &mut progress, watch)?;
             if ended != End::Finished {
                 return Ok(ended);
             }
             self.learn(batch, first..end)?;
-            if self.history.n_facts() > n_facts {
+            if before != (self.history.n_facts(), progress.tried_again.len()) {
                 watch(Event::Batch {
                     batch,
                     history: self.history,

@@ -235,7 +235,7 @@ fn fill(
         })?;
     }
     run.write_best()?;
-    let _ = tensorboard::Watcher::open(config, &run);
+    tensorboard::write(config, &run);
     Ok(Some(()))
 }
 

@@ -83,7 +83,7 @@ pub(super) fn run(
             true => "this run is finished; give --samples a larger number to go on",
             false => "this run is finished",
         });
-        let _ = tensorboard::Watcher::open(&config, &run); // a kill may have left it behind
+        tensorboard::write(&config, &run); // a kill may have left it behind
         let mended = mend(&config, &run, &stop, output);
         let finished = (&config, &*run.path, &run.history);
         return finish::show(finished, mended.err(), output);

@@ -93,16 +93,16 @@ pub fn network_svg(graph: &Graph) -> String {
 /// half, the nearest source uppermost, and leave in the lower half, the furthest target uppermost: so arcs
 /// of one box do not cross.
 fn arcs(canvas: &mut Canvas, nodes: &[Node], edges: &[Edge]) {
-    let skips = |at: &dyn Fn(&Edge) -> bool| -> Vec<&Edge> {
-        let skips = edges.iter().filter(|edge| edge.to > edge.from + 1);
-        skips.filter(|edge| at(edge)).collect()
-    };
+    let (mut leaving, mut arriving) = (vec![vec![]; nodes.len()], vec![vec![]; nodes.len()]);
+    for edge in edges.iter().filter(|edge| edge.to > edge.from + 1) {
+        leaving[edge.from].push(edge);
+        arriving[edge.to].push(edge.from);
+    }
     let x = MARGIN + BOX_W;
-    for from in 0..nodes.len() {
-        let leaving = skips(&|edge| edge.from == from);
+    for (from, leaving) in leaving.iter().enumerate() {
         for (rank, edge) in leaving.iter().rev().enumerate() {
-            let arriving = skips(&|other| other.to == edge.to);
-            let place = arriving.iter().rev().position(|other| other.from == from);
+            let arriving = &arriving[edge.to];
+            let place = arriving.iter().rev().position(|other| *other == from);
             let begin = top(from) + BOX_H * (0.55 + spread(rank, leaving.len()));
             let end = top(edge.to) + BOX_H * (0.1 + spread(place.unwrap_or(0), arriving.len()));
             let stroke = Stroke {

@@ -1,9 +1,9 @@
 //! `tb/` in a run's directory: its scalars as an event file of TensorBoard, one for all sessions, in which each
 //! sample is once and in its order. The journal says all of it, so what a kill leaves is mended when the search
-//! goes on, and nothing of it is waited for on the disk.
+//! goes on, and records that are added are not synced.
 
-pub mod record;
-pub mod scalars;
+mod record;
+mod scalars;
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Write};
@@ -27,7 +27,7 @@ pub const FILE_NAME: &str = "events.out.tfevents.nas-engine";
 
 /// The event file of a run, under way.
 #[derive(Debug)]
-pub struct EventFile {
+struct EventFile {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     space: Space,
@@ -35,20 +35,20 @@ pub struct EventFile {
     scalars: Scalars,
     file: Box<dyn DiskFile>,
     /// Whether a child ended again that was shown.
-    is_to_be_made_anew: bool,
+    needs_rewrite: bool,
 }
 
 impl EventFile {
-    /// Opens that of a run, and makes it say what the run's history says: what is missing is added, and what is
-    /// torn cut off; what is of another run, or says something else, is replaced.
+    /// Opens the event file of a run and brings it up to date with the history: appends missing points, truncates
+    /// a torn record, replaces a file that disagrees (a TensorBoard that has it open must be started again then).
     ///
     /// # Errors
     /// Where it cannot be read or written.
-    pub fn open(config: &Config, space: Space, run: &Run) -> io::Result<EventFile> {
+    fn open(config: &Config, space: Space, run: &Run) -> io::Result<EventFile> {
         let path = run.path.join(FOLDER).join(FILE_NAME);
         let is_alone = config.search.is_alone();
         let (scalars, points) = Scalars::of_history(space.clone(), is_alone, &run.history);
-        let file = say(&*run.disk, &path, began(&run.history), &points)?;
+        let file = bring_up_to_date(&*run.disk, &path, began(&run.history), &points)?;
         Ok(EventFile {
             disk: Arc::clone(&run.disk),
             path,
@@ -56,7 +56,7 @@ impl EventFile {
             is_alone,
             scalars,
             file,
-            is_to_be_made_anew: false,
+            needs_rewrite: false,
         })
     }
 
@@ -64,26 +64,26 @@ impl EventFile {
     ///
     /// # Errors
     /// Where it cannot be written.
-    pub fn see(&mut self, event: &search::Event) -> io::Result<()> {
+    fn see(&mut self, event: &search::Event) -> io::Result<()> {
         let points = match event {
             search::Event::Epoch { .. } => return Ok(()),
             search::Event::Ended(child) => {
-                self.is_to_be_made_anew |= self.scalars.end(child).is_err();
+                self.needs_rewrite |= self.scalars.end(child).is_err();
                 self.scalars.children()
             }
-            search::Event::Batch { history, .. } if self.is_to_be_made_anew => {
-                return self.make_anew(history);
+            search::Event::Batch { history, .. } if self.needs_rewrite => {
+                return self.rewrite(history);
             }
             search::Event::Batch { history, .. } => self.scalars.baselines(history),
         };
         self.file.write_all(&records(&points))
     }
 
-    fn make_anew(&mut self, history: &History) -> io::Result<()> {
+    fn rewrite(&mut self, history: &History) -> io::Result<()> {
         let (scalars, points) = Scalars::of_history(self.space.clone(), self.is_alone, history);
-        self.file = say(&*self.disk, &self.path, began(history), &points)?;
+        self.file = bring_up_to_date(&*self.disk, &self.path, began(history), &points)?;
         self.scalars = scalars;
-        self.is_to_be_made_anew = false;
+        self.needs_rewrite = false;
         Ok(())
     }
 }
@@ -96,7 +96,7 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// As [`EventFile::open`]; warns where it cannot be written.
+    /// Opens the event file of a run and brings it up to date with its history; warns where it cannot be written.
     pub fn open(config: &Config, run: &Run) -> Watcher {
         let path = run.path.join(FOLDER).join(FILE_NAME);
         let mut watcher = Watcher { path, file: None };
@@ -106,13 +106,22 @@ impl Watcher {
         watcher
     }
 
-    /// As [`EventFile::see`]; warns where it cannot be written, once.
+    /// Adds what just happened; warns where it cannot be written, once.
     pub fn see(&mut self, event: &search::Event) {
         if let Some(file) = &mut self.file
             && let Err(error) = file.see(event)
         {
             self.warn(&error);
             self.file = None;
+        }
+    }
+
+    /// Says what the history says, also where the search ended before a child that was tried again was shown.
+    pub fn finish(mut self, history: &History) {
+        if let Some(mut file) = self.file.take().filter(|file| file.needs_rewrite)
+            && let Err(error) = file.rewrite(history)
+        {
+            self.warn(&error);
         }
     }
 
@@ -129,14 +138,22 @@ fn began(history: &History) -> f64 {
     history.runs.first().map_or_else(now, |run| run.timing.at)
 }
 
-/// Makes a file say some points and nothing else; the file, to go on with.
-fn say(
+/// Brings the event file of a run up to date with its history, as [`Watcher::open`] does.
+pub fn write(config: &Config, run: &Run) {
+    Watcher::open(config, run);
+}
+
+/// Makes a file hold some points and nothing else; the file, to go on with.
+fn bring_up_to_date(
     disk: &dyn Disk,
     path: &Path,
     began: f64,
     points: &[Points],
 ) -> io::Result<Box<dyn DiskFile>> {
-    whole::create_folders(disk, crate::disk::folder(path))?;
+    let folder = crate::disk::folder(path);
+    whole::create_folders(disk, folder)?;
+    // Readers would take one for a second event file.
+    whole::remove_unfinished(disk, folder, |name| name == FILE_NAME)?;
     let before = match disk.read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => vec![],

@@ -30,14 +30,14 @@ pub struct Scalars {
     is_alone: bool,
     /// Children that have ended, from the first on that is not shown.
     waiting: BTreeMap<u64, Ended>,
-    /// The first sample that is not shown.
-    next: u64,
+    /// Of the samples that are shown, from 0, when they ended.
+    shown: Vec<f64>,
     /// The first batch whose baseline is not shown.
     batch: u64,
-    /// Rewards of the last samples that have one.
-    rewards: VecDeque<f64>,
-    /// What the last samples chose.
-    made: VecDeque<Option<Vec<Made>>>,
+    /// Rewards of the last samples.
+    rewards: VecDeque<Option<f64>>,
+    /// Decisions of the last samples.
+    decisions: VecDeque<Option<Vec<Made>>>,
     best: Option<f64>,
     /// When the last of the samples that are shown ended.
     at: f64,
@@ -66,23 +66,26 @@ impl Scalars {
             space,
             is_alone,
             waiting: BTreeMap::new(),
-            next: 0,
+            shown: Vec::new(),
             batch: 0,
             rewards: VecDeque::new(),
-            made: VecDeque::new(),
+            decisions: VecDeque::new(),
             best: None,
             at: 0.0,
             baseline_at: 0.0,
         }
     }
 
-    /// A child ended.
+    /// A child ended. One that is shown already, of a history that was ahead of the news, is passed over.
     ///
     /// # Errors
-    /// Where it is shown already.
+    /// Where it is shown as it had ended before.
     pub fn end(&mut self, child: &Child) -> Result<(), Again> {
-        if child.sample < self.next {
-            return Err(Again);
+        if let Some(at) = self.shown.get(child.sample as usize) {
+            return match *at == child.timing.at {
+                true => Ok(()),
+                false => Err(Again),
+            };
         }
         let ended = Ended {
             reward: child.reward,
@@ -98,9 +101,9 @@ impl Scalars {
     /// What can be shown of the children that have ended.
     pub fn children(&mut self) -> Vec<Points> {
         let mut points = Vec::new();
-        while let Some(ended) = self.waiting.remove(&self.next) {
+        while let Some(ended) = self.waiting.remove(&(self.shown.len() as u64)) {
             points.push(self.child(&ended));
-            self.next += 1;
+            self.shown.push(ended.at);
         }
         points
     }
@@ -109,9 +112,10 @@ impl Scalars {
     fn child(&mut self, ended: &Ended) -> Points {
         self.at = self.at.max(ended.at);
         let mut values = Vec::new();
+        keep_last(&mut self.rewards, ended.reward);
         if let Some(reward) = ended.reward {
-            keep_last(&mut self.rewards, reward);
-            let mean = self.rewards.iter().sum::<f64>() / self.rewards.len() as f64;
+            let recent: Vec<f64> = self.rewards.iter().flatten().copied().collect();
+            let mean = recent.iter().sum::<f64>() / recent.len() as f64;
             values.extend([("reward", reward), ("reward/mean_of_100", mean)]);
         }
         if ended.is_ok {
@@ -120,13 +124,16 @@ impl Scalars {
         }
         values.extend(self.best.map(|best| ("reward/best", best)));
         let decisions = self.space.decisions();
-        keep_last(&mut self.made, choices::decisions(decisions, &ended.tokens));
-        let entropy = choices::entropy_of(decisions, self.made.make_contiguous());
+        keep_last(
+            &mut self.decisions,
+            choices::decisions(decisions, &ended.tokens),
+        );
+        let entropy = choices::entropy_of(decisions, self.decisions.make_contiguous());
         values.extend(entropy.map(|entropy| ("entropy", entropy)));
         let parameters = ended.parameters.map(|n| ("child/parameters", n as f64));
         values.extend(parameters);
         Points {
-            step: self.next,
+            step: self.shown.len() as u64,
             at: self.at,
             values,
         }
@@ -157,12 +164,11 @@ impl Scalars {
     /// All that can be shown of a run, in the order in which it would have been shown as it came.
     pub fn of_history(space: Space, is_alone: bool, history: &History) -> (Scalars, Vec<Points>) {
         let mut scalars = Scalars::new(space, is_alone);
-        let ended: Result<(), Again> = history
-            .children
-            .values()
-            .try_for_each(|child| scalars.end(child));
-        debug_assert_eq!(ended, Ok(()), "none is shown");
-        let mut points = scalars.children();
+        let mut points = Vec::new();
+        for child in history.children.values() {
+            scalars.end(child).expect("a history has each sample once");
+            points.extend(scalars.children());
+        }
         points.extend(scalars.baselines(history));
         points.sort_by_key(|points| points.step); // a baseline after the last sample of its batch
         (scalars, points)

@@ -266,7 +266,11 @@ fn filters_are_added_and_a_table_a_running_search_and_bad_lists_refused() {
         head.contains("\"batch_norm_epsilon\":\"0.001\"") && head.contains("\"held_out\":\"none\"")
     );
 
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 11] = [
+        (&["--top", "0"], "from 1 to 1000"),
+        (&["--top", "1001"], "from 1 to 1000"),
+        (&["--epochs", "0"], "from 1"),
+        (&["--add-filters", "-5"], "from 0 to 4096"),
         (&["--learning-rates", "0.1,x"], "`x`"),
         (&["--learning-rates", "0"], "above 0"),
         (&["--learning-rates", "-1"], "above 0"),

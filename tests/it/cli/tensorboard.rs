@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use nas_engine::disk::Real;
 use nas_engine::run;
 use nas_engine::run::Status;
-use nas_engine::run::entry::Child;
+use nas_engine::run::entry::{Child, Entry};
+use nas_engine::run::journal::{FILE_NAME, Journal};
+use nas_engine::train::Scores;
 use serde_json::Value;
 
 use super::report::bench;
@@ -185,6 +187,44 @@ fn a_file_that_is_torn_changed_or_gone_is_mended_when_the_search_goes_on() {
         make();
         resume(&run, &["--samples", &(60 + 5 * n).to_string()]);
         check(&run);
+    }
+}
+
+/// A child that a fault of the machine ended has no reward, until it is tried again: also where nothing learns, and
+/// where a kill came while the file was replaced.
+#[test]
+fn a_child_that_is_tried_again_is_shown_as_it_ended_then() {
+    let folder = tempfile::tempdir().unwrap();
+    for strategy in ["policy", "evolution", "random"] {
+        let run = folder.path().join(strategy);
+        bench(&run, strategy, 5, 25, &[]);
+        let lines = run::record(&Real, &run, &[]).unwrap().contents.lines;
+        let journal = run.join(FILE_NAME);
+        fs::remove_file(&journal).unwrap();
+        let mut journal = Journal::create(&Real, &journal).unwrap();
+        for line in lines {
+            match line.entry {
+                Entry::Child(mut child) => {
+                    if child.sample == 22 {
+                        child.status = Status::Crash;
+                        child.reward = None;
+                        child.scores = Scores::TableAccuracies(vec![]);
+                        child.message = Some("a fault of the machine".to_owned());
+                    }
+                    journal.append(&Entry::Child(child)).unwrap();
+                }
+                // Nothing has learned from it.
+                Entry::Update(update) if update.samples.contains(&22) => {}
+                entry => journal.append(&entry).unwrap(),
+            }
+        }
+        drop(journal);
+        let left = run.join("tb/.events.out.tfevents.nas-engine.abcdefghij.unfinished");
+        fs::copy(event_file(&run), &left).unwrap();
+        resume(&run, &[]);
+        check(&run);
+        let rewards = by_journal(&run)["reward"].len();
+        assert_eq!((rewards, left.exists()), (25, false), "{strategy}");
     }
 }
 
