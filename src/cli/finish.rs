@@ -130,7 +130,7 @@ pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failu
     };
     let folder = flags.run.join(FOLDER);
     output.note(&format!(
-        "{} trainings of {} epochs, then the last one: {}",
+        "trainings of the grid: {}, of {} epochs each, then the last one; kept in {}",
         grid.len(),
         grid.epochs,
         folder.display()
@@ -429,10 +429,12 @@ fn words(grid: &Grid, finished: &Finished, kind: SpaceKind) -> String {
             text::count(finished.last.parameters),
         );
     }
+    let weights = text::shell_path(&finished.weights);
+    words += &format!(
+        "\nweights       {weights}\narchitecture  {}\n\nUse it elsewhere:\n  nas-engine export --weights {weights} \
+         --format onnx --out {}\n",
+        text::shell_path(&finished.architecture),
+        text::shell_path(&finished.weights.with_extension("onnx")),
+    );
     words
-        + &format!(
-            "\nweights       {}\narchitecture  {}\n",
-            text::shell_path(&finished.weights),
-            text::shell_path(&finished.architecture),
-        )
 }

@@ -81,10 +81,19 @@ fn words(config: &Config, directory: &Path, summary: &Summary) -> String {
         text::share(summary.mean_reward_last_quarter),
         text::one_line(&directory.display().to_string()),
     );
-    if !summary.best.is_empty() && config.space.kind() != SpaceKind::Bench {
-        let file = |name: &str| text::shell_path(&directory.join(name));
+    if summary.best.is_empty() {
+        return words;
+    }
+    let run = text::shell_path(directory);
+    let file = |name: &str| text::shell_path(&directory.join(name));
+    words += &format!(
+        "\nSee what the search was:\n  nas-engine report {run} --out {}\n",
+        file("report.html")
+    );
+    if config.space.kind() != SpaceKind::Bench {
         words += &format!(
-            "\nTrain the best for longer, test it and keep its weights:\n  nas-engine train --config \
+            "\nTrain the best by a small grid of recipes, then on all records, and test it:\n  nas-engine finish {run}\n\
+             \nOr for longer by the same recipe, test it and keep its weights:\n  nas-engine train --config \
              {} --arch {} \\\n    --epochs {} --test --save {}\n",
             file(config::FILE_NAME),
             file(BEST_FILE_NAME),

@@ -6,12 +6,12 @@ mod record;
 mod scalars;
 
 use std::collections::HashMap;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::disk::{Disk, DiskFile, whole};
+use crate::disk::{Disk, DiskFile, Found, whole};
 use crate::run::history::History;
 use crate::run::{Run, now};
 use crate::search;
@@ -24,6 +24,10 @@ pub const FOLDER: &str = "tb";
 
 /// Name of its file; readers look for `tfevents`.
 pub const FILE_NAME: &str = "events.out.tfevents.nas-engine";
+
+/// How many times longer than it need be a file may be, whose scalars are in events of their own, and bytes besides.
+const TIMES: u64 = 8;
+const LEAST: u64 = 1 << 16;
 
 /// The event file of a run, under way.
 #[derive(Debug)]
@@ -154,10 +158,15 @@ fn bring_up_to_date(
     whole::create_folders(disk, folder)?;
     // Readers would take one for a second event file.
     whole::remove_unfinished(disk, folder, |name| name == FILE_NAME)?;
-    let before = match disk.read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => vec![],
-        Err(error) => return Err(error),
+    if disk.target(path) != path {
+        let message = "it is a link, and what it leads to may be another's; remove it";
+        return Err(io::Error::other(message));
+    }
+    // Longer than it can be, it says something else: a stranger's file is not read whole.
+    let most = LEAST + TIMES * records(points).len() as u64;
+    let before = match disk.found(path)? {
+        Some(Found::File(length)) if length <= most => disk.read(path)?,
+        _ => vec![],
     };
     let (events, length) = record::read(&before);
     match missing(&events, points) {

@@ -178,14 +178,22 @@ fn the_table_says_what_to_type_next() {
     let place = Place::new();
     let ended = nas(&place.arguments("run", &[]));
     assert_eq!(ended.code, 0, "{ended:?}");
-    let next = ended
-        .stdout
-        .split("nas-engine ")
-        .last()
-        .unwrap()
-        .replace("\\\n", " ");
-    let next: Vec<&str> = next.split_whitespace().collect();
-    assert_eq!(next[0], "train", "{ended:?}");
+    let words = ended.stdout.replace("\\\n", " ");
+    let next = words.split("nas-engine ").skip(1);
+    let next: Vec<Vec<&str>> = next
+        .map(|command| command.lines().next().unwrap().split_whitespace().collect())
+        .collect();
+    let [report, finish, next] = &next[..] else {
+        panic!("{ended:?}")
+    };
+    assert_eq!(
+        [report[0], finish[0], next[0]],
+        ["report", "finish", "train"]
+    );
+    assert_eq!(nas(report).code, 0);
+    assert!(place.path("run").join("report.html").exists());
+    let finished = json(&[&finish[..], &["--epochs", "1", "--learning-rates", "0.1"]].concat());
+    assert!(finished["final"]["test_accuracy"].is_number(), "{finished}");
     let trained = json(
         &[&next[..], &["--epochs", "3"]]
             .concat()

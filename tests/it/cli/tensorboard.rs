@@ -156,7 +156,10 @@ fn a_file_that_is_torn_changed_or_gone_is_mended_when_the_search_goes_on() {
     let other = folder.path().join("other");
     bench(&other, "policy", 3, 80, &[]);
     let open = || OpenOptions::new().append(true).open(&path).unwrap();
-    let faults: [(&str, &dyn Fn()); 8] = [
+    let faults: [(&str, &dyn Fn()); 9] = [
+        ("a stranger's, larger than memory", &|| {
+            open().set_len(1 << 40).unwrap();
+        }),
         ("cut within a record", &|| {
             open().set_len(whole.len() as u64 - 5).unwrap();
         }),
@@ -274,6 +277,16 @@ fn a_folder_that_cannot_be_written_stops_no_search() {
     );
     assert!(said.contains(&text(&event_file(&run))), "{said}");
     assert_eq!(fs::read(run.join("tb")).unwrap(), b"a file");
+
+    // What a link leads to is not ours.
+    let other = folder.path().join("other");
+    fs::write(&other, "not ours").unwrap();
+    fs::remove_file(run.join("tb")).unwrap();
+    fs::create_dir(run.join("tb")).unwrap();
+    std::os::unix::fs::symlink(&other, event_file(&run)).unwrap();
+    let said = resume(&run, &["--samples", "45"]);
+    assert_eq!(said.matches("it is a link").count(), 1, "{said}");
+    assert_eq!(fs::read(&other).unwrap(), b"not ours");
     let audit = super::run(program().args(["audit", &text(&run)]));
     assert_eq!(audit.code, 0, "{audit:?}");
 }

@@ -10,8 +10,12 @@ use std::path::{Path, PathBuf};
 use super::super::{ImportError, Part, Skipped, packed, printable};
 use super::entries::{list, only_folders, reason};
 use super::parts::roots;
+use super::ready::NO_FILE;
 use crate::data::MAX_CLASSES;
 use crate::text::shell_path;
+
+/// Why a link is not followed.
+pub(super) const OWN_FOLDER: &str = "is a link to a folder that it lies in";
 
 /// How deep a folder of class folders is looked for, to name it.
 const MOST_LEVELS: usize = 16;
@@ -180,7 +184,7 @@ fn walk(
     };
     let id = (metadata.dev(), metadata.ino());
     if above.contains(&id) {
-        return skip(folder, "is a link to a folder that it lies in".into());
+        return skip(folder, OWN_FOLDER.into());
     }
     above.push(id);
     for entry in entries {
@@ -188,10 +192,7 @@ fn walk(
             Err(reason) => bad.push(Skipped::new(&entry.path, reason.as_str())),
             Ok(metadata) if metadata.is_dir() => walk(&entry.path, above, add, bad),
             Ok(metadata) if metadata.is_file() => add(entry.path),
-            Ok(_) => {
-                let reason = "is no file but a pipe, a socket or a device";
-                bad.push(Skipped::new(&entry.path, reason));
-            }
+            Ok(_) => bad.push(Skipped::new(&entry.path, NO_FILE)),
         }
     }
     above.pop();

@@ -117,7 +117,7 @@ fn add_files(
         Err(error) => return bad.push(skipped(&error)),
     };
     if above.contains(&whole) {
-        return;
+        return bad.push(Skipped::new(path, find::OWN_FOLDER));
     }
     match entries::list(path) {
         Err(error) => bad.push(skipped(&error)),

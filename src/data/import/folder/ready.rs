@@ -1,6 +1,6 @@
 //! A file of a picture as an image of 32x32: read within limits, decoded, brought to its size.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 use std::sync::Mutex;
@@ -15,6 +15,9 @@ const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// Files from this size on are read one at a time, so that memory does not grow with threads.
 const LARGE_FILE_BYTES: u64 = 1 << 25;
+
+/// Why nothing is read from what only stands where a file could.
+pub(super) const NO_FILE: &str = "is no file but a pipe, a socket or a device";
 
 /// A picture that is ready to be written or looked at by a network.
 pub struct Ready {
@@ -54,8 +57,13 @@ impl Pictures {
     /// In words, why it is no picture that can be used.
     pub fn read(&self, path: &Path) -> Result<Ready, String> {
         let cannot = |error: std::io::Error| format!("cannot be read: {error}");
+        // Before it is opened: that of a pipe waits for whoever writes to it.
+        let metadata = fs::metadata(path).map_err(cannot)?;
+        if !metadata.is_file() {
+            return Err(NO_FILE.to_owned());
+        }
         let file = File::open(path).map_err(cannot)?;
-        let length = file.metadata().map_err(cannot)?.len();
+        let length = metadata.len();
         if length > MAX_FILE_BYTES {
             return Err(format!(
                 "has {}, too much for a picture",
