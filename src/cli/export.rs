@@ -68,7 +68,7 @@ pub struct Flags {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// A Python that reads the export: by torch, python3 by default, or by onnxruntime, none by default
-    #[arg(long, value_name = "FILE", conflicts_with = "no_check")]
+    #[arg(long, value_name = "FILE")]
     python: Option<PathBuf>,
     /// Write without reading it back, and say so in it
     #[arg(long)]
@@ -160,15 +160,6 @@ fn of_weights(flags: &Flags, weights: &Path, output: &Output) -> Result<Checked,
     }
     let child = (&model, &metadata);
     if flags.format == Format::Safetensors {
-        let of_logits = [
-            ("--python", flags.python.is_some()),
-            ("--data", flags.data.is_some()),
-        ];
-        flags::refuse(
-            &of_logits,
-            "--format onnx or pytorch",
-            "--format safetensors",
-        )?;
         return Ok(export::write_safetensors(
             child,
             !flags.no_check,

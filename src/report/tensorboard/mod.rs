@@ -34,8 +34,6 @@ const LEAST: u64 = 1 << 16;
 struct EventFile {
     disk: Arc<dyn Disk>,
     path: PathBuf,
-    space: Space,
-    is_alone: bool,
     scalars: Scalars,
     file: Box<dyn DiskFile>,
     /// Whether a child ended again that was shown.
@@ -50,14 +48,12 @@ impl EventFile {
     /// Where it cannot be read or written.
     fn open(config: &Config, space: Space, run: &Run) -> io::Result<EventFile> {
         let path = run.path.join(FOLDER).join(FILE_NAME);
-        let is_alone = config.search.is_alone();
-        let (scalars, points) = Scalars::of_history(space.clone(), is_alone, &run.history);
+        let mut scalars = Scalars::new(space, config.search.is_alone());
+        let points = scalars.all(&run.history);
         let file = bring_up_to_date(&*run.disk, &path, began(&run.history), &points)?;
         Ok(EventFile {
             disk: Arc::clone(&run.disk),
             path,
-            space,
-            is_alone,
             scalars,
             file,
             needs_rewrite: false,
@@ -84,9 +80,9 @@ impl EventFile {
     }
 
     fn rewrite(&mut self, history: &History) -> io::Result<()> {
-        let (scalars, points) = Scalars::of_history(self.space.clone(), self.is_alone, history);
+        self.scalars = self.scalars.anew();
+        let points = self.scalars.all(history);
         self.file = bring_up_to_date(&*self.disk, &self.path, began(history), &points)?;
-        self.scalars = scalars;
         self.needs_rewrite = false;
         Ok(())
     }
@@ -163,7 +159,8 @@ fn bring_up_to_date(
         return Err(io::Error::other(message));
     }
     // Longer than it can be, it says something else: a stranger's file is not read whole.
-    let most = LEAST + TIMES * records(points).len() as u64;
+    let all = records(points);
+    let most = LEAST + TIMES * all.len() as u64;
     let before = match disk.found(path)? {
         Some(Found::File(length)) if length <= most => disk.read(path)?,
         _ => vec![],
@@ -186,7 +183,7 @@ fn bring_up_to_date(
                 ..Event::default()
             };
             record::write(&first, &mut bytes);
-            bytes.extend(records(points));
+            bytes.extend(all);
             whole::write(disk, path, |file| file.write_all(&bytes))?;
             disk.append(path)
         }

@@ -161,17 +161,22 @@ impl Scalars {
         })
     }
 
-    /// All that can be shown of a run, in the order in which it would have been shown as it came.
-    pub fn of_history(space: Space, is_alone: bool, history: &History) -> (Scalars, Vec<Points>) {
-        let mut scalars = Scalars::new(space, is_alone);
+    /// Those of the same run in which nothing has ended.
+    pub fn anew(&self) -> Scalars {
+        Scalars::new(self.space.clone(), self.is_alone)
+    }
+
+    /// All that can be shown of a run of which nothing is shown, in the order in which it would have been shown as it
+    /// came.
+    pub fn all(&mut self, history: &History) -> Vec<Points> {
         let mut points = Vec::new();
         for child in history.children.values() {
-            scalars.end(child).expect("a history has each sample once");
-            points.extend(scalars.children());
+            self.end(child).expect("a history has each sample once");
+            points.extend(self.children());
         }
-        points.extend(scalars.baselines(history));
+        points.extend(self.baselines(history));
         points.sort_by_key(|points| points.step); // a baseline after the last sample of its batch
-        (scalars, points)
+        points
     }
 }
 
