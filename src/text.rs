@@ -89,6 +89,11 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c.is_control() && c != '\n' && c != '\t')
 }
 
+/// As [`lines`], of comma-separated values, whose quoted fields may hold line breaks of either kind.
+pub fn records(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+}
+
 fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.contains(&is_escaped) {
         return text.into();
@@ -155,6 +160,7 @@ mod tests {
         ] {
             assert_eq!((&*one_line(text), &*lines(text)), (line, several));
         }
+        assert_eq!(records("\"a\r\nb\",\tc\x1b\n"), "\"a\r\nb\",\tc\\x1b\n");
     }
 
     #[test]

@@ -51,8 +51,9 @@ fn check_comparable(records: &[Record]) -> Result<(), Failure> {
         return Ok(());
     };
     for other in others {
-        if let Some(why) = differ(first, other) {
-            return Err(Failure::new(Kind::Usage, why));
+        if let Some(why) = compare::why_not(first, other) {
+            let message = format!("{why}; compare runs of one space on the same data");
+            return Err(Failure::new(Kind::Usage, message));
         }
     }
     if let Some(other) = others.iter().find(|other| train(first) != train(other)) {
@@ -68,39 +69,6 @@ fn check_comparable(records: &[Record]) -> Result<(), Failure> {
 
 fn train(record: &Record) -> TrainConfig {
     record.config.train.clone().without_checkpoints()
-}
-
-/// Why the rewards of two runs do not mean the same, if they do not.
-fn differ(a: &Record, b: &Record) -> Option<String> {
-    let (kind_a, kind_b) = (a.config.space.kind().name(), b.config.space.kind().name());
-    if kind_a != kind_b {
-        return Some(format!(
-            "{} searches the space {kind_a} and {} the space {kind_b}, whose rewards say nothing of one another; \
-             compare runs of one space",
-            a.name, b.name
-        ));
-    }
-    if a.config.space != b.config.space {
-        return Some(format!(
-            "{} and {} have different settings in [space] of their config.toml: what one may find the other may not; \
-             compare runs of one space",
-            a.name, b.name
-        ));
-    }
-    let data = |record: &Record| {
-        record
-            .history
-            .runs
-            .first()
-            .map(|run| run.data_sha256.clone())
-    };
-    (data(a) != data(b)).then(|| {
-        format!(
-            "{} and {} were trained on different data (their data_sha256 differ), so that their rewards say nothing \
-             of one another; compare runs on the same data",
-            a.name, b.name
-        )
-    })
 }
 
 /// That no search is counted twice; strategies whose runs differ by more than their seeds are told of.

@@ -188,7 +188,9 @@ fn images(
     let header = [("class", Align::Left), ("images", Align::Right)];
     words += &format!("\n{}", aligned(&header, &rows));
     if let Some(sheet) = sheet {
+        let replaced = sheet.path.exists();
         sheet.write(dataset)?;
+        flags::note_written(sheet.path, replaced, output);
         json["sheet"] = json!(sheet.path.display().to_string());
         let path = sheet.path.display().to_string();
         words += &format!("\nsheet   {}\n", text::one_line(&path));

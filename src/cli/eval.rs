@@ -98,10 +98,12 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         json[key] = value.clone();
     }
     let words = words(name, &evaluation);
-    if let Some(path) = &flags.logits
-        && let Err(failure) = write_logits(path, &*child, held, &weights, &runner)
-    {
-        return Err(output.partial(&json, &words, failure)?);
+    if let Some(path) = &flags.logits {
+        let replaced = path.exists();
+        if let Err(failure) = write_logits(path, &*child, held, &weights, &runner) {
+            return Err(output.partial(&json, &words, failure)?);
+        }
+        flags::note_written(path, replaced, output);
     }
     output.result(&json, &words)
 }

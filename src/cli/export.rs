@@ -4,6 +4,8 @@ mod drawing;
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -12,6 +14,7 @@ use super::failure::{Failure, Kind};
 use super::flags::{self, Settings, whole};
 use super::machine;
 use super::output::Output;
+use super::stop::{self, TimeFlags};
 use crate::config::{self, THREADS};
 use crate::data::corpus::{Corpus, TextPart};
 use crate::device::{Convolution, cpu::Cpu};
@@ -19,7 +22,7 @@ use crate::export::expected::{self, Judges};
 use crate::export::model::{CellModel, NetworkModel};
 use crate::export::onnx::{ImageInput, Steps};
 use crate::export::tensor::Call;
-use crate::export::{self, Check, Checked, Model, OnnxOptions};
+use crate::export::{self, Check, Checked, Model, OnnxOptions, Place};
 use crate::graph::Costs;
 use crate::rng::{Purpose, Rng};
 use crate::text;
@@ -159,14 +162,7 @@ fn of_weights(flags: &Flags, weights: &Path, output: &Output) -> Result<Checked,
         return Err(Failure::not_finite(weights));
     }
     let child = (&model, &metadata);
-    if flags.format == Format::Safetensors {
-        return Ok(export::write_safetensors(
-            child,
-            !flags.no_check,
-            &flags.out,
-        )?);
-    }
-    let calls = match flags.no_check {
+    let calls = match flags.no_check || flags.format == Format::Safetensors {
         true => None,
         false => Some(questions(flags, weights, child, options, output)?),
     };
@@ -179,17 +175,29 @@ fn of_weights(flags: &Flags, weights: &Path, output: &Output) -> Result<Checked,
         return Err(Failure::not_finite(weights));
     }
     let python = flags.python.as_deref();
+    let stop = stop()?;
+    let place = Place {
+        out: &flags.out,
+        stop: &stop,
+    };
     Ok(match flags.format {
+        Format::Safetensors => export::write_safetensors(child, !flags.no_check, place)?,
         Format::Pytorch => {
             let python = python.unwrap_or(Path::new("python3"));
             let check = calls.as_deref().map(|calls| (calls, python));
-            export::write_torch(child, check, &flags.out)?
+            export::write_torch(child, check, place)?
         }
         _ => {
             let check = calls.as_deref().map(|calls| Check { calls, python });
-            export::write_onnx(child, options, check, &flags.out)?
+            export::write_onnx(child, options, check, place)?
         }
     })
+}
+
+/// A flag that signals set. It is heeded once there is something that must not be left behind: before that a signal
+/// ends the program at once.
+fn stop() -> Result<Arc<AtomicBool>, Failure> {
+    stop::flag(&TimeFlags { time_limit: None })
 }
 
 /// How ONNX is written, of the flags that go with it and with this kind of child.

@@ -235,12 +235,12 @@ impl From<ExportError> for Failure {
         let kind = match error {
             ExportError::Weights(error) => return error.into(),
             ExportError::Train(error) => return error.into(),
-            ExportError::Classes { .. } => Kind::Weights,
             ExportError::Exists { .. }
             | ExportError::NoName { .. }
             | ExportError::Write { .. }
             | ExportError::TooLarge { .. }
             | ExportError::NoReader { .. } => Kind::Usage,
+            ExportError::Stopped { .. } => Kind::Stopped,
             ExportError::Unreadable { .. } | ExportError::Differs { .. } => Kind::Run,
         };
         Failure::from_error(kind, &error)

@@ -19,16 +19,16 @@ use super::stop::{self, TimeFlags};
 use super::train::show;
 use crate::config::{Config, EPOCHS};
 use crate::disk::{Disk, Real};
-use crate::finish::grid::{Candidate, Defaults, Grid, Point, Recipe};
-use crate::finish::{Event, FOLDER, Finish, FinishError, Finished};
-use crate::report::Summary;
-use crate::report::table::{Align, aligned};
+use crate::finish::grid::{Candidate, Defaults, Grid};
+use crate::finish::progress::{self, Progress};
+use crate::finish::{Event, FOLDER, Finish, FinishError};
+use crate::report::table::aligned;
+use crate::report::{Summary, final_training};
 use crate::run::entry::Child;
 use crate::run::state::{Locks, Signs, State};
 use crate::run::{self, Facts, journal};
 use crate::space::{Architecture, SpaceKind};
 use crate::text;
-use crate::train::Counted;
 
 /// How often a run that still goes on is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -136,8 +136,9 @@ pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failu
         folder.display()
     ));
     let disk: Arc<dyn Disk> = Arc::new(Real);
-    let mut told = Instant::now();
+    let (mut told, mut is_done) = (Instant::now(), true);
     let finished = finish.run(&disk, &folder, &mut |event| {
+        is_done = false;
         // Of a grid's many epochs few are told: enough to see that it goes on.
         let is_epoch = matches!(event, Event::Trying(..));
         if !is_epoch || told.elapsed() >= BETWEEN_EPOCHS {
@@ -146,9 +147,10 @@ pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failu
         }
     });
     let finished = finished.map_err(|error| failure(error, &flags.run))?;
-    let kind = settled.space.kind();
-    let json = result(flags, &grid, &finished, kind);
-    output.result(&json, &words(&grid, &finished, kind))
+    if is_done {
+        output.note("already finished: nothing is left to train");
+    }
+    output.result(&result(&flags.run, &finished), &words(&finished))
 }
 
 /// The run, whose search is over or stopped.
@@ -283,12 +285,12 @@ fn tell(event: &Event, grid: &Grid, output: &Output) {
 }
 
 fn achieved(child: &Child) -> String {
-    match child.scores.counted() {
-        Some(counted) if child.reward.is_some_and(|reward| reward > 0.0) => {
+    match progress::achieved(child) {
+        Some(counted) => {
             let (name, value) = counted.shown();
             format!("{name} {value}")
         }
-        _ => child.status.word().to_owned(),
+        None => child.status.word().to_owned(),
     }
 }
 
@@ -314,127 +316,31 @@ fn failure(error: FinishError, run: &Path) -> Failure {
     }
 }
 
-/// Names of what validation and test measure.
-fn measures(kind: SpaceKind) -> (&'static str, &'static str, &'static str) {
-    match kind {
-        SpaceKind::Cell => (
-            "search_perplexity",
-            "validation_perplexity",
-            "test_perplexity",
-        ),
-        _ => ("search_accuracy", "validation_accuracy", "test_accuracy"),
-    }
-}
-
-fn recipe(recipe: &Recipe) -> Value {
-    json!(recipe)
-}
-
-fn result(flags: &Flags, grid: &Grid, finished: &Finished, kind: SpaceKind) -> Value {
-    let (search, validation, test) = measures(kind);
-    let points = grid.points();
-    let candidates = grid.candidates.iter().enumerate().map(|(i, candidate)| {
-        let of = points.iter().filter(|point| point.candidate == i);
-        let tried = of.map(|point: &Point| {
-            let child = &finished.tried[&point.index];
-            let mut json = recipe(&point.recipe);
-            let counted = child.scores.counted().filter(|_| child.status.word() == "ok");
-            json[validation] = match counted {
-                Some(Counted::Accuracy(x) | Counted::Perplexity(x)) => json!(x),
-                None => Value::Null,
-            };
-            json["status"] = json!(child.status);
-            json
-        });
-        json!({"sample": candidate.sample, search: candidate.search, "grid": tried.collect::<Vec<_>>()})
-    });
-    let mut chosen = recipe(&finished.chosen.recipe);
-    chosen["sample"] = json!(grid.candidates[finished.chosen.candidate].sample);
-    let mut last = json!({
-        "epochs": finished.last.epochs,
-        test: finished.last.test,
-        "parameters": finished.last.parameters,
-        "weights": finished.weights.display().to_string(),
-        "architecture": finished.architecture.display().to_string(),
-    });
-    if kind == SpaceKind::Conv {
-        last["test_error"] = json!(1.0 - finished.last.test);
-    }
+fn result(run: &Path, finished: &Progress) -> Value {
     let mut json = json!({
-        "run": flags.run.display().to_string(),
-        "candidates": candidates.collect::<Vec<_>>(),
-        "chosen": chosen,
-        "final": last,
+        "run": run.display().to_string(),
+        "candidates": final_training::candidates_json(finished),
     });
-    if let Some(control) = &finished.control {
-        json["control"] = json!({
-            "kind": "lstm",
-            "epochs": control.epochs,
-            test: control.test,
-            "parameters": control.parameters,
-        });
+    for (key, value) in final_training::results_json(finished) {
+        json[key] = value;
     }
     json
 }
 
-fn words(grid: &Grid, finished: &Finished, kind: SpaceKind) -> String {
-    let digits = |x: f64| match kind {
-        SpaceKind::Cell => format!("{x:.2}"),
-        _ => format!("{x:.4}"),
-    };
-    let what = match kind {
-        SpaceKind::Cell => "perplexity",
-        _ => "accuracy",
-    };
-    let header = [
-        ("sample", Align::Right),
-        ("in the search", Align::Right),
-        ("recipe", Align::Left),
-        ("validation", Align::Right),
-        ("", Align::Left),
-    ];
-    let rows = grid.points().into_iter().map(|point| {
-        let candidate = &grid.candidates[point.candidate];
-        let child = &finished.tried[&point.index];
-        let chosen = point.index == finished.chosen.index;
-        let achieved = match child
-            .scores
-            .counted()
-            .filter(|_| child.status.word() == "ok")
-        {
-            Some(Counted::Accuracy(x) | Counted::Perplexity(x)) => digits(x),
-            None => child.status.word().to_owned(),
-        };
-        vec![
-            candidate.sample.to_string(),
-            digits(candidate.search),
-            point.recipe.words(),
-            achieved,
-            if chosen { "chosen" } else { "" }.to_owned(),
-        ]
-    });
-    let mut words = aligned(&header, &rows.collect::<Vec<_>>());
-    let candidate = &grid.candidates[finished.chosen.candidate];
-    words += &format!(
-        "\n{what} in the search (validation)   {}\n\
-         final {what} (test, read once)     {}\n",
-        digits(candidate.search),
-        digits(finished.last.test),
-    );
-    if let Some(control) = &finished.control {
-        words += &format!(
-            "the same of an LSTM                {} ({} parameters; the cell {})\n",
-            digits(control.test),
-            text::count(control.parameters),
-            text::count(finished.last.parameters),
-        );
+fn words(finished: &Progress) -> String {
+    let mut words = aligned(&final_training::HEADS, &final_training::rows(finished));
+    words += &format!("\n{}\n\n", final_training::note(finished.kind()));
+    for (what, value) in final_training::results(finished) {
+        words += &format!("{what:<34} {value}\n");
     }
-    let weights = text::shell_path(&finished.weights);
+    let weights = finished.weights();
     words += &format!(
-        "\nweights       {weights}\narchitecture  {}\n\nUse it elsewhere:\n  nas-engine export --weights {weights} \
+        "\nweights       {}\narchitecture  {}\n\nUse it elsewhere:\n  nas-engine export --weights {} \
          --format onnx --out {}\n",
-        text::shell_path(&finished.architecture),
-        text::shell_path(&finished.weights.with_extension("onnx")),
+        text::shell_path(&weights),
+        text::shell_path(&finished.architecture()),
+        text::shell_path(&weights),
+        text::shell_path(&weights.with_extension("onnx")),
     );
     words
 }

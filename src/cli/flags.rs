@@ -2,6 +2,7 @@
 
 use std::num::IntErrorKind;
 use std::ops::RangeInclusive;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use crate::device::{self, Device};
 use crate::disk::{Real, input, whole};
 use crate::space::{Architecture, ConvArchitecture};
 use crate::text;
-use crate::train::{Course, Runner, TrainConfig};
+use crate::train::{Course, Runner, TrainConfig, weights_header};
 
 /// What runs the work. Whole numbers are read signed, so that a negative one is refused by name.
 #[derive(Args)]
@@ -354,11 +355,27 @@ const LARGEST_ARCHITECTURE: u64 = 4 << 20;
 /// Reads the architecture of `--arch`.
 pub fn read_architecture(path: &Path) -> Result<Architecture, Failure> {
     let wrong = |message: String| wrong_architecture(path, &message);
-    let text = input::read_text(path, LARGEST_ARCHITECTURE).map_err(|error| {
+    let weights = || {
+        let named = text::shell_path(path);
+        wrong(format!(
+            "it looks like weights, and --arch takes the JSON of an architecture, such as the best.json of a search; \
+             nas-engine export --arch {named} --format json --out FILE writes that of weights, under `architecture`"
+        ))
+    };
+    // Weights may be longer than what is read here.
+    if weights_header::is_weights(path) {
+        return Err(weights());
+    }
+    let unreadable = |error| {
         wrong(format!(
             "cannot read: {error}; give a JSON file with --arch"
         ))
-    })?;
+    };
+    let bytes = input::read(path, LARGEST_ARCHITECTURE).map_err(unreadable)?;
+    if weights_header::begins_weights(&bytes) {
+        return Err(weights()); // by a pipe
+    }
+    let text = input::text_of(bytes).map_err(unreadable)?;
     Architecture::from_json(&text).map_err(|error| wrong(error.to_string()))
 }
 
@@ -386,11 +403,20 @@ pub fn check_writable(flag: &str, path: &Path) -> Result<(), Failure> {
             "it is no file but a device or a pipe; name a file".into(),
         ));
     }
+    if path.as_os_str().as_bytes().ends_with(b"/") {
+        return Err(wrong("it is to be a file; add its name".into()));
+    }
     whole::check(&Real, path).map_err(|error| {
-        wrong(format!(
-            "{}; choose a folder that can be written",
-            error.kind()
-        ))
-    })?;
-    Ok(())
+        let other = || format!("{}; choose a folder that can be written", error.kind());
+        wrong(whole::no_folder(path, &error).unwrap_or_else(other))
+    })
+}
+
+/// Says that a file was written, and whether another one was there before.
+pub fn note_written(path: &Path, replaced: bool, output: &Output) {
+    let replaced = match replaced {
+        true => ", in place of the file that was there",
+        false => "",
+    };
+    output.note(&format!("written: {}{replaced}", path.display()));
 }

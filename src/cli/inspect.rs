@@ -4,7 +4,6 @@
 mod bench;
 mod cell;
 
-use std::io::Write;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -15,9 +14,9 @@ use serde_json::json;
 use super::failure::{Failure, Kind};
 use super::flags::{self, ConfigFlags, Settings, in_range, whole};
 use super::output::Output;
+use super::runs;
 use crate::config::{BATCH, HIDDEN, VOCABULARY, default_preset};
 use crate::device::{self, Convolution};
-use crate::disk::{Real, whole};
 use crate::graph::cost::LayerCost;
 use crate::graph::{Costs, Graph, GraphLayer, Options, Params, Plan};
 use crate::report::notation;
@@ -153,13 +152,10 @@ fn write(path: &Path, architecture: &Architecture, output: &Output) -> Result<()
         );
         return Err(Failure::new(Kind::Usage, message));
     }
+    flags::check_writable("--out", path)?;
     let text = format!("{}\n", architecture.to_json());
-    let written = whole::write(&Real, path, |file| file.write_all(text.as_bytes()));
-    written.map_err(|error| {
-        let message = format!("--out {}: cannot be written: {error}", path.display());
-        Failure::new(Kind::Usage, message)
-    })?;
-    output.note(&format!("written: {}", path.display()));
+    runs::write("--out", path, text.as_bytes())?;
+    flags::note_written(path, false, output);
     Ok(())
 }
 

@@ -104,6 +104,12 @@ impl Output {
         write(|stdout| stdout.write_all(text::lines(text).as_bytes()))
     }
 
+    /// Comma-separated values on standard output: as [`Output::text`], but line breaks of either kind stand as they
+    /// are in quoted fields.
+    pub fn csv(&self, text: &str) -> Result<(), Failure> {
+        write(|stdout| stdout.write_all(text::records(text).as_bytes()))
+    }
+
     /// A line on standard error, unless quiet.
     pub fn note(&self, text: &str) {
         if !self.quiet {

@@ -14,15 +14,14 @@ use crate::config;
 use crate::data::import::{self, Pictures};
 use crate::data::{Augment, Dataset, IMAGE_BYTES};
 use crate::device::Input;
-use crate::export;
 use crate::graph::{Graph, Params};
 use crate::report::table::{Align, aligned};
 use crate::space::Architecture;
 use crate::text;
-use crate::train::TrainError;
 use crate::train::logits::Images;
 use crate::train::metadata::Facts;
 use crate::train::weights_file::WeightsFile;
+use crate::train::{Runner, TrainError};
 
 /// Pictures that are read and looked at together.
 const CHUNK: usize = 512;
@@ -52,6 +51,7 @@ pub struct Flags {
 /// What a network sees in a picture.
 #[derive(Serialize)]
 struct Prediction {
+    /// As named; bytes that are not UTF-8 as `\xNN`.
     file: String,
     class: String,
     probability: f64,
@@ -83,7 +83,6 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         );
         return Err(Failure::new(Kind::Weights, message));
     };
-    export::check_classes(classes.len())?;
     let graph = Graph::new(network, classes.len()).map_err(TrainError::from)?;
     let params = Params::new(&graph);
     let weights = file.weights(&params)?;
@@ -94,49 +93,31 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         config::default_preset(metadata.architecture.kind()),
     )?;
     let device = flags::open_device(&config, output)?;
-    let network = Images {
-        graph: &graph,
-        params: &params,
-        weights: &weights,
-        norm_epsilon: *batch_norm_epsilon,
+    let viewer = Viewer {
+        network: Images {
+            graph: &graph,
+            params: &params,
+            weights: &weights,
+            norm_epsilon: *batch_norm_epsilon,
+        },
+        classes,
+        augment: *augment,
+        runner: flags::runner(&*device),
+        path: &flags.weights,
     };
     let (files, mut skipped) = import::files(&flags.paths);
     let pictures = Pictures::new(None, flags.upright);
     let mut predictions = Vec::new();
     for files in files.chunks(CHUNK) {
-        let read: Vec<_> = files.par_iter().map(|path| pictures.read(path)).collect();
-        let mut names = Vec::new();
-        let mut images: Vec<[u8; IMAGE_BYTES]> = Vec::new();
-        for (path, read) in files.iter().zip(read) {
-            match read {
-                Ok(ready) => {
-                    names.push(path);
-                    images.push(ready.image);
-                }
-                Err(reason) => skipped.push(import::Skipped::new(path, reason)),
-            }
-        }
-        let seen = look(
-            &network,
-            classes,
-            *augment,
-            &images,
-            &flags::runner(&*device),
-        )?;
-        for (path, probabilities) in names.into_iter().zip(seen) {
-            predictions.push(prediction(path, classes, probabilities, &flags.weights)?);
-        }
+        predictions.extend(viewer.predict(files, &pictures, &mut skipped)?);
     }
     for import::Skipped { file, reason } in &skipped {
         tracing::warn!("{}: {reason}", text::one_line(file));
     }
     let json = json!({"predictions": predictions, "skipped": skipped});
-    let words = match flags.csv {
-        true => csv(classes, &predictions),
-        false => words(&predictions),
-    };
     match predictions.is_empty() {
-        false => output.result(&json, &words),
+        false if flags.csv => output.csv(&csv(classes, &predictions)),
+        false => output.result(&json, &words(&predictions)),
         true => {
             let message = match skipped.first() {
                 Some(first) => format!(
@@ -151,31 +132,58 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     }
 }
 
-/// The probabilities `[n][classes]` that a network gives images.
-fn look(
-    network: &Images,
-    classes: &[String],
+/// A network that looks at pictures.
+struct Viewer<'a> {
+    network: Images<'a>,
+    classes: &'a [String],
     augment: Augment,
-    images: &[[u8; IMAGE_BYTES]],
-    runner: &crate::train::Runner,
-) -> Result<Vec<Vec<f64>>, Failure> {
-    let mut seen = Vec::with_capacity(images.len());
-    if images.is_empty() {
-        return Ok(seen);
+    runner: Runner<'a>,
+    /// Where its weights are.
+    path: &'a Path,
+}
+
+impl Viewer<'_> {
+    /// What it sees in each picture; what is none goes to `skipped`.
+    fn predict(
+        &self,
+        files: &[PathBuf],
+        pictures: &Pictures,
+        skipped: &mut Vec<import::Skipped>,
+    ) -> Result<Vec<Prediction>, Failure> {
+        let read: Vec<_> = files.par_iter().map(|path| pictures.read(path)).collect();
+        let mut paths = Vec::new();
+        let mut images: Vec<[u8; IMAGE_BYTES]> = Vec::new();
+        for (path, read) in files.iter().zip(read) {
+            match read {
+                Ok(ready) => {
+                    paths.push(path);
+                    images.push(ready.image);
+                }
+                Err(reason) => skipped.push(import::Skipped::new(path, reason)),
+            }
+        }
+        let seen = paths.into_iter().zip(self.look(&images)?);
+        let predictions = seen
+            .map(|(path, probabilities)| prediction(path, self.classes, probabilities, self.path));
+        predictions.collect()
     }
-    let dataset = Dataset::of_images(classes.to_vec(), images);
-    let records: Vec<u32> = (0..images.len() as u32).collect();
-    let input = Input::of_images(&dataset, augment, 0);
-    network.logits(
-        input,
-        &records,
-        BATCH.min(images.len()),
-        runner,
-        &mut |logits| {
-            seen.extend(logits.chunks(classes.len()).map(softmax));
-        },
-    )?;
-    Ok(seen)
+
+    /// The probabilities `[n][classes]` that it gives images.
+    fn look(&self, images: &[[u8; IMAGE_BYTES]]) -> Result<Vec<Vec<f64>>, Failure> {
+        let mut seen = Vec::with_capacity(images.len());
+        if images.is_empty() {
+            return Ok(seen);
+        }
+        let dataset = Dataset::of_images(self.classes.to_vec(), images);
+        let records: Vec<u32> = (0..images.len() as u32).collect();
+        let input = Input::of_images(&dataset, self.augment, 0);
+        let batch = BATCH.min(images.len());
+        self.network
+            .logits(input, &records, batch, &self.runner, &mut |logits| {
+                seen.extend(logits.chunks(self.classes.len()).map(softmax));
+            })?;
+        Ok(seen)
+    }
 }
 
 fn softmax(logits: &[f64]) -> Vec<f64> {
@@ -200,7 +208,7 @@ fn prediction(
         .max_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b]));
     let best = best.unwrap_or(0);
     Ok(Prediction {
-        file: path.display().to_string(),
+        file: import::name(path),
         class: classes[best].clone(),
         probability: probabilities[best],
         probabilities,
@@ -223,7 +231,7 @@ fn words(predictions: &[Prediction]) -> String {
     aligned(&header, &rows.collect::<Vec<_>>())
 }
 
-/// RFC 4180, a line a picture after that of the names.
+/// RFC 4180, a record a picture after that of the names.
 fn csv(classes: &[String], predictions: &[Prediction]) -> String {
     let quoted = |field: &str| match field.contains([',', '"', '\n', '\r']) {
         true => format!("\"{}\"", field.replace('"', "\"\"")),

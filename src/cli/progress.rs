@@ -1,4 +1,4 @@
-//! How far a search is, on standard error: a bar on a terminal, else a line a batch.
+//! How far a search is, on standard error: a bar on a terminal, else a line from time to time.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,6 +18,12 @@ use crate::text;
 /// The bar and the time left; below them rewards and the children under way.
 const TEMPLATE: &str = "{bar:40} {pos}/{len}{prefix}\n{wide_msg}";
 
+/// Time between two lines where batches end fast, as on a table.
+const BETWEEN_BATCHES: Duration = Duration::from_secs(2);
+
+/// Time after which a child that ended is a line of its own, where batches take long.
+const LONG: Duration = Duration::from_secs(60);
+
 /// Watches a search and shows how far it is.
 pub struct Progress {
     output: Output,
@@ -25,6 +31,8 @@ pub struct Progress {
     total: u64,
     epochs: usize,
     began: Instant,
+    /// When the last line was written.
+    told: Option<Instant>,
     /// Samples on record when this session began.
     before: u64,
     n_ended: u64,
@@ -68,6 +76,7 @@ impl Progress {
             total,
             epochs: config.train.epochs(),
             began: Instant::now(),
+            told: None,
             before: history.children.len() as u64,
             n_ended: 0,
             rewards: (0, 0.0),
@@ -92,13 +101,34 @@ impl Progress {
             Event::Ended(child) => {
                 self.under_way.remove(&child.sample);
                 self.count(child);
+                if self.told.unwrap_or(self.began).elapsed() >= LONG {
+                    self.tell(&format!("sample {}", child.sample), "");
+                }
             }
-            Event::Batch { batch, history } if self.bar.is_none() => {
-                self.output.note(&self.batch_line(*batch, history));
+            Event::Batch { batch, history } => {
+                if self
+                    .told
+                    .is_none_or(|told| told.elapsed() >= BETWEEN_BATCHES)
+                {
+                    self.tell(&format!("batch {batch}"), &last_quarter(history));
+                }
             }
-            Event::Batch { .. } => {}
         }
         self.draw();
+    }
+
+    /// Writes a line, where there is no bar that says it.
+    fn tell(&mut self, ended: &str, more: &str) {
+        if self.bar.is_none() {
+            self.told = Some(Instant::now());
+            self.output.note(&format!(
+                "{ended}: {} of {} samples{}, {}{more}",
+                self.n_ended,
+                self.total,
+                self.left(),
+                self.so_far(),
+            ));
+        }
     }
 
     /// Takes the bar away.
@@ -107,20 +137,6 @@ impl Progress {
             self.output.stderr.set_bar(None);
             bar.finish_and_clear();
         }
-    }
-
-    fn batch_line(&self, batch: u64, history: &History) -> String {
-        let n_last = (history.children.len() / 4).max(1);
-        let last = history.children.values().rev().take(n_last);
-        let last = report::mean(&last.map(|child| child.reward).collect::<Vec<_>>());
-        format!(
-            "batch {batch}: {} of {} samples{}, {}, last quarter {}",
-            self.n_ended,
-            self.total,
-            self.left(),
-            self.so_far(),
-            text::share(last),
-        )
     }
 
     fn count(&mut self, child: &Child) {
@@ -188,4 +204,12 @@ impl Progress {
             text::duration(pace * self.total.saturating_sub(self.n_ended) as f64)
         )
     }
+}
+
+/// The mean reward of the last quarter of the samples so far, in words.
+fn last_quarter(history: &History) -> String {
+    let n_last = (history.children.len() / 4).max(1);
+    let last = history.children.values().rev().take(n_last);
+    let mean = report::mean(&last.map(|child| child.reward).collect::<Vec<_>>());
+    format!(", last quarter {}", text::share(mean))
 }

@@ -70,7 +70,8 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     }
     let format = format(flags, output)?;
     runs::read(&flags.runs, |records| {
-        for words in records.iter().filter_map(overview::notice) {
+        let notices = records.iter().filter_map(overview::notice);
+        for words in notices.chain(overview::not_comparable(records)) {
             tracing::warn!("{words}");
         }
         let page = match format == Format::Html || flags.plots.is_some() {

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 
 use super::failure::{Failure, Kind};
 use crate::disk::{Real, whole};
+use crate::finish::progress::{self, Progress};
 use crate::report::record::Record;
-use crate::run::journal;
+use crate::run::entry::ChildFacts;
+use crate::run::history::History;
 use crate::run::skim::RunBytes;
 use crate::run::state::{Locks, Signs, State};
+use crate::run::{Status, journal};
 use crate::text;
 
 /// Reads runs and hands them on.
@@ -18,6 +21,7 @@ pub fn read(
     then: impl FnOnce(&[Record]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     check_different(paths)?;
+    paths.iter().for_each(|path| warn_of_finish(path));
     let names = names(paths);
     // Before the journals are read: a search that ends in between is then seen as finished.
     let locks: Vec<Locks> = paths
@@ -35,6 +39,7 @@ pub fn read(
         if history.children.is_empty() {
             return Err(nothing_yet(path));
         }
+        check_rewards(path, history)?;
         let state = State::of(Signs {
             finished: history.is_finished(config.search.samples, config.search.strategy),
             ends_with_stop: history.stopped,
@@ -42,9 +47,63 @@ pub fn read(
             all_locks_seen: locks[i].all_seen,
         });
         let record = Record::new(names[i].clone(), config, state, history);
-        records.push(record.map_err(|error| Failure::from_error(Kind::Config, &error))?);
+        let mut record = record.map_err(|error| Failure::from_error(Kind::Config, &error))?;
+        record.finish = finish(path);
+        records.push(record);
     }
     then(&records)
+}
+
+/// More than the reward of any child: shares and their cubes, percentages, 80 over the square of a perplexity.
+const MOST_REWARD: f64 = 1e6;
+
+/// That every child has a reward that it can have: of other numbers there may be no mean.
+pub fn check_rewards<C: ChildFacts>(run: &Path, history: &History<C>) -> Result<(), Failure> {
+    let wrong = |child: &C| match child.reward() {
+        Some(reward) if (0.0..=MOST_REWARD).contains(&reward) => None,
+        Some(reward) => Some(format!("has a reward of {reward:e}, which none can have")),
+        None if child.status() == Status::Ok => Some("ended `ok` without a reward".to_owned()),
+        None => None,
+    };
+    let mut children = history.children.iter();
+    match children.find_map(|(sample, child)| Some((sample, wrong(child)?))) {
+        None => Ok(()),
+        Some((sample, wrong)) => {
+            let message = format!(
+                "the journal of {} says that sample {sample} {wrong}; see what else it should not say: \
+                 nas-engine audit {}",
+                run.display(),
+                text::shell_path(run)
+            );
+            Err(Failure::new(Kind::Journal, message))
+        }
+    }
+}
+
+/// The final training of a run, where it has one that can be read; a warning where it cannot.
+pub fn finish(run: &Path) -> Option<Progress> {
+    match progress::read(&Real, run) {
+        Ok(finish) => finish,
+        Err(error) => {
+            tracing::warn!(
+                "the final training of {} is not shown: {error}",
+                run.display()
+            );
+            None
+        }
+    }
+}
+
+/// A warning where a run's directory is that of a final training.
+pub fn warn_of_finish(path: &Path) {
+    if progress::is_folder(&Real, path) {
+        let search = path.parent().filter(|parent| *parent != Path::new(""));
+        tracing::warn!(
+            "{} holds the final training of a search, whose samples are the recipes that were tried; the search is {}",
+            path.display(),
+            search.unwrap_or(Path::new("..")).display()
+        );
+    }
 }
 
 /// That no run is given twice.

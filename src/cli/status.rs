@@ -6,16 +6,18 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::failure::Failure;
 use super::output::Output;
+use super::runs;
 use crate::disk::Real;
-use crate::report::{self, Best, Summary};
+use crate::report::{self, Best, Summary, final_training};
 use crate::run::entry::ChildFacts;
 use crate::run::history::History;
 use crate::run::skim::RunBytes;
 use crate::run::state::{Locks, Signs, State};
-use crate::run::{journal, now};
+use crate::run::{journal, now, under_way};
 use crate::text;
 
 /// Flags of `status`.
@@ -27,10 +29,12 @@ pub struct Flags {
 
 /// Runs the command.
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
+    runs::warn_of_finish(&flags.run);
     let locks = Locks::look(&flags.run.join(journal::FILE_NAME));
     let run = RunBytes::read(&Real, &flags.run)?;
     // Never given back: the process ends, and freeing a long run child by child takes a fifth of its time.
     let history = ManuallyDrop::new(run.history()?);
+    runs::check_rewards(&flags.run, &history)?;
     let search = &run.config.search;
     let state = State::of(Signs {
         finished: history.is_finished(search.samples, search.strategy),
@@ -39,8 +43,22 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         all_locks_seen: locks.all_seen,
     });
     let summary = ManuallyDrop::new(Summary::new(&*history));
-    let status = Status::new(state, search.samples, &history, &summary, now());
-    output.result(&status, &status.words(&summary))
+    let mut status = Status::new(state, search.samples, &history, &summary, now());
+    let mut words = match summary.samples {
+        0 => {
+            let under_way = under_way::look(&Real, &flags.run, locks.process);
+            status.before_any(&report::none_ended(state, under_way.len()))
+        }
+        _ => status.words(&summary),
+    };
+    if let Some(finish) = runs::finish(&flags.run) {
+        words += &format!("\n{}\n", final_training::line(&finish));
+        for (what, value) in final_training::results(&finish) {
+            words += &format!("{what}: {value}\n");
+        }
+        status.finish = Some(final_training::state_json(&finish));
+    }
+    output.result(&status, &words)
 }
 
 /// How far a search is.
@@ -59,6 +77,9 @@ struct Status<'a> {
     seconds_left: Option<f64>,
     /// Nothing of a run without a line.
     seconds_since_last_line: Option<f64>,
+    /// The final training, of a run that has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finish: Option<Value>,
 }
 
 impl<'a> Status<'a> {
@@ -89,7 +110,21 @@ impl<'a> Status<'a> {
             },
             // A clock that was set back leaves lines of a time to come.
             seconds_since_last_line: began.then(|| (now - history.last_at).max(0.0)),
+            finish: None,
         }
+    }
+
+    /// In words where no child has ended: there are no figures yet.
+    fn before_any(&self, none_ended: &str) -> String {
+        let age = self.seconds_since_last_line;
+        let age = age.map(|age| format!(", last line {} ago", text::duration(age)));
+        format!(
+            "{}: 0 of {} samples{}\n{}{none_ended}\n",
+            self.state,
+            self.total,
+            age.unwrap_or_default(),
+            self.elsewhere(),
+        )
     }
 
     fn words(&self, summary: &Summary) -> String {
@@ -100,13 +135,7 @@ impl<'a> Status<'a> {
         let age = self
             .seconds_since_last_line
             .filter(|_| self.state != "finished");
-        let elsewhere = match self.state {
-            "unknown" => {
-                "whether a process in another container or on another machine works on it cannot be \
-                 seen from here\n"
-            }
-            _ => "",
-        };
+        let elsewhere = self.elsewhere();
         format!(
             "{}: {} of {} samples in {}{}{}{}{}\n{elsewhere}\
              mean reward {}, first quarter {}, last quarter {}\n\n{}",
@@ -123,5 +152,16 @@ impl<'a> Status<'a> {
             text::share(self.mean_reward_last_quarter),
             summary.best_table(),
         )
+    }
+
+    /// A line where it cannot be told whether anybody works on it.
+    fn elsewhere(&self) -> &'static str {
+        match self.state {
+            "unknown" => {
+                "whether a process in another container or on another machine works on it cannot be \
+                 seen from here\n"
+            }
+            _ => "",
+        }
     }
 }

@@ -153,6 +153,7 @@ pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failu
     if let Some(path_of_weights) = &goal.save {
         let metadata = outcome.metadata(&job);
         let (params, weights) = (child.params(), &outcome.weights);
+        let replaced = path_of_weights.exists();
         let saved = weights_file::save(&Real, path_of_weights, params, weights, &metadata);
         if let Err(error) = saved {
             let mut failure = Failure::from(error);
@@ -167,6 +168,9 @@ pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failu
                 Err(_) => failure = resume::to_go_on(failure, &path),
             }
             return Err(come.show_before(failure, output)?);
+        }
+        if replaced {
+            flags::note_written(path_of_weights, replaced, output);
         }
         come.saved = Some(path_of_weights.display().to_string());
     }

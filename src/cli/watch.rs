@@ -1,16 +1,22 @@
 //! `nas-engine watch`: a search in the terminal, while it runs or afterwards: its history, the children
 //! under way, the best so far. It only reads.
 
+mod rewards;
 mod screen;
 mod view;
+mod words;
 
+use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyModifiers};
-use ratatui::crossterm::terminal::is_raw_mode_enabled;
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{EnterAlternateScreen, is_raw_mode_enabled, size};
+use ratatui::layout::Rect;
+use ratatui::{DefaultTerminal, TerminalOptions, Viewport};
 
 use super::failure::{Failure, Kind};
 use super::flags::within;
@@ -31,8 +37,6 @@ pub struct Flags {
     /// Seconds between two looks at the run
     #[arg(long, allow_negative_numbers = true, value_parser = within(1..=3600), value_name = "SECONDS", default_value = "1")]
     every: i64,
-    #[command(flatten)]
-    time: TimeFlags,
 }
 
 /// Runs the command.
@@ -46,35 +50,61 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         );
         return Err(Failure::new(Kind::Usage, message));
     }
-    let stop = stop::flag(&flags.time)?;
+    // A time limit in the environment is that of a search.
+    let stop = stop::flag(&TimeFlags { time_limit: None })?;
     let every = Duration::from_secs(flags.every.unsigned_abs());
-    let mut screen = ratatui::try_init().map_err(|error| failed(&error))?;
-    let watch = || -> Result<(), Failure> {
-        let mut looked = Instant::now();
-        loop {
-            let drawn = screen.draw(|frame| screen::draw(frame, &view));
-            drawn.map_err(|error| failed(&error))?;
-            while looked.elapsed() < every {
-                if stop.load(Ordering::Relaxed) {
-                    return Ok(());
-                }
-                if event::poll(GLANCE).map_err(|error| failed(&error))? {
-                    match event::read().map_err(|error| failed(&error))? {
-                        Event::Key(key) if ends(&key) => return Ok(()),
-                        Event::Resize(..) => break,
-                        _ => {}
-                    }
-                }
-            }
-            view = view.again()?;
-            looked = Instant::now();
-        }
-    };
-    let watched = watch();
+    let watched = watch(&mut view, every, &stop);
     if is_raw_mode_enabled().unwrap_or(true) {
         ratatui::restore();
     }
-    watched
+    watched?;
+    // It may have been a while since the last look; the one before serves where nothing can be read now.
+    let last = View::read(&flags.run).unwrap_or(view);
+    output.note(&words::closing(&last));
+    Ok(())
+}
+
+/// Draws a run until a key or a signal ends it.
+fn watch(view: &mut View, every: Duration, stop: &AtomicBool) -> Result<(), Failure> {
+    let mut drawn = area();
+    let mut screen = take_screen(drawn).map_err(|error| failed(&error))?;
+    let mut looked = Instant::now();
+    loop {
+        let area = area();
+        if area != drawn {
+            screen.resize(area).map_err(|error| failed(&error))?;
+            drawn = area;
+        }
+        let done = screen.draw(|frame| screen::draw(frame, view));
+        done.map_err(|error| failed(&error))?;
+        while looked.elapsed() < every {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            if event::poll(GLANCE).map_err(|error| failed(&error))? {
+                match event::read().map_err(|error| failed(&error))? {
+                    Event::Key(key) if ends(&key) => return Ok(()),
+                    Event::Resize(..) => break,
+                    _ => {}
+                }
+            }
+        }
+        view.look()?;
+        looked = Instant::now();
+    }
+}
+
+/// What is drawn on now.
+fn area() -> Rect {
+    screen::area(size().unwrap_or_default())
+}
+
+/// Takes the terminal. It is drawn on as far as told here: its own size may be none.
+fn take_screen(area: Rect) -> io::Result<DefaultTerminal> {
+    let viewport = Viewport::Fixed(area);
+    let screen = ratatui::try_init_with_options(TerminalOptions { viewport })?;
+    execute!(io::stdout(), EnterAlternateScreen)?;
+    Ok(screen)
 }
 
 /// Whether a key ends it: q, Escape or Ctrl-C.
@@ -87,6 +117,6 @@ fn ends(key: &KeyEvent) -> bool {
     }
 }
 
-fn failed(error: &std::io::Error) -> Failure {
+fn failed(error: &io::Error) -> Failure {
     Failure::new(Kind::Run, format!("cannot draw on the terminal: {error}"))
 }

@@ -95,6 +95,19 @@ pub fn check(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     disk.remove(&temporary)
 }
 
+/// Why nothing can be written at a place whose folder is not there, or is none, and the next step; nothing where
+/// the system's words are about something else.
+pub fn no_folder(path: &Path, error: &io::Error) -> Option<String> {
+    let folder = folder(path).display();
+    match error.kind() {
+        ErrorKind::NotFound => Some(format!(
+            "the folder {folder} does not exist; make it, or name another place"
+        )),
+        ErrorKind::NotADirectory => Some(format!("{folder} is no folder; name another place")),
+        _ => None,
+    }
+}
+
 /// Makes a folder and those that it lies in. When this returns their names are on disk.
 ///
 /// # Errors
@@ -195,6 +208,23 @@ mod tests {
         remove_unfinished(&Real, dir.path(), |name| name == "file").unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
         assert_eq!(fs::read(&path).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn a_folder_that_is_missing_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        let words = |name: &str| {
+            let path = dir.path().join(name);
+            no_folder(&path, &check(&Real, &path).unwrap_err()).unwrap()
+        };
+        let name = |name: &str| dir.path().join(name).display().to_string();
+        let missing = format!("the folder {} does not exist; ", name("no"));
+        assert!(words("no/x").starts_with(&missing), "{}", words("no/x"));
+        let no_folder_is = format!("{} is no folder; ", name("file"));
+        assert!(words("file/x").starts_with(&no_folder_is));
+        let other = io::Error::from(ErrorKind::PermissionDenied);
+        assert_eq!(no_folder(Path::new("x"), &other), None);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Why something was not exported.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::disk::whole;
 use crate::train::TrainError;
 use crate::train::weights_file::WeightsError;
 
@@ -15,14 +16,6 @@ pub enum ExportError {
     /// The child cannot be built or run.
     #[error(transparent)]
     Train(#[from] TrainError),
-    /// A network of no classes, or of too many.
-    #[error(
-        "the weights tell {n} classes apart (metadata `classes`); give weights of 1 to 1000000"
-    )]
-    Classes {
-        /// As said in the file.
-        n: usize,
-    },
     /// Something is at the place.
     #[error("{} exists already; choose another name with --out, or remove it", path.display())]
     Exists {
@@ -36,12 +29,12 @@ pub enum ExportError {
         path: PathBuf,
     },
     /// The place cannot be written.
-    #[error("cannot write {}: {source}; choose another place with --out", path.display())]
+    #[error("cannot write {}: {}", path.display(), reason(path, error))]
     Write {
         /// The place.
         path: PathBuf,
-        /// The system's words.
-        source: io::Error,
+        /// The system's words, which the message holds.
+        error: io::Error,
     },
     /// Larger than a file of protocol buffers may be.
     #[error(
@@ -65,6 +58,15 @@ pub enum ExportError {
         /// Its words.
         reason: String,
     },
+    /// It was told to stop.
+    #[error(
+        "the export was stopped, and nothing of it is left at {}; the same command begins it anew",
+        out.display()
+    )]
+    Stopped {
+        /// The place.
+        out: PathBuf,
+    },
     /// A reader does not understand the export.
     #[error(
         "{reader} cannot read the export: {reason}; nothing was written. Please report it with the \
@@ -87,4 +89,10 @@ pub enum ExportError {
         /// What differs.
         reason: String,
     },
+}
+
+/// Why a place cannot be written, and the next step.
+fn reason(path: &Path, error: &io::Error) -> String {
+    let no_folder = whole::no_folder(path, error);
+    no_folder.unwrap_or_else(|| format!("{error}; choose another place with --out"))
 }

@@ -11,6 +11,7 @@ use crate::data::windows::Windows;
 use crate::data::{Dataset, IMAGE_BYTES, VIEW_LEN, view};
 use crate::device::reference::Reference;
 use crate::device::{Device, Input};
+use crate::graph::language::LanguageSettings;
 use crate::graph::{IMAGE_CHANNELS, IMAGE_SIZE};
 use crate::train::logits::States;
 use crate::train::{Runner, TrainError};
@@ -159,43 +160,56 @@ pub fn of_cell(
     let parts = judges.in_parts(n_rows, |part| said(&Reference, part))?;
     let reference = Lines::side_by_side(&parts);
     let cpu = said(judges.cpu, 0..n_rows)?;
+    let window = |rows: usize, first: usize, length: usize| {
+        let token = |t: usize, b: usize| i64::from(text[b * row_len + first + t]);
+        let places = (0..length).flat_map(|t| (0..rows).map(move |b| (t, b)));
+        let tokens = Tensor {
+            shape: vec![length, rows],
+            values: Values::I64(places.map(|(t, b)| token(t, b)).collect()),
+        };
+        let of = |lines: &Lines| lines.outputs(model, first..first + length, rows);
+        cell_call(settings, tokens, first > 0, [of(&reference), of(&cpu)])
+    };
     let mut calls = vec![];
     for rows in [n_rows, 1] {
         let mut first = 0;
-        for (window, &length) in lengths.iter().enumerate() {
-            let states = [settings.layers, rows, settings.hidden];
-            let zeros = || Tensor::floats(&states, vec![0.0; states.iter().product()]);
-            let token = |t: usize, b: usize| i64::from(text[b * row_len + first + t]);
-            let places = (0..length).flat_map(|t| (0..rows).map(move |b| (t, b)));
-            let tokens = Tensor {
-                shape: vec![length, rows],
-                values: Values::I64(places.map(|(t, b)| token(t, b)).collect()),
-            };
-            let goes_on = window > 0;
-            let mut inputs = vec![tokens];
-            if !goes_on {
-                inputs.extend([zeros(), zeros()]);
-            }
-            let expect = |lines: &Lines| lines.outputs(model, first..first + length, rows);
-            let (reference, cpu) = (expect(&reference), expect(&cpu));
-            let expected = reference.into_iter().zip(&cpu).enumerate();
-            let expected = expected.map(|(place, (reference, cpu))| {
-                let (name, shape) = match place {
-                    0 => ("logits", vec![length, rows, settings.vocabulary]),
-                    1 => ("h_next", states.to_vec()),
-                    _ => ("c_next", states.to_vec()),
-                };
-                Expected::new(name, shape, reference, cpu, place == 0)
-            });
-            calls.push(Call {
-                inputs,
-                goes_on,
-                expected: expected.collect(),
-            });
+        for &length in &lengths {
+            calls.push(window(rows, first, length));
             first += length;
         }
     }
     Ok(calls)
+}
+
+/// A call of a cell's graph with `tokens` of [steps, rows]: what the reference and the CPU answer to it. One that
+/// does not go on begins at states of zeros.
+fn cell_call(
+    settings: &LanguageSettings,
+    tokens: Tensor,
+    goes_on: bool,
+    [reference, cpu]: [[Vec<f64>; 3]; 2],
+) -> Call {
+    let (steps, rows) = (tokens.shape[0], tokens.shape[1]);
+    let states = [settings.layers, rows, settings.hidden];
+    let mut inputs = vec![tokens];
+    if !goes_on {
+        let zeros = || Tensor::floats(&states, vec![0.0; states.iter().product()]);
+        inputs.extend([zeros(), zeros()]);
+    }
+    let expected = reference.into_iter().zip(&cpu).enumerate();
+    let expected = expected.map(|(place, (reference, cpu))| {
+        let (name, shape) = match place {
+            0 => ("logits", vec![steps, rows, settings.vocabulary]),
+            1 => ("h_next", states.to_vec()),
+            _ => ("c_next", states.to_vec()),
+        };
+        Expected::new(name, shape, reference, cpu, place == 0)
+    });
+    Call {
+        expected: expected.collect(),
+        inputs,
+        goes_on,
+    }
 }
 
 /// What a language model says of rows of text.

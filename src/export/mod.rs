@@ -21,8 +21,8 @@ use std::path::Path;
 use serde_json::json;
 
 pub use error::ExportError;
-pub use model::{Model, check_classes};
-pub use place::check as check_place;
+pub use model::Model;
+pub use place::{Place, check as check_place};
 
 use crate::train::metadata::{Facts, Metadata};
 use onnx::{ImageInput, Steps};
@@ -70,7 +70,7 @@ pub fn write_onnx(
     (model, metadata): (&Model, &Metadata),
     options: OnnxOptions,
     check: Option<Check>,
-    out: &Path,
+    place: Place,
 ) -> Result<Checked, ExportError> {
     let readers = match check {
         None => NOT_CHECKED.to_owned(),
@@ -89,19 +89,21 @@ pub fn write_onnx(
         }
         Model::Cell(model) => onnx::cell(model, options.steps, &entries)?,
     };
-    let file = UnfinishedFile::write(out, &bytes)?;
+    let file = UnfinishedFile::write(place.out, &bytes)?;
     drop(bytes);
     let mut checked = Checked::default();
     if let Some(Check { calls, python }) = check {
         checked.records = n_records(calls);
-        let answers = reader::answers(file.path(), calls);
+        let answers = reader::answers(file.path(), calls, place.stop);
+        place.go_on()?; // what was broken off says nothing
         let answers = answers.map_err(|reason| unreadable(reader::NAME, reason))?;
         checked.add(reader::NAME, calls, &answers)?;
         if let Some(python) = python {
-            let (name, answers) = ask_python(python, file.path(), calls, "onnxruntime")?;
+            let (name, answers) = ask_python((python, "onnxruntime"), file.path(), calls, place)?;
             checked.add(&name, calls, &answers)?;
         }
     }
+    place.go_on()?;
     file.appear()?;
     Ok(checked)
 }
@@ -113,7 +115,7 @@ pub fn write_onnx(
 pub fn write_torch(
     (model, metadata): (&Model, &Metadata),
     check: Option<(&[Call], &Path)>,
-    out: &Path,
+    place: Place,
 ) -> Result<Checked, ExportError> {
     let readers = if check.is_some() {
         "torch"
@@ -129,13 +131,14 @@ pub fn write_torch(
         (torch::MODEL, script.as_bytes()),
         (torch::WEIGHTS, weights.as_slice()),
     ];
-    let folder = UnfinishedFolder::write(out, &files)?;
+    let folder = UnfinishedFolder::write(place.out, &files)?;
     let mut checked = Checked::default();
     if let Some((calls, python)) = check {
         checked.records = n_records(calls);
-        let (name, answers) = ask_python(python, folder.path(), calls, "torch")?;
+        let (name, answers) = ask_python((python, "torch"), folder.path(), calls, place)?;
         checked.add(&name, calls, &answers)?;
     }
+    place.go_on()?;
     folder.appear()?;
     Ok(checked)
 }
@@ -147,12 +150,12 @@ pub fn write_torch(
 pub fn write_safetensors(
     (model, metadata): (&Model, &Metadata),
     check: bool,
-    out: &Path,
+    place: Place,
 ) -> Result<Checked, ExportError> {
     let readers = if check { plain::READER } else { NOT_CHECKED };
     let tensors = plain::tensors(model);
     let bytes = plain::file(&tensors, &entries(metadata, readers));
-    let file = UnfinishedFile::write(out, &bytes)?;
+    let file = UnfinishedFile::write(place.out, &bytes)?;
     drop(bytes);
     let mut checked = Checked::default();
     if check {
@@ -161,6 +164,7 @@ pub fn write_safetensors(
         held.map_err(|reason| unreadable(plain::READER, reason))?;
         checked.by.push(plain::READER.to_owned());
     }
+    place.go_on()?;
     file.appear()?;
     Ok(checked)
 }
@@ -216,11 +220,12 @@ fn n_records(calls: &[Call]) -> usize {
     }
 }
 
+/// What a Python gives that needs a module for it.
 fn ask_python(
-    python: &Path,
+    (python, module): (&Path, &'static str),
     path: &Path,
     calls: &[Call],
-    module: &'static str,
+    place: Place,
 ) -> Result<Answers, ExportError> {
     let failed = |error| match error {
         PythonError::Missing(reason) => ExportError::NoReader {
@@ -229,8 +234,12 @@ fn ask_python(
             reason,
         },
         PythonError::Failed(reason) => unreadable(&python.display().to_string(), reason),
+        PythonError::Stopped => ExportError::Stopped {
+            out: place.out.to_path_buf(),
+        },
     };
-    let mut answers = python::answers(python, &[(path, calls)]).map_err(failed)?;
+    let answers = python::answers(python, &[(path, calls)], place.stop);
+    let mut answers = answers.map_err(failed)?;
     let lost = || unreadable(&python.display().to_string(), "it gave none".to_owned());
     answers.pop().ok_or_else(lost)
 }

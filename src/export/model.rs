@@ -13,9 +13,6 @@ use crate::train::{TrainError, language};
 
 use super::ExportError;
 
-/// Most classes of a network.
-const MOST_CLASSES: usize = 1_000_000;
-
 /// A trained child.
 pub enum Model {
     /// A network.
@@ -62,17 +59,6 @@ pub struct CellModel {
     pub words: Vec<String>,
 }
 
-/// That a network tells a number of classes apart that it can.
-///
-/// # Errors
-/// Where there is none, or there are too many.
-pub fn check_classes(n: usize) -> Result<(), ExportError> {
-    match (1..=MOST_CLASSES).contains(&n) {
-        true => Ok(()),
-        false => Err(ExportError::Classes { n }),
-    }
-}
-
 impl Model {
     /// The child of a weights file.
     ///
@@ -90,7 +76,6 @@ impl Model {
                     ..
                 },
             ) => {
-                check_classes(classes.len())?;
                 let graph = Graph::new(network, classes.len()).map_err(TrainError::from)?;
                 let params = Params::new(&graph);
                 Model::Network(NetworkModel {

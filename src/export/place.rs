@@ -1,23 +1,51 @@
-//! The place of an export: nothing is there before, it appears whole, and where it fails nothing is left.
+//! The place of an export: nothing is there before, it appears whole, and where it fails or is stopped nothing is
+//! left.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::{NamedTempFile, TempDir};
 
 use super::ExportError;
-use crate::disk::{self, Disk, Real};
+use crate::disk::{self, Disk, Real, whole};
 
 /// What ends the name of what is not whole yet.
 const UNFINISHED: &str = ".unfinished";
 
-/// That nothing is at a place, and that it has a name.
+/// Where an export appears, and what tells it to stop before that.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Nothing may be there.
+    pub out: &'a Path,
+    /// Set where it is to stop.
+    pub stop: &'a AtomicBool,
+}
+
+impl Place<'_> {
+    /// An error where it was told to stop.
+    pub(super) fn go_on(self) -> Result<(), ExportError> {
+        match self.stop.load(Ordering::Relaxed) {
+            true => Err(ExportError::Stopped {
+                out: self.out.to_path_buf(),
+            }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// That nothing is at a place, that it has a name, and that it can be written: before the work for it.
 ///
 /// # Errors
-/// Where something is there.
+/// Where that is not so.
 pub fn check(out: &Path) -> Result<(), ExportError> {
+    check_free(out)?;
+    whole::check(&Real, out).map_err(|source| failed(out, source))
+}
+
+fn check_free(out: &Path) -> Result<(), ExportError> {
     let path = out.to_path_buf();
     if out.file_name().is_none() {
         return Err(ExportError::NoName { path });
@@ -40,7 +68,7 @@ impl UnfinishedFile {
     /// # Errors
     /// Where something is there, or it cannot be written.
     pub fn write(out: &Path, bytes: &[u8]) -> Result<UnfinishedFile, ExportError> {
-        check(out)?;
+        check_free(out)?;
         let write = || -> io::Result<NamedTempFile> {
             let mut file = beside(out, 0o666, |new, folder| new.tempfile_in(folder))?;
             file.write_all(bytes)?;
@@ -85,7 +113,7 @@ impl UnfinishedFolder {
     /// # Errors
     /// Where something is there, or it cannot be written.
     pub fn write(out: &Path, files: &[(&str, &[u8])]) -> Result<UnfinishedFolder, ExportError> {
-        check(out)?;
+        check_free(out)?;
         let write = || -> io::Result<TempDir> {
             let folder = beside(out, 0o777, |new, folder| new.tempdir_in(folder))?;
             for (name, bytes) in files {
@@ -114,7 +142,7 @@ impl UnfinishedFolder {
     /// Where something has come to be there, or the system refuses it.
     pub fn appear(self) -> Result<(), ExportError> {
         let out = &self.out;
-        check(out)?;
+        check_free(out)?;
         fs::rename(self.folder.path(), out).map_err(|source| failed(out, source))?;
         let _ = self.folder.keep(); // it has another name now
         let synced = Real.sync_folder(disk::folder(out));
@@ -145,6 +173,9 @@ fn failed(out: &Path, source: io::Error) -> ExportError {
         io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => {
             ExportError::Exists { path }
         }
-        _ => ExportError::Write { path, source },
+        _ => ExportError::Write {
+            path,
+            error: source,
+        },
     }
 }

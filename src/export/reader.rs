@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use tract_onnx::prelude::{
@@ -15,13 +16,13 @@ use super::tensor::{Call, Tensor, Values};
 /// Its name and version, as files and results say it.
 pub const NAME: &str = "tract-onnx 0.23";
 
-/// What a file gives for some calls, output by output.
+/// What a file gives for some calls, output by output; of fewer where it was told to stop.
 ///
 /// # Errors
 /// The reader's own words.
-pub fn answers(path: &Path, calls: &[Call]) -> Result<Vec<Vec<Tensor>>, String> {
+pub fn answers(path: &Path, calls: &[Call], stop: &AtomicBool) -> Result<Vec<Vec<Tensor>>, String> {
     // A reader that panics has not read the file; the program goes on and says so.
-    let work = || thread::scope(|scope| scope.spawn(|| run(path, calls)).join());
+    let work = || thread::scope(|scope| scope.spawn(|| run(path, calls, stop)).join());
     match work() {
         Ok(answers) => answers.map_err(|error| format!("{error:#}")),
         Err(_) => Err("it broke off".to_owned()),
@@ -31,11 +32,14 @@ pub fn answers(path: &Path, calls: &[Call]) -> Result<Vec<Vec<Tensor>>, String> 
 /// A model made ready for inputs of some shapes.
 type Ready = Arc<TypedSimplePlan>;
 
-fn run(path: &Path, calls: &[Call]) -> TractResult<Vec<Vec<Tensor>>> {
+fn run(path: &Path, calls: &[Call], stop: &AtomicBool) -> TractResult<Vec<Vec<Tensor>>> {
     let model = tract_onnx::onnx().model_for_path(path)?;
     let mut ready: HashMap<Vec<Vec<usize>>, Ready> = HashMap::new();
     let mut answers: Vec<Vec<Tensor>> = vec![];
     for call in calls {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
         let states = match (call.goes_on, answers.last()) {
             (true, Some(before)) => &before[1..],
             _ => &[],

@@ -1,6 +1,7 @@
 //! What `finish` tries: the best architectures of a search, each by every recipe of a small grid.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::search::evaluator::OwnCourse;
@@ -38,7 +39,13 @@ pub struct Candidate {
     /// What it achieved in the search.
     pub search: f64,
     /// What is trained of it.
-    pub architecture: Value,
+    #[serde(deserialize_with = "architecture")]
+    pub architecture: Architecture,
+}
+
+fn architecture<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Architecture, D::Error> {
+    let json = Value::deserialize(deserializer)?;
+    Architecture::from_json(&json.to_string()).map_err(D::Error::custom)
 }
 
 /// How a candidate is trained.
@@ -210,8 +217,7 @@ impl Candidate {
         Ok(Candidate {
             sample,
             search,
-            architecture: serde_json::from_str(&architecture.to_json())
-                .expect("an architecture's JSON is JSON"),
+            architecture,
         })
     }
 }
@@ -247,14 +253,18 @@ impl Recipe {
 
     /// In words.
     pub fn words(&self) -> String {
-        let mut words = format!("learning rate {}", self.learning_rate);
+        let falls = match self.decay_epoch {
+            0 => "from the start".to_owned(),
+            epoch => format!("after epoch {epoch}"),
+        };
+        let mut words = format!("learning rate {} (falling {falls})", self.learning_rate);
         if let Some(decay) = self.weight_decay {
             words += &format!(", weight decay {decay}");
         }
         if let Some(epsilon) = self.batch_norm_epsilon {
             words += &format!(", epsilon {epsilon:e}");
         }
-        words + &format!(", falling from epoch {}", self.decay_epoch + 1)
+        words
     }
 }
 

@@ -3,7 +3,7 @@
 // paper P9.3, P9.4
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,13 +14,22 @@ use super::grid::Point;
 use super::{Finish, FinishError};
 use crate::checkpoint::Slots;
 use crate::config::Config;
+use crate::disk::Disk;
+use crate::graph::params::Weights;
 use crate::run::{Run, RunError, checkpoints};
 use crate::space::Architecture;
+use crate::train::metadata::Metadata;
 use crate::train::weights_file::{self, WeightsError};
-use crate::train::{self, EpochReport, Keeper, Origin, Runner};
+use crate::train::{self, Child, EpochReport, Keeper, Origin, Runner};
 
 /// Name of the file of the architecture that was chosen.
 pub const ARCHITECTURE_FILE: &str = "architecture.json";
+
+/// Name of the last training of what was chosen.
+pub const CHOICE: &str = "final";
+
+/// Name of that of an LSTM by the same recipe, where cells were searched.
+pub const CONTROL: &str = "control";
 
 /// What a last training came to; it stands in a file of the folder once the test records were read.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,8 +57,8 @@ pub struct Place<'a> {
 
 impl Place<'_> {
     /// Where the weights of a training go.
-    pub fn weights(&self, name: &str) -> PathBuf {
-        self.run.path.join(format!("{name}.safetensors"))
+    fn weights(&self, name: &str) -> PathBuf {
+        weights(&self.run.path, name)
     }
 
     /// Trains an architecture by a recipe on all records and reads the test, or what came of that
@@ -75,24 +84,7 @@ impl Place<'_> {
         let own = point.recipe.course(course, grid.epochs, false);
         let child = own.course.child(architecture)?;
         let device = devices.first(Some(*threads))?;
-        let origin = Origin {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            device: device.model(),
-            architecture: architecture.to_json(),
-            config_sha256: format!("{} {name} {}", self.config.sha256(), point.index),
-            data_sha256: child.data_sha256(),
-            seed: self.config.search.seed,
-            sample: None,
-            journal_bytes: None,
-            settings: None,
-        };
-        let folder = self.run.path.join(checkpoints::FOLDER);
-        let slots = Slots::new(Arc::clone(&self.run.disk), folder.join(name));
-        let every = Duration::from_secs(self.config.train.checkpoint_seconds());
-        let (mut keeper, wrong) = Keeper::open(slots, origin, every);
-        for error in wrong {
-            tracing::warn!("{error}; the last training goes on from what is left");
-        }
+        let mut keeper = self.keeper(name, point, &*child, device.model());
         let job = train::Job {
             child: &*child,
             runner: Runner {
@@ -114,16 +106,7 @@ impl Place<'_> {
                 path: self.run.path.clone(),
             });
         };
-        let path = self.weights(name);
-        let metadata = trained.metadata(&job);
-        let weights = (child.params(), &trained.weights);
-        match weights_file::save(&*self.run.disk, &path, weights.0, weights.1, &metadata) {
-            Err(WeightsError::Write { path, source }) => {
-                return Err(RunError::keep(&path, source).into());
-            }
-            Err(other) => unreachable!("writing reads nothing: {other}"),
-            Ok(()) => {}
-        }
+        self.save(name, &*child, &trained.weights, &trained.metadata(&job))?;
         let last = Last {
             point: point.index,
             epochs: trained.epochs.len(),
@@ -132,29 +115,84 @@ impl Place<'_> {
             parameters: child.parameters(),
         };
         let text = serde_json::to_vec(&last).expect("numbers are JSON");
-        super::write(&*self.run.disk, &self.result(name), &text)?;
+        super::write(&*self.run.disk, &result(&self.run.path, name), &text)?;
         keeper.remove()?;
         Ok(last)
     }
 
-    fn result(&self, name: &str) -> PathBuf {
-        self.run.path.join(format!("{name}.json"))
+    /// What keeps the checkpoints of a training.
+    fn keeper(&self, name: &str, point: &Point, child: &dyn Child, device: String) -> Keeper {
+        let origin = Origin {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            device,
+            architecture: child.architecture().to_json(),
+            config_sha256: format!("{} {name} {}", self.config.sha256(), point.index),
+            data_sha256: child.data_sha256(),
+            seed: self.config.search.seed,
+            sample: None,
+            journal_bytes: None,
+            settings: None,
+        };
+        let folder = self.run.path.join(checkpoints::FOLDER);
+        let slots = Slots::new(Arc::clone(&self.run.disk), folder.join(name));
+        let every = Duration::from_secs(self.config.train.checkpoint_seconds());
+        let (keeper, wrong) = Keeper::open(slots, origin, every);
+        for error in wrong {
+            tracing::warn!("{error}; the last training goes on from what is left");
+        }
+        keeper
+    }
+
+    fn save(
+        &self,
+        name: &str,
+        child: &dyn Child,
+        weights: &Weights,
+        metadata: &Metadata,
+    ) -> Result<(), FinishError> {
+        let path = self.weights(name);
+        match weights_file::save(&*self.run.disk, &path, child.params(), weights, metadata) {
+            Err(WeightsError::Write { path, source }) => Err(RunError::keep(&path, source).into()),
+            Err(other) => unreachable!("writing reads nothing: {other}"),
+            Ok(()) => Ok(()),
+        }
     }
 
     /// What a training of this name and point came to before, with its weights.
     fn before(&self, name: &str, point: &Point) -> Result<Option<Last>, FinishError> {
-        let path = self.result(name);
-        let bytes = match self.run.disk.read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(RunError::Read { path, source }.into()),
-        };
-        let last: Last = serde_json::from_slice(&bytes).map_err(|error| FinishError::Damaged {
-            path: path.clone(),
-            why: error.to_string(),
-        })?;
-        let there = weights_file::WeightsFile::read(&self.weights(name));
+        let before = read(&*self.run.disk, &self.run.path, name, point)?;
         // Weights that somebody removed or damaged are trained again.
-        Ok((last.point == point.index && there.is_ok()).then_some(last))
+        let there = weights_file::WeightsFile::read(&self.weights(name));
+        Ok(before.filter(|_| there.is_ok()))
     }
+}
+
+/// Where the weights of a last training are in the folder.
+pub fn weights(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.safetensors"))
+}
+
+fn result(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.json"))
+}
+
+/// What the last training of this name came to; nothing where it has not ended, or followed another
+/// training of the grid.
+pub fn read(
+    disk: &dyn Disk,
+    folder: &Path,
+    name: &str,
+    point: &Point,
+) -> Result<Option<Last>, FinishError> {
+    let path = result(folder, name);
+    let bytes = match disk.read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(RunError::Read { path, source }.into()),
+    };
+    let last: Last = serde_json::from_slice(&bytes).map_err(|error| FinishError::Damaged {
+        path,
+        why: error.to_string(),
+    })?;
+    Ok((last.point == point.index).then_some(last))
 }

@@ -7,6 +7,7 @@ pub mod charts;
 pub mod choices;
 pub mod compare;
 pub mod drawing;
+pub mod final_training;
 pub mod notation;
 pub mod overview;
 pub mod page;
@@ -31,6 +32,7 @@ use serde_json::value::RawValue;
 use crate::run::Status;
 use crate::run::entry::ChildFacts;
 use crate::run::history::History;
+use crate::run::state::State;
 use crate::space::{Architecture, SpaceKind};
 use crate::text;
 use crate::train::Counted;
@@ -152,6 +154,20 @@ pub fn failed(failures: &BTreeMap<&'static str, u64>) -> Option<String> {
         .collect();
     let n_failed: u64 = failures.values().sum();
     (n_failed > 0).then(|| format!("{} failed ({})", text::count(n_failed), kinds.join(", ")))
+}
+
+/// What is to be said of a search of which no child has ended, with so many that are under way or have
+/// checkpoints.
+pub fn none_ended(state: State, under_way: usize) -> String {
+    let (words, of_children) = match state {
+        State::Running => ("no child has ended yet", "under way"),
+        State::Stopped => ("it stopped before any child ended", "kept in checkpoints"),
+        State::Unknown | State::Finished => ("no child has ended yet", "in checkpoints"),
+    };
+    match under_way {
+        0 => words.to_owned(),
+        n => format!("{words}; {} {of_children}", text::count(n as u64)),
+    }
 }
 
 /// Mean of the rewards that there are.

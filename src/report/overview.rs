@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::compare;
 use super::record::Record;
 use super::series;
 use super::spent::{self, Epoch};
@@ -35,8 +36,8 @@ pub const HEADS: [&str; 9] = [
     "strategy",
     "seed",
     "samples",
-    "best",
-    "top 15",
+    "best reward",
+    "mean of top 15",
     "mean",
     "first quarter",
     "last quarter",
@@ -88,8 +89,12 @@ pub fn facts(record: &Record, epoch: Option<Epoch>) -> Vec<(&'static str, String
         });
         words.join(", ")
     };
+    let done = match config.space.kind() {
+        SpaceKind::Bench => "looked up",
+        _ => "trained",
+    };
     let trained = format!(
-        "{} trained, {} repeats{}",
+        "{} {done}, {} repeats{}",
         text::count(summary.trained),
         text::count(summary.repeats),
         super::failed(&summary.failures).map_or(String::new(), |failed| format!(", {failed}"))
@@ -181,6 +186,20 @@ pub fn notice(record: &Record) -> Option<String> {
         "No child of this run was trained to the end{why}. There is nothing to compare yet: see what failed below, \
          mend it, and go on with the search or begin another one."
     ))
+}
+
+/// Which of the other runs cannot be measured by the first, and why.
+pub fn not_comparable(records: &[Record]) -> Vec<String> {
+    let Some((first, others)) = records.split_first() else {
+        return vec![];
+    };
+    let why = |other: &Record| {
+        let why = compare::why_not(first, other)?;
+        Some(format!(
+            "{why}: do not read their rewards beside one another"
+        ))
+    };
+    others.iter().filter_map(why).collect()
 }
 
 /// Children that ended in one way.

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::{Summary, notation};
 use crate::config::Config;
+use crate::finish::progress::Progress;
 use crate::graph::{Costs, Graph};
 use crate::run::Status;
 use crate::run::entry::ChildFacts;
@@ -36,6 +37,8 @@ pub struct Record<'a> {
     pub summary: Summary<'a>,
     /// The children that have ended, by sample.
     pub rows: Vec<Row<'a>>,
+    /// Its final training, where it has one.
+    pub finish: Option<Progress>,
     /// Seconds that the search ran before each of its sessions, and when they began.
     sessions: Vec<[f64; 2]>,
 }
@@ -135,6 +138,7 @@ impl<'a> Record<'a> {
             history,
             summary: Summary::new(history),
             rows,
+            finish: None,
             sessions,
         })
     }

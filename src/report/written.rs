@@ -5,12 +5,13 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, Value};
 
 use super::overview::{self, HEADS, Overview};
 use super::record::{Record, Row};
 use super::spent::{self, Epoch};
-use super::{Best, choices, notation, series};
+use super::{Best, choices, final_training, notation, series};
+use crate::finish::progress::Progress;
 use crate::run::entry::ChildFacts;
 use crate::space::Architecture;
 use crate::train::Counted;
@@ -104,6 +105,9 @@ struct Run<'a> {
     choices: Vec<Choices>,
     config: String,
     children: Vec<Child<'a>>,
+    /// The final training, of a run that has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finish: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -211,6 +215,7 @@ fn run<'a>(record: &'a Record<'a>) -> Run<'a> {
             .collect(),
         config: config.to_toml(),
         children: record.rows.iter().map(|row| child(record, row)).collect(),
+        finish: record.finish.as_ref().map(final_training::json),
     }
 }
 
@@ -248,6 +253,9 @@ pub fn markdown(records: &[Record]) -> String {
         &HEADS,
         records.iter().map(|record| Overview::new(record).row()),
     );
+    for words in overview::not_comparable(records) {
+        let _ = write!(text, "\n{}\n", in_line(&words));
+    }
     for record in records {
         let _ = write!(text, "\n## {}\n\n", in_line(&record.name));
         for (what, words) in overview::facts(record, Epoch::of(record.config)) {
@@ -277,6 +285,9 @@ pub fn markdown(records: &[Record]) -> String {
         ];
         text += "\n";
         text += &table(&heads, best);
+        if let Some(finish) = &record.finish {
+            text += &final_words(finish);
+        }
         let failed = overview::failures(record);
         if !failed.is_empty() {
             let rows = failed.into_iter().map(|of| {
@@ -290,6 +301,22 @@ pub fn markdown(records: &[Record]) -> String {
             text += &table(&["failed as", "children", "most frequent message"], rows);
         }
     }
+    text
+}
+
+/// The final training of a run.
+fn final_words(finish: &Progress) -> String {
+    let heads = final_training::HEADS.map(|(head, _)| head);
+    let mut text = format!(
+        "\n### Final training\n\n{}\n\n",
+        final_training::line(finish)
+    );
+    for (what, value) in final_training::results(finish) {
+        let _ = writeln!(text, "- {what}: {value}");
+    }
+    text += "\n";
+    text += &table(&heads, final_training::rows(finish).into_iter());
+    let _ = writeln!(text, "\n{}", final_training::note(finish.kind()));
     text
 }
 

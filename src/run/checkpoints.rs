@@ -1,12 +1,8 @@
 //! The checkpoints of a run: of the controller, and of every child under way, whose are taken away once
 //! its outcome is on record. They may be missing or damaged: that costs time alone.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::RunError;
 use super::history::History;
@@ -90,49 +86,8 @@ impl Checkpoints {
     }
 }
 
-/// A child that has a checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnderWay {
-    /// Its sample.
-    pub sample: u64,
-    /// Epochs that the checkpoint has, where that can be read.
-    pub epochs: Option<usize>,
-}
-
-/// What a look at a checkpoint reads of its header.
-#[derive(Deserialize)]
-struct Header {
-    epochs: Vec<IgnoredAny>,
-}
-
-/// Bytes that are read of a checkpoint for a look at it: the headers of many hundred epochs.
-const LOOK: u64 = 256 << 10;
-
-/// The children that have checkpoints in a folder, for those who only look; what cannot be read is left
-/// out.
-pub fn under_way(disk: &dyn Disk, folder: &Path) -> Vec<UnderWay> {
-    let mut found: BTreeMap<u64, Option<usize>> = BTreeMap::new();
-    for name in disk.names(folder).unwrap_or_default() {
-        let Some(sample) = name.to_str().and_then(sample) else {
-            continue;
-        };
-        let start = disk.read_start(&folder.join(name), LOOK).ok();
-        let line = start
-            .as_deref()
-            .and_then(|bytes| bytes.split(|&byte| byte == b'\n').nth(1));
-        let header = line.and_then(|line| serde_json::from_slice::<Header>(line).ok());
-        let epochs = header.map(|header| header.epochs.len());
-        let newest = found.entry(sample).or_default();
-        *newest = (*newest).max(epochs);
-    }
-    let under_way = found.into_iter();
-    under_way
-        .map(|(sample, epochs)| UnderWay { sample, epochs })
-        .collect()
-}
-
 /// The sample of a child's checkpoint, by the name of the file.
-fn sample(name: &str) -> Option<u64> {
+pub(super) fn sample(name: &str) -> Option<u64> {
     name.strip_suffix(".2").unwrap_or(name).parse().ok()
 }
 

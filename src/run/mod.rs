@@ -15,6 +15,7 @@ pub mod journal;
 pub mod skim;
 pub mod state;
 mod status;
+pub mod under_way;
 
 pub use error::RunError;
 pub use status::Status;

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::disk::mounts::{self, Mount};
 
 /// Whether anybody works on a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
     /// Nothing is left to do.
     Finished,
@@ -17,6 +17,7 @@ pub enum State {
     /// No process works on it; `search --resume` goes on with it.
     Stopped,
     /// A process elsewhere may work on it: in another container, or on another machine.
+    #[default]
     Unknown,
 }
 
@@ -84,6 +85,8 @@ pub struct Locks {
     pub lock: Lock,
     /// Whether the list would show it, whoever holds it.
     pub all_seen: bool,
+    /// The process that holds it, where that is one that this process sees.
+    pub process: Option<u32>,
 }
 
 impl Locks {
@@ -93,6 +96,7 @@ impl Locks {
         let unseen = Locks {
             lock: Lock::None,
             all_seen: false,
+            process: None,
         };
         let Ok(found) = fs::metadata(file) else {
             return unseen;
@@ -106,17 +110,19 @@ impl Locks {
             let Ok(list) = fs::read_to_string("/proc/locks") else {
                 return unseen;
             };
-            let lock = lock_in(&list, &devices, found.ino());
+            let (lock, process) = lock_in(&list, &devices, found.ino());
             if lock != Lock::None {
                 return Locks {
                     lock,
                     all_seen: false,
+                    process,
                 };
             }
         }
         Locks {
             lock: Lock::None,
             all_seen: sees_all_processes() && mount.is_some_and(|mount| is_local(&mount)),
+            process: None,
         }
     }
 }
@@ -131,23 +137,26 @@ fn sees_all_processes() -> bool {
 /// The kinds of lock: an NFS server holds the second for a client whose program asked for the first.
 const KINDS: [&str; 2] = ["FLOCK", "POSIX"];
 
-/// A file's lock in the kernel's list, by the devices that its disk may be named by there.
-fn lock_in(list: &str, devices: &[String], inode: u64) -> Lock {
+/// A file's lock in the kernel's list, by the devices that its disk may be named by there; and who holds it.
+fn lock_in(list: &str, devices: &[String], inode: u64) -> (Lock, Option<u32>) {
     // "1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF"; one that waits has an arrow after its number.
     let places = list.lines().filter_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let place = words.get(5)?.rsplit_once(':')?;
-        (KINDS.contains(&words[1]) && words[3] == "WRITE").then_some(place)
+        let (device, number) = words.get(5)?.rsplit_once(':')?;
+        let is_lock = KINDS.contains(&words[1]) && words[3] == "WRITE";
+        is_lock.then_some((device, number, words[4]))
     });
     let inode = inode.to_string();
     let mut lock = Lock::None;
-    for (device, _) in places.filter(|(_, number)| *number == inode) {
+    for (device, _, process) in places.filter(|(_, number, _)| *number == inode) {
         if devices.iter().any(|own| own == device) {
-            return Lock::Held;
+            // 0 or less stands for a process that is not seen from here.
+            let process = process.parse().ok().filter(|&process| process > 0);
+            return (Lock::Held, process);
         }
         lock = Lock::OfSameNumber;
     }
-    lock
+    (lock, None)
 }
 
 /// A device number as the kernel's list writes it.
@@ -234,8 +243,15 @@ mod tests {
             (77, &devices[1..], Lock::OfSameNumber),
             (88, &devices[..], Lock::None),
         ] {
-            assert_eq!(lock_in(list, devices, inode), lock, "{inode} {devices:?}");
+            assert_eq!(lock_in(list, devices, inode).0, lock, "{inode} {devices:?}");
         }
+        let process = |inode| lock_in(list, &devices, inode).1;
+        assert_eq!(
+            [77, 88, 5_333_141].map(process),
+            [Some(12), None, Some(3259)]
+        );
+        let unseen = list.replace(" 12 ", " 0 ");
+        assert_eq!(lock_in(&unseen, &devices, 77), (Lock::Held, None));
     }
 
     #[test]
@@ -286,6 +302,7 @@ mod tests {
         assert_eq!(Locks::look(&path).lock, Lock::None);
         file.try_lock().unwrap();
         assert_eq!(Locks::look(&path).lock, Lock::Held);
+        assert_eq!(Locks::look(&path).process, Some(std::process::id()));
         file.unlock().unwrap();
         file.lock_shared().unwrap();
         assert_eq!(Locks::look(&path).lock, Lock::None);

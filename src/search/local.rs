@@ -19,7 +19,7 @@ use super::child::{ChildEnd, Planned, Trainer};
 use super::evaluator::{Evaluator, Job, News};
 use super::pool::{Assignment, Pool, Share};
 use crate::device::{Device, DeviceError, Devices};
-use crate::run::{RunError, Status};
+use crate::run::{RunError, Status, under_way};
 
 /// GPUs that one child may lose: after the second, the child is at fault and not the device.
 const MOST_LOST: usize = 2;
@@ -191,7 +191,7 @@ impl Local {
             });
             let _ = sender.send(Message::Ended(Box::new(planned), end, share));
         };
-        let name = format!("child {}", job.sample);
+        let name = under_way::thread_name(job.sample);
         if let Err(error) = thread::Builder::new().name(name).spawn(child) {
             self.pool.give_back(share);
             self.fail(

@@ -30,6 +30,7 @@ pub mod table;
 mod training;
 mod weights_error;
 pub mod weights_file;
+pub mod weights_header;
 
 pub use error::TrainError;
 pub use keeper::{Keeper, Origin, State};

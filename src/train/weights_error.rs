@@ -31,6 +31,15 @@ pub enum WeightsError {
         /// What is wrong.
         reason: String,
     },
+    /// JSON in the place of weights.
+    #[error(
+        "{path} is JSON and holds no weights; an architecture is given with --arch, weights are a file that \
+         `train --save` or a search wrote"
+    )]
+    Json {
+        /// The file.
+        path: PathBuf,
+    },
     /// The metadata lacks something or says something impossible.
     #[error("{path}: metadata `{key}` {reason}; use a file written by `train --save`")]
     Metadata {

@@ -1,7 +1,7 @@
 //! Weights in files: safetensors with the metadata of formats.md, section 3.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::TensorView;
@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 pub use super::weights_error::WeightsError;
 
 use super::metadata::{DIGEST, Entries, FORMAT, Facts, Metadata, WITH_DIGEST};
-use crate::disk::{Disk, input, whole};
+use super::weights_header::{LENGTH_BYTES, STRINGS, begins_json, bytes_of, repeated};
+use crate::disk::{Disk, whole};
 use crate::graph::Params;
 use crate::graph::language::{MAX_HIDDEN, MAX_LAYERS, MAX_VOCABULARY};
 use crate::graph::params::{Param, Weights};
@@ -75,7 +76,7 @@ fn layout(tensors: &[(&Param, &[f32])], metadata: &Metadata) -> String {
     }
     entries.insert(DIGEST.to_owned(), digest.end().into());
     let mut header = Map::new();
-    header.insert("__metadata__".to_string(), entries.into());
+    header.insert(STRINGS.to_owned(), entries.into());
     let mut offset = 0;
     for (param, _) in tensors {
         let end = offset + 4 * param.len();
@@ -135,38 +136,17 @@ pub struct LanguageSizes {
 /// The tensor that has a row for each class.
 const CLASSIFIER: &str = "classifier.weight";
 
+/// The tensor that has a row for each word.
+const EMBEDDING: &str = "embedding.weight";
+
+/// Most classes of a network.
+const MOST_CLASSES: usize = 1_000_000;
+
 /// Names in a row, the first of many.
 fn first_few(names: &[String]) -> String {
     let n = if names.len() <= 6 { names.len() } else { 4 };
     let more = if n < names.len() { ", …" } else { "" };
     names[..n].join(", ") + more
-}
-
-/// Bytes of the longest header that safetensors allows.
-const MOST_HEADER_BYTES: u64 = 100_000_000;
-
-/// As many bytes of a file as its header says that there are, and one more where there are more.
-fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
-    let input = input::open(path)?;
-    let mut bytes = vec![];
-    (&input.file).take(8).read_to_end(&mut bytes)?;
-    let header = bytes.first_chunk().map_or(0, |n| u64::from_le_bytes(*n));
-    if header > MOST_HEADER_BYTES {
-        return Ok(bytes); // refused for that
-    }
-    (&input.file).take(header).read_to_end(&mut bytes)?;
-    let header: Option<safetensors::tensor::Metadata> = bytes
-        .get(8..)
-        .and_then(|json| serde_json::from_slice(json).ok());
-    let n_data = header.map_or(0, |header| header.data_len() as u64);
-    if let Some(length) = input.length {
-        let left = length.saturating_sub(bytes.len() as u64).min(n_data);
-        let left = usize::try_from(left).map_err(io::Error::other)?;
-        bytes.try_reserve_exact(left + 1)?;
-    }
-    let rest = n_data.saturating_add(1);
-    (&input.file).take(rest).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// A weights file in memory, its format checked.
@@ -198,8 +178,17 @@ impl WeightsFile {
             path: path.to_path_buf(),
             reason,
         };
-        let (_, header) =
+        if begins_json(&bytes) {
+            return Err(WeightsError::Json {
+                path: path.to_path_buf(),
+            });
+        }
+        let (length, header) =
             SafeTensors::read_metadata(&bytes).map_err(|error| format(error.to_string()))?;
+        let twice = repeated(&bytes[LENGTH_BYTES..][..length]);
+        if let Some(name) = twice.map_err(|error| format(error.to_string()))? {
+            return Err(format(format!("its header names `{name}` twice")));
+        }
         SafeTensors::deserialize(&bytes).map_err(|error| format(error.to_string()))?;
         let metadata = header.metadata().clone().unwrap_or_default();
         let file = WeightsFile {
@@ -234,12 +223,40 @@ impl WeightsFile {
     /// The metadata that `train --save` writes.
     ///
     /// # Errors
-    /// Where a key is missing or cannot be understood.
+    /// Where a key is missing or cannot be understood, or the classes are not as many as the tensors tell apart.
     pub fn metadata(&self) -> Result<Metadata, WeightsError> {
-        Metadata::read(&Entries {
+        let metadata = Metadata::read(&Entries {
             path: &self.path,
             entries: &self.metadata,
-        })
+        })?;
+        self.check_classes(&metadata.facts)?;
+        Ok(metadata)
+    }
+
+    /// That there are as many classes, or words where they are said, as the tensors have rows for. Where such a
+    /// tensor is missing, that is told when the weights are taken.
+    fn check_classes(&self, facts: &Facts) -> Result<(), WeightsError> {
+        let (n, noun, most, tensor) = match facts {
+            Facts::Images { classes, .. } => (classes.len(), "classes", MOST_CLASSES, CLASSIFIER),
+            Facts::Text { words, .. } if words.is_empty() => return Ok(()),
+            Facts::Text { words, .. } => (words.len(), "words", MAX_VOCABULARY, EMBEDDING),
+        };
+        let bad = |reason: String| WeightsError::Metadata {
+            path: self.path.clone(),
+            key: "classes",
+            reason,
+        };
+        if !(1..=most).contains(&n) {
+            return Err(bad(format!("names {n} {noun}, not 1 to {most}")));
+        }
+        let tensors = self.tensors();
+        match tensors.tensor(tensor).map(|tensor| tensor.shape().to_vec()) {
+            Ok(shape) if shape.first().is_some_and(|&rows| rows != n) => Err(bad(format!(
+                "names {n} {noun}, and tensor `{tensor}` is of {}",
+                shape[0]
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// The sizes of a language model, as its tensors have them.
@@ -248,10 +265,10 @@ impl WeightsFile {
     /// Where it has no embedding, or one of a size that no model has.
     pub fn language_sizes(&self) -> Result<LanguageSizes, WeightsError> {
         let file = self.tensors();
-        let missing = || self.misfit("tensor `embedding.weight` is missing".to_owned());
-        let embedding = file.tensor("embedding.weight").map_err(|_| missing())?;
+        let missing = || self.misfit(format!("tensor `{EMBEDDING}` is missing"));
+        let embedding = file.tensor(EMBEDDING).map_err(|_| missing())?;
         let &[vocabulary, hidden] = embedding.shape() else {
-            return Err(self.misfit("tensor `embedding.weight` is no matrix".to_owned()));
+            return Err(self.misfit(format!("tensor `{EMBEDDING}` is no matrix")));
         };
         let has = |name: &str| file.tensor(name).is_ok();
         let layers = (1..).take_while(|layer| has(&format!("layers.{layer}.input.weight")));

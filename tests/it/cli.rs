@@ -34,6 +34,8 @@ mod stop;
 mod tensorboard;
 mod terminal;
 mod train;
+mod watch;
+mod weights;
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,7 +1,5 @@
 //! `nas-engine export --arch`: an architecture drawn, or with all its sizes.
 
-use std::fs::{self, File};
-use std::io::Read;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -20,6 +18,7 @@ use crate::space::Architecture;
 use crate::train::TrainError;
 use crate::train::metadata::Facts;
 use crate::train::weights_file::WeightsFile;
+use crate::train::weights_header;
 
 /// Classes of a network where nothing says how many.
 const DEFAULT_CLASSES: i64 = 10;
@@ -91,7 +90,7 @@ struct Known {
 
 impl Known {
     fn read(path: &Path) -> Result<Known, Failure> {
-        if !is_weights(path) {
+        if !weights_header::is_weights(path) {
             return Ok(Known {
                 architecture: flags::read_architecture(path)?,
                 classes: None,
@@ -119,13 +118,4 @@ impl Known {
             size,
         })
     }
-}
-
-/// Whether a file begins as weights do: with the length of a header, which leaves zeros where no text has any,
-/// and the header. What cannot be looked at is said where it is read.
-fn is_weights(path: &Path) -> bool {
-    let is_file = fs::metadata(path).is_ok_and(|found| found.is_file());
-    let mut start = [0; 9];
-    let read = |start: &mut [u8]| File::open(path).and_then(|mut file| file.read_exact(start));
-    is_file && read(&mut start).is_ok() && start[4..] == [0, 0, 0, 0, b'{']
 }

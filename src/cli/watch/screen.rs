@@ -1,135 +1,111 @@
-//! How `watch` draws a run: a curve of rewards, the best, what is under way.
+//! How `watch` draws a run: its state, its rewards, the best, what is under way.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style, Stylize};
-use ratatui::symbols::Marker;
 use ratatui::text::Line;
-use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph, Row, Table};
+use ratatui::widgets::{Block, Gauge, Paragraph, Row, Table};
 
 use super::view::View;
+use super::{rewards, words};
 use crate::text;
 
-/// Points of a curve: more than a terminal is wide in Braille dots.
-const POINTS: usize = 1000;
+/// Columns and lines of a terminal that does not tell its size.
+const USUAL: [u16; 2] = [80, 24];
 
-/// Children under way that are named.
-const NAMED: usize = 12;
+/// The largest picture: what is beyond takes memory and shows no more.
+const LARGEST: [u16; 2] = [500, 250];
+
+/// The smallest terminal that a run is drawn on.
+const SMALLEST: [u16; 2] = [40, 10];
+
+/// Lines that are no chart or table of the best: heading, progress, children under way, foot.
+const OTHERS: u16 = 6;
+
+/// Columns from which on the table of the best has the parameters.
+const WIDE: u16 = 60;
+
+/// The lowest chart, and the lowest table of the best.
+const LOWEST: [u16; 2] = [8, 4];
+
+/// What is drawn on, of a terminal of so many columns and lines; 0 where it does not tell.
+pub fn area(told: (u16, u16)) -> Rect {
+    let [width, height] = [(told.0, 0), (told.1, 1)].map(|(told, i)| match told {
+        0 => USUAL[i],
+        told => told.min(LARGEST[i]),
+    });
+    Rect::new(0, 0, width, height)
+}
 
 /// Draws a run.
 pub fn draw(frame: &mut Frame, view: &View) {
-    let n_found = view.found.len().max(1) as u16;
-    let areas = Layout::vertical([
-        Constraint::Length(1),
-        Constraint::Length(1),
-        Constraint::Min(8),
-        Constraint::Length(n_found + 3),
-        Constraint::Length(3),
-        Constraint::Length(1),
-    ]);
-    let [head, progress, chart, best, under_way, foot] = areas.areas(frame.area());
-    frame.render_widget(Line::from(heading(view)).bold(), head);
+    let area = frame.area();
+    if area.width < SMALLEST[0] || area.height < SMALLEST[1] {
+        return draw_little(frame, view);
+    }
+    let room = area.height - OTHERS;
+    let table = (view.found.len() as u16 + 3).max(LOWEST[1]);
+    let table = match room < LOWEST[0] + LOWEST[1] {
+        true => room,
+        false => table.min(room - LOWEST[0]),
+    };
+    let areas = Layout::vertical([1, 1, room - table, table, 3, 1].map(Constraint::Length));
+    let [head, progress, chart, best, under_way, foot] = areas.areas(area);
+    let width = usize::from(area.width);
+    frame.render_widget(Line::from(words::heading(view, width)).bold(), head);
     let ratio = view.samples as f64 / view.total.max(1) as f64;
     let gauge = Gauge::default()
         .gauge_style(Style::new().fg(Color::Blue))
         .ratio(ratio.clamp(0.0, 1.0))
-        .label(progressed(view));
+        .label(words::progress(view, width));
     frame.render_widget(gauge, progress);
-    draw_rewards(frame, chart, view);
+    rewards::draw(frame, chart, view);
     draw_best(frame, best, view);
-    let children = Paragraph::new(children(view)).block(Block::bordered().title("under way"));
+    let title = Block::bordered().title(words::children_title(view));
+    let children = Paragraph::new(words::children(view)).block(title);
     frame.render_widget(children, under_way);
-    let keys = "q ends this view; the search goes on";
-    frame.render_widget(Line::from(keys).dim(), foot);
+    frame.render_widget(Line::from(words::foot(view)).dim(), foot);
 }
 
-/// The run and its state in a line.
-fn heading(view: &View) -> String {
-    let failures: Vec<String> = view
-        .failures
-        .iter()
-        .map(|(how, n)| format!("{n} {how}"))
-        .collect();
-    let mut words = format!("{}: {}", text::one_line(&view.name), view.state);
-    if view.repeats > 0 {
-        words += &format!(", {} repeats", text::count(view.repeats));
-    }
-    if !failures.is_empty() {
-        words += &format!(", failed: {}", failures.join(", "));
-    }
-    words
-}
-
-fn progressed(view: &View) -> String {
-    let mut words = format!(
-        "{} of {} samples in {}",
-        text::count(view.samples),
-        text::count(view.total),
-        text::duration(view.seconds)
-    );
-    if let Some(pace) = view.pace {
-        words += &format!(", {pace:.0} an hour");
-    }
-    if let Some(left) = view.seconds_left {
-        words += &format!(", {} left", text::duration(left));
-    }
-    words
-}
-
-fn draw_rewards(frame: &mut Frame, area: Rect, view: &View) {
-    let block = Block::bordered().title("reward: mean of the last 100 samples, best so far");
-    if view.mean.is_empty() {
-        let nothing = Paragraph::new("no child has ended yet").block(block);
-        return frame.render_widget(nothing, area);
-    }
-    let (mean, best) = (thinned(&view.mean), thinned(&view.best));
-    let all = || mean.iter().chain(&best).map(|&(_, y)| y);
-    let (low, high) = (
-        all().fold(f64::INFINITY, f64::min),
-        all().fold(0.0, f64::max),
-    );
-    let room = ((high - low) * 0.05).max(1e-3);
-    let bounds = [low - room, high + room];
-    let last = mean.last().map_or(1.0, |&(x, _)| x.max(1.0));
-    let curve = |points, name: &'static str, colour| {
-        Dataset::default()
-            .name(name)
-            .marker(Marker::Braille)
-            .graph_type(GraphType::Line)
-            .style(Style::new().fg(colour))
-            .data(points)
-    };
-    let chart = Chart::new(vec![
-        curve(&mean[..], "mean", Color::Blue),
-        curve(&best[..], "best", Color::Green),
-    ])
-    .block(block)
-    .x_axis(
-        Axis::default()
-            .bounds([0.0, last])
-            .labels(["0".to_owned(), text::count(last as u64)]),
-    )
-    .y_axis(
-        Axis::default()
-            .bounds(bounds)
-            .labels(bounds.map(|y| format!("{y:.3}"))),
-    );
-    frame.render_widget(chart, area);
-}
-
-/// At most so many points of a curve, the last among them.
-fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let step = points.len().div_ceil(POINTS).max(1);
-    let last = points.last().copied();
-    let mut thinned: Vec<_> = points.iter().copied().step_by(step).collect();
-    thinned.extend(last.filter(|last| thinned.last() != Some(last)));
-    thinned
+/// Draws on a terminal that is too small for a run: that it is, and where there is room how far the run is.
+fn draw_little(frame: &mut Frame, view: &View) {
+    let area = frame.area();
+    let [width, height] = SMALLEST;
+    let words = [
+        format!("terminal too small: {width} x {height} needed"),
+        "terminal too small".to_owned(),
+        "too small".to_owned(),
+    ];
+    let fits = |words: &String| words.chars().count() <= usize::from(area.width);
+    let told = words.into_iter().find(fits).unwrap_or("…".to_owned());
+    let more = [words::samples(view), view.state.word().to_owned()];
+    let lines = std::iter::once(told).chain(more.into_iter().filter(fits));
+    let lines: Vec<Line> = lines.map(Line::from).collect();
+    frame.render_widget(Paragraph::new(lines), area);
 }
 
 fn draw_best(frame: &mut Frame, area: Rect, view: &View) {
+    let title = Block::bordered().title("best so far");
+    if view.found.is_empty() {
+        let none = Paragraph::new("no child has been trained to the end").block(title);
+        return frame.render_widget(none, area);
+    }
+    let columns: &[usize] = match area.width < WIDE {
+        true => &[0, 1, 2, 4],
+        false => &[0, 1, 2, 3, 4],
+    };
+    let shown = |cells: [String; 5]| {
+        Row::new(
+            columns
+                .iter()
+                .map(|&i| cells[i].clone())
+                .collect::<Vec<_>>(),
+        )
+    };
     let header = ["sample", view.score, "reward", "parameters", "architecture"];
+    let header = shown(header.map(str::to_owned)).bold();
     let rows = view.found.iter().map(|found| {
-        Row::new([
+        shown([
             found.sample.to_string(),
             found.score.clone(),
             format!("{:.4}", found.reward),
@@ -138,69 +114,52 @@ fn draw_best(frame: &mut Frame, area: Rect, view: &View) {
         ])
     });
     let widths = [
-        Constraint::Length(9),
+        Constraint::Length(6),
         Constraint::Length(10),
-        Constraint::Length(9),
+        Constraint::Length(7),
         Constraint::Length(12),
-        Constraint::Min(10),
+        Constraint::Fill(1),
     ];
-    let table = Table::new(rows, widths)
-        .header(Row::new(header).bold())
-        .block(Block::bordered().title("best so far"));
+    let table = Table::new(rows, columns.iter().map(|&i| widths[i]))
+        .header(header)
+        .block(title);
     frame.render_widget(table, area);
 }
 
-/// The children whose checkpoints are there, with the epochs that those have.
-fn children(view: &View) -> String {
-    let named = view
-        .under_way
-        .iter()
-        .take(NAMED)
-        .map(|child| match child.epochs {
-            Some(epochs) => format!("{} ({epochs} of {} epochs)", child.sample, view.epochs),
-            None => child.sample.to_string(),
-        });
-    let named: Vec<String> = named.collect();
-    let more = view.under_way.len().saturating_sub(NAMED);
-    match (named.is_empty(), more) {
-        (true, _) if view.state == "running" => match view.age {
-            Some(age) => format!(
-                "no checkpoint yet; the last child ended {} ago",
-                text::duration(age)
-            ),
-            None => "no checkpoint yet".to_owned(),
-        },
-        (true, _) => "nothing".to_owned(),
-        (false, 0) => format!("sample {}, by their last checkpoints", named.join(", ")),
-        (false, more) => format!("sample {} and {more} more", named.join(", ")),
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
+    use ratatui::buffer::Buffer;
 
     use super::super::view::Found;
     use super::*;
-    use crate::run::checkpoints::UnderWay;
+    use crate::run::state::State;
+    use crate::run::under_way::UnderWay;
 
-    fn drawn(view: &View, [width, height]: [u16; 2]) -> String {
-        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    pub fn buffer(view: &View, told: (u16, u16)) -> Buffer {
+        let area = area(told);
+        let mut terminal = Terminal::new(TestBackend::new(area.width, area.height)).unwrap();
         terminal.draw(|frame| draw(frame, view)).unwrap();
-        let buffer = terminal.backend().buffer();
+        terminal.backend().buffer().clone()
+    }
+
+    pub fn drawn(view: &View, told: (u16, u16)) -> String {
+        let buffer = buffer(view, told);
         let cells = buffer.content.iter().map(|cell| cell.symbol());
         let cells: Vec<&str> = cells.collect();
-        let lines = cells.chunks(usize::from(width)).map(|line| line.concat());
+        let lines = cells.chunks(usize::from(buffer.area.width));
+        let lines = lines.map(|line| line.concat().trim_end().to_owned());
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    fn view() -> View {
+    pub fn view() -> View {
         View {
             name: "runs/a".to_owned(),
-            state: "running",
+            state: State::Running,
             samples: 24,
             total: 48,
+            rewards: (0..24).map(|x| (f64::from(x), 0.3)).collect(),
             mean: (0..24)
                 .map(|x| (f64::from(x), 0.2 + 0.01 * f64::from(x)))
                 .collect(),
@@ -215,16 +174,9 @@ mod tests {
             score: "accuracy",
             failures: vec![("diverged", 2)],
             repeats: 3,
-            under_way: vec![
-                UnderWay {
-                    sample: 24,
-                    epochs: Some(2),
-                },
-                UnderWay {
-                    sample: 25,
-                    epochs: None,
-                },
-            ],
+            under_way: [(24, Some(2)), (25, None)]
+                .map(|(sample, epochs)| UnderWay { sample, epochs })
+                .into(),
             epochs: 3,
             seconds: 65.0,
             seconds_left: Some(60.0),
@@ -235,7 +187,7 @@ mod tests {
 
     #[test]
     fn everything_of_a_run_is_on_the_screen() {
-        let screen = drawn(&view(), [100, 30]);
+        let screen = drawn(&view(), (100, 30));
         for words in [
             "runs/a: running, 3 repeats, failed: 2 diverged",
             "24 of 48 samples in",
@@ -243,37 +195,127 @@ mod tests {
             "0.7937",
             "12,345",
             "3x3x8 /2",
-            "sample 24 (2 of 3 epochs), 25, by their last checkpoints",
+            "under way: 2",
+            "samples 24 (2 of 3 epochs), 25; epochs as of their last checkpoints",
             "best so far",
-            "q ends this view",
+            "q ends this view; the search goes on",
             "23", // the last sample of the curve
         ] {
             assert!(screen.contains(words), "no '{words}' in\n{screen}");
         }
     }
 
-    /// Small terminals and runs without a child are drawn too.
     #[test]
-    fn nothing_is_too_small_to_draw() {
-        for size in [[1, 1], [20, 5], [80, 24], [300, 100]] {
-            drawn(&view(), size);
-            let empty = View {
-                state: "stopped",
-                ..View::default()
-            };
-            let screen = drawn(&empty, size);
+    fn the_foot_fits_the_state() {
+        for (state, words) in [
+            (State::Finished, "the search is finished; q ends this view"),
+            (State::Stopped, "the search has stopped; q ends this view"),
+            (
+                State::Unknown,
+                "q ends this view (whether the search goes on cannot be seen)",
+            ),
+        ] {
+            let screen = drawn(&View { state, ..view() }, (80, 24));
+            let heading = format!("runs/a: {}", state.word());
             assert!(
-                size[0] < 80 || screen.contains("no child has ended yet"),
+                screen.contains(words) && screen.contains(&heading),
                 "{screen}"
             );
+            assert!(!screen.contains("; the search goes on"), "{screen}");
+        }
+    }
+
+    /// Before any child has ended there is no table of nothing.
+    #[test]
+    fn a_search_that_has_just_begun_says_what_is_under_way() {
+        let begun = View {
+            name: "runs/a".to_owned(),
+            state: State::Running,
+            total: 48,
+            begun: Some(5.0),
+            under_way: [0, 1]
+                .map(|sample| UnderWay {
+                    sample,
+                    epochs: None,
+                })
+                .into(),
+            ..View::default()
+        };
+        let screen = drawn(&begun, (80, 24));
+        for words in [
+            "0 of 48 samples, begun 5.0s ago",
+            "no child has ended yet; 2 under way",
+            "no child has been trained to the end",
+            "samples 0, 1; no checkpoint yet",
+        ] {
+            assert!(screen.contains(words), "no '{words}' in\n{screen}");
+        }
+        assert!(!screen.contains("parameters"), "{screen}");
+    }
+
+    #[test]
+    fn a_terminal_that_is_too_small_says_so() {
+        for (told, lines) in [
+            ((10, 3), "too small\nrunning\n"),
+            ((1, 1), "…"),
+            ((18, 1), "terminal too small"),
+            (
+                (39, 30),
+                "terminal too small: 40 x 10 needed\n24 of 48 samples\nrunning",
+            ),
+            (
+                (200, 9),
+                "terminal too small: 40 x 10 needed\n24 of 48 samples\nrunning",
+            ),
+        ] {
+            let screen = drawn(&view(), told);
+            assert_eq!(screen.trim_end(), lines.trim_end(), "{told:?}");
         }
     }
 
     #[test]
-    fn a_long_curve_keeps_its_ends() {
-        let points: Vec<(f64, f64)> = (0..50_000).map(|x| (f64::from(x), 0.5)).collect();
-        let thinned = thinned(&points);
-        assert!(thinned.len() <= POINTS + 1);
-        assert_eq!((thinned[0], thinned.last()), (points[0], points.last()));
+    fn a_terminal_of_unknown_size_is_taken_for_a_usual_one() {
+        assert_eq!(area((0, 0)), Rect::new(0, 0, 80, 24));
+        assert_eq!(area((0, 50)), Rect::new(0, 0, 80, 50));
+        assert_eq!(area((100, 0)), Rect::new(0, 0, 100, 24));
+        assert_eq!(area((u16::MAX, u16::MAX)), Rect::new(0, 0, 500, 250));
+        assert!(drawn(&view(), (0, 0)).contains("24 of 48 samples"));
+    }
+
+    #[test]
+    fn a_narrow_table_has_whole_columns() {
+        for (width, head) in [
+            (40, "│sample accuracy   reward  architecture│"),
+            (
+                60,
+                "│sample accuracy   reward  parameters   architecture       │",
+            ),
+        ] {
+            let screen = drawn(&view(), (width, 24));
+            assert!(screen.contains(head), "{screen}");
+        }
+    }
+
+    /// Of every size from the smallest on, borders and the foot are whole, and nothing panics.
+    #[test]
+    fn every_size_is_drawn_on() {
+        let empty = View {
+            state: State::Stopped,
+            ..View::default()
+        };
+        for width in [1, 2, 9, 39, 40, 41, 75, 76, 80, 300] {
+            for height in 1..40 {
+                let screens = [&view(), &empty].map(|view| drawn(view, (width, height)));
+                if width < SMALLEST[0] || height < SMALLEST[1] {
+                    continue;
+                }
+                for screen in screens {
+                    let corners = |c| screen.matches(c).count();
+                    let boxes = if height < 18 { 2 } else { 3 };
+                    assert_eq!(['┌', '┐', '┘'].map(corners), [boxes; 3], "{screen}");
+                    assert!(screen.contains("q ends this view"), "{screen}");
+                }
+            }
+        }
     }
 }

@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::failure::Failure;
+use crate::cli::runs;
 use crate::disk::Real;
-use crate::report::Summary;
-use crate::report::notation;
-use crate::run::checkpoints::{self, UnderWay};
+use crate::finish::progress;
+use crate::report::{Summary, final_training, notation};
 use crate::run::entry::ChildFacts;
 use crate::run::history::History;
 use crate::run::skim::{RunBytes, SkimmedChild};
 use crate::run::state::{Locks, Signs, State};
+use crate::run::under_way::{self, UnderWay};
 use crate::run::{journal, now};
 use crate::space::Architecture;
 
@@ -28,12 +29,20 @@ pub struct View {
     pub(super) length: usize,
     /// Its directory, as given.
     pub name: String,
-    /// `running`, `finished` and so on.
-    pub state: &'static str,
+    /// Whether anybody works on it.
+    pub state: State,
+    /// Whether nothing is left to do, by its journal.
+    pub(super) finished: bool,
+    /// Whether its journal ends with a stop.
+    pub(super) ends_with_stop: bool,
+    /// When the journal's last session began, and when its last line was written, where it has one.
+    pub(super) times: Option<[f64; 2]>,
     /// Samples on record, and those that there are to be.
     pub samples: u64,
     /// As `samples`.
     pub total: u64,
+    /// The reward of each sample that has one.
+    pub rewards: Vec<(f64, f64)>,
     /// Mean reward of the last hundred samples, after each sample that has a reward.
     pub mean: Vec<(f64, f64)>,
     /// The best reward so far, after the same samples.
@@ -46,7 +55,7 @@ pub struct View {
     pub failures: Vec<(&'static str, u64)>,
     /// Samples that repeat an earlier one.
     pub repeats: u64,
-    /// Children whose checkpoints are there.
+    /// Children under way, or whose checkpoints are there.
     pub under_way: Vec<UnderWay>,
     /// Epochs of a child.
     pub epochs: usize,
@@ -56,8 +65,12 @@ pub struct View {
     pub seconds_left: Option<f64>,
     /// Children an hour.
     pub pace: Option<f64>,
-    /// Seconds since the last line of the journal.
+    /// Seconds since its last session began.
+    pub begun: Option<f64>,
+    /// Seconds since the last line of its journal.
     pub age: Option<f64>,
+    /// How far its final training is, once the search is over.
+    pub final_training: Option<String>,
 }
 
 /// An architecture that was trained.
@@ -84,42 +97,60 @@ impl View {
         let locks = Locks::look(&path.join(journal::FILE_NAME));
         let run = RunBytes::read(&Real, path)?;
         let history = run.history()?;
+        runs::check_rewards(path, &history)?;
         let search = &run.config.search;
-        let state = State::of(Signs {
-            finished: history.is_finished(search.samples, search.strategy),
-            ends_with_stop: history.stopped,
-            lock: locks.lock,
-            all_locks_seen: locks.all_seen,
-        });
-        let under_way = match state {
-            State::Finished => vec![],
-            _ => checkpoints::under_way(&Real, &path.join(checkpoints::FOLDER)),
-        };
+        let began = history.runs.last().map(|run| run.timing.at);
         let view = View {
             path: path.into(),
             length: run.n_bytes(),
             name: path.display().to_string(),
-            state: state.word(),
+            finished: history.is_finished(search.samples, search.strategy),
+            ends_with_stop: history.stopped,
+            times: began.map(|began| [began, history.last_at]),
             total: search.samples,
             epochs: run.config.train.epochs(),
-            under_way,
             ..View::default()
         };
-        Ok(view.with(&history))
+        Ok(view.with(&history).at(locks))
     }
 
     /// Looks again; what the journal says is read anew only where it has grown.
     ///
     /// # Errors
     /// As [`View::read`].
-    pub fn again(self) -> Result<View, Failure> {
+    pub fn look(&mut self) -> Result<(), Failure> {
         let journal = self.path.join(journal::FILE_NAME);
+        let locks = Locks::look(&journal);
         let length = std::fs::metadata(&journal).map_or(0, |file| file.len());
-        if length != self.length as u64 || self.state != State::Running.word() {
-            return View::read(&self.path);
-        }
-        let under_way = checkpoints::under_way(&Real, &self.path.join(checkpoints::FOLDER));
-        Ok(View { under_way, ..self })
+        *self = match length == self.length as u64 {
+            true => std::mem::take(self).at(locks),
+            false => View::read(&self.path)?,
+        };
+        Ok(())
+    }
+
+    /// With what changes while the journal does not grow: a search that is killed writes nothing.
+    fn at(mut self, locks: Locks) -> View {
+        self.state = State::of(Signs {
+            finished: self.finished,
+            ends_with_stop: self.ends_with_stop,
+            lock: locks.lock,
+            all_locks_seen: locks.all_seen,
+        });
+        self.under_way = match self.state {
+            State::Finished => vec![],
+            _ => under_way::look(&Real, &self.path, locks.process),
+        };
+        let finish = match self.state {
+            State::Finished | State::Stopped => progress::read(&Real, &self.path).ok().flatten(),
+            State::Running | State::Unknown => None,
+        };
+        self.final_training = finish.map(|finish| final_training::line(&finish));
+        // A clock that was set back leaves times to come.
+        let since = |time: f64| (now() - time).max(0.0);
+        self.begun = self.times.map(|[began, _]| since(began));
+        self.age = self.times.map(|[_, last]| since(last));
+        self
     }
 
     fn with(mut self, history: &History<SkimmedChild>) -> View {
@@ -135,6 +166,7 @@ impl View {
                 sum -= window.pop_front().unwrap_or_default();
             }
             best = best.max(reward);
+            self.rewards.push((sample as f64, reward));
             self.mean.push((sample as f64, sum / window.len() as f64));
             self.best.push((sample as f64, best));
         }
@@ -145,10 +177,7 @@ impl View {
         self.seconds = summary.seconds;
         self.pace = pace.map(|pace| pace * 3600.0);
         let left = self.total.saturating_sub(self.samples) as f64;
-        let runs = self.state == State::Running.word();
-        self.seconds_left = pace.filter(|_| runs).map(|pace| left / pace);
-        let began = !history.runs.is_empty();
-        self.age = began.then(|| (now() - history.last_at).max(0.0));
+        self.seconds_left = pace.map(|pace| left / pace);
         self.score = summary
             .best
             .first()

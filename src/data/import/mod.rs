@@ -64,10 +64,15 @@ impl Skipped {
     /// What is wrong with the file at a path.
     pub fn new(path: &Path, reason: impl Into<String>) -> Skipped {
         Skipped {
-            file: printable(path.as_os_str().as_bytes()),
+            file: name(path),
             reason: reason.into(),
         }
     }
+}
+
+/// A path as a text; bytes of it that are not UTF-8 as `\xNN`.
+pub fn name(path: &Path) -> String {
+    printable(path.as_os_str().as_bytes())
 }
 
 /// Bytes as a text; those that are not UTF-8 as `\xNN`.

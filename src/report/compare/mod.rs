@@ -1,9 +1,11 @@
 //! Runs side by side: what each has found, what strategies find over their seeds, and whether two of them
 //! differ by more than the seeds do.
 
+mod comparable;
 mod page;
 pub mod student;
 
+pub use comparable::why_not;
 pub use page::page;
 
 use serde::Serialize;
@@ -247,8 +249,9 @@ impl Comparison {
             }
             (false, None) => "is none: every seed of both gives the same".to_owned(),
             (true, Some(_)) => format!("is larger than the seeds' spread ({test})"),
+            // It may still be larger than either deviation: few seeds say little of their spread.
             (false, Some(_)) => {
-                format!("is not larger than the seeds' spread ({test}), so chance may explain it")
+                format!("may be chance: the seeds' spread can explain it ({test})")
             }
         };
         format!(
@@ -279,8 +282,12 @@ impl Comparison {
             ),
             false => String::new(),
         };
+        let rule = match self.differences.iter().any(|of| of.welch.is_some()) {
+            true => format!("\n{RULE}\n"),
+            false => String::new(),
+        };
         format!(
-            "{shorter}{}\n{}\n{}\n{RULE}\n",
+            "{shorter}{}\n{}\n{}{rule}",
             aligned(&sides(&RUN_HEADS), &runs),
             aligned(&sides(&GROUP_HEADS), &groups),
             self.sentences()
@@ -304,8 +311,8 @@ pub const RUN_HEADS: [(&str, bool); 8] = [
     ("strategy", false),
     ("seed", true),
     ("samples", true),
-    ("best", true),
-    ("top 15", true),
+    ("best reward", true),
+    ("mean of top 15", true),
     ("last quarter", true),
     ("time", true),
 ];
@@ -314,8 +321,8 @@ pub const RUN_HEADS: [(&str, bool); 8] = [
 pub const GROUP_HEADS: [(&str, bool); 5] = [
     ("strategy", false),
     ("seeds", true),
-    ("best", true),
-    ("top 15", true),
+    ("best reward", true),
+    ("mean of top 15", true),
     ("last quarter", true),
 ];
 

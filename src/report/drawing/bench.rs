@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::quoted;
-use super::svg::{BLUE, Canvas, GREEN, GREY, PLAIN, Rect};
+use super::svg::{BLUE, Canvas, GREEN, GREY, Head, PLAIN, Rect};
 use crate::space::BenchCell;
 use crate::space::nas_bench_201::EdgeOperation;
 
@@ -43,17 +43,17 @@ pub fn bench_svg(cell: &BenchCell) -> String {
     let y = MARGIN + RISE * (NODES - 1) as f64 + BOX_H;
     let x = |node: usize| MARGIN + BOX_W / 2.0 + node as f64 * COLUMN;
     for (from, to, operation) in edges(cell).filter(|edge| edge.2 != EdgeOperation::None) {
-        let passed = (to - from - 1) as f64;
+        let passed = to - from - 1;
         let [left, right] = [x(from) + BOX_W / 2.0, x(to) - BOX_W / 2.0];
         // Before the last node, where no edge that passes others comes down across the words.
         let middle = x(to) - COLUMN / 2.0;
         let top = match passed {
-            0.0 => y,
+            0 => y,
             // Edges from the input go above those from the first node.
-            _ => y - BOX_H / 2.0 - RISE * passed - if from == 0 { RISE / 2.0 } else { 0.0 },
+            _ => y - BOX_H / 2.0 - RISE * passed as f64 - if from == 0 { RISE / 2.0 } else { 0.0 },
         };
         let (path, tip, direction) = match passed {
-            0.0 => (
+            0 => (
                 format!("M{left:.1},{y:.1} L{right:.1},{y:.1}"),
                 (right, y),
                 (-1.0, 0.0),
@@ -69,8 +69,11 @@ pub fn bench_svg(cell: &BenchCell) -> String {
                 (path, (end, foot), (-SLOPE / length, (top - foot) / length))
             }
         };
-        canvas.path(&path, &PLAIN, operation.name());
-        canvas.head(tip, direction);
+        let head = Head {
+            tip,
+            from: direction,
+        };
+        canvas.arrow(&path, head, &PLAIN, operation.name());
         canvas.text((middle, top - 5.0), 11, false, operation.name());
     }
     for node in 0..NODES {

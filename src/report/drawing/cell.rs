@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::quoted;
-use super::svg::{BLUE, Canvas, GREEN, GREY, PLAIN, Paint, Rect, Short, YELLOW};
+use super::svg::{BLUE, Canvas, GREEN, GREY, Head, PLAIN, Paint, Rect, Short, YELLOW};
 use crate::graph::recurrent::{Operand, Program};
 use crate::space::CellArchitecture;
 use crate::space::cell::{Activation, Combination};
@@ -102,8 +102,11 @@ fn line(canvas: &mut Canvas, from: (f64, f64), to: (f64, f64)) {
     let direction = (dx / length, dy / length);
     let (x, y) = (to.0 + 5.0 * direction.0, to.1 + 5.0 * direction.1);
     let [from_x, from_y, x, y] = [from.0, from.1, x, y].map(Short);
-    canvas.path(&format!("M{from_x},{from_y} L{x},{y}"), &PLAIN, "");
-    canvas.head(to, direction);
+    let head = Head {
+        tip: to,
+        from: direction,
+    };
+    canvas.arrow(&format!("M{from_x},{from_y} L{x},{y}"), head, &PLAIN, "");
 }
 
 /// The drawing as Graphviz DOT.

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::quoted;
-use super::svg::{BLUE, Canvas, GREEN, GREY, PLAIN, Paint, RED, Rect, Short, Stroke, YELLOW};
+use super::svg::{BLUE, Canvas, GREEN, GREY, Head, PLAIN, Paint, RED, Rect, Short, Stroke, YELLOW};
 use crate::graph::{Costs, Graph, Shape};
 use crate::space::LayerOp;
 use crate::text;
@@ -66,8 +66,11 @@ pub fn network_svg(graph: &Graph) -> String {
         };
         let (at, from, end) = (Short(x), Short(from), Short(to - 5.0));
         let path = format!("M{at},{from} L{at},{end}");
-        canvas.path(&path, &stroke, &edge.title(&nodes));
-        canvas.head((x, to - 0.5), (0.0, -1.0));
+        let head = Head {
+            tip: (x, to - 0.5),
+            from: (0.0, -1.0),
+        };
+        canvas.arrow(&path, head, &stroke, &edge.title(&nodes));
     }
     arcs(&mut canvas, &nodes, &edges);
     for (number, node) in nodes.iter().enumerate() {
@@ -113,8 +116,11 @@ fn arcs(canvas: &mut Canvas, nodes: &[Node], edges: &[Edge]) {
             let [left, tip, out] = [x, x + 5.0, x + reach(edge) / 0.75].map(Short);
             let (begin, to) = (Short(begin), Short(end));
             let path = format!("M{left},{begin} C{out},{begin} {out},{to} {tip},{to}");
-            canvas.path(&path, &stroke, &edge.title(nodes));
-            canvas.head((x + 0.5, end), (1.0, 0.0));
+            let head = Head {
+                tip: (x + 0.5, end),
+                from: (1.0, 0.0),
+            };
+            canvas.arrow(&path, head, &stroke, &edge.title(nodes));
         }
     }
 }

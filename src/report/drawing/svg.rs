@@ -50,9 +50,9 @@ impl Canvas {
         ));
     }
 
-    /// A curve or a line by SVG's path commands. Those that look the same and follow each other are written as
-    /// one group: a dense network has hundreds.
-    pub fn path(&mut self, path: &str, stroke: &Stroke, title: &str) {
+    /// An arrow along a curve or a line by SVG's path commands. Those that look the same and follow each other are
+    /// written as one group: a dense network has hundreds.
+    pub fn arrow(&mut self, path: &str, head: Head, stroke: &Stroke, title: &str) {
         if self.lines != Some(*stroke) {
             self.end_lines();
             let Stroke {
@@ -78,19 +78,7 @@ impl Canvas {
                 ));
             }
         }
-    }
-
-    /// The head of the arrow that the last path is, whose tip is here and which comes from the direction (dx, dy)
-    /// of length 1.
-    pub fn head(&mut self, (x, y): (f64, f64), (dx, dy): (f64, f64)) {
-        let (back, aside) = (7.0, 3.2);
-        let (base_x, base_y) = (x + back * dx, y + back * dy);
-        let left = (base_x - aside * dy, base_y + aside * dx);
-        let right = (base_x + aside * dy, base_y - aside * dx);
-        let [tip, left, right] = [(x, y), left, right].map(|(x, y)| [Short(x), Short(y)]);
-        let ([x, y], [lx, ly], [rx, ry]) = (tip, left, right);
-        // A string takes all that is written to it, here and below.
-        let _ = write!(self.heads, "M{x},{y}L{lx},{ly}L{rx},{ry}Z");
+        let _ = write!(self.heads, "{head}"); // a string takes all that is written to it
     }
 
     /// Ends a group of lines, and draws their heads.
@@ -127,6 +115,29 @@ pub struct Short(pub f64);
 impl Display for Short {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         write!(f, "{}", (self.0 * 10.0).round() / 10.0)
+    }
+}
+
+/// The head of an arrow.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    /// Where its tip is.
+    pub tip: (f64, f64),
+    /// Where the arrow comes from: a direction of length 1.
+    pub from: (f64, f64),
+}
+
+impl Display for Head {
+    /// Its outline by SVG's path commands.
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let (back, aside) = (7.0, 3.2);
+        let ((x, y), (dx, dy)) = (self.tip, self.from);
+        let (base_x, base_y) = (x + back * dx, y + back * dy);
+        let left = (base_x - aside * dy, base_y + aside * dx);
+        let right = (base_x + aside * dy, base_y - aside * dx);
+        let [tip, left, right] = [(x, y), left, right].map(|(x, y)| [Short(x), Short(y)]);
+        let ([x, y], [lx, ly], [rx, ry]) = (tip, left, right);
+        write!(f, "M{x},{y}L{lx},{ly}L{rx},{ry}Z")
     }
 }
 
@@ -192,8 +203,11 @@ mod tests {
             ..PLAIN
         };
         for (n, stroke) in [PLAIN, PLAIN, dashed, PLAIN].iter().enumerate() {
-            canvas.path("M0,0 L9,9", stroke, &format!("line {n}"));
-            canvas.head((n as f64 + 0.25, 1.0), (0.0, -1.0));
+            let head = Head {
+                tip: (n as f64 + 0.25, 1.0),
+                from: (0.0, -1.0),
+            };
+            canvas.arrow("M0,0 L9,9", head, stroke, &format!("line {n}"));
         }
         canvas.text((1.0, 2.0), 12, true, "words");
         let svg = canvas.finish(10.0, 10.0, "lines");

@@ -12,7 +12,9 @@ use super::choices;
 use super::overview::{self, Overview};
 use super::record::Record;
 use super::spent::{self, Epoch};
-use super::{cell, drawing, notation};
+use super::table::Align;
+use super::{cell, drawing, final_training, notation};
+use crate::finish::progress::Progress;
 use crate::graph::{Costs, Graph};
 use crate::space::{Architecture, ConvArchitecture};
 use crate::text;
@@ -45,8 +47,14 @@ pub fn page(records: &[Record]) -> io::Result<Page> {
     let epoch = Epoch::of(record.config);
     let made = choices::made(&record.space, &record.rows);
     body += &head(record, epoch);
+    for words in overview::not_comparable(records) {
+        let _ = write!(body, "<p class=\"notice\">{}</p>", escaped(&words));
+    }
     body += &section("Found and sampled", &found(records));
     body += &section("The best", &best(record));
+    if let Some(finish) = &record.finish {
+        body += &section("Final training", &finished(finish));
+    }
     let reward = figures(vec![charts::reward(records)], &mut pictures);
     body += &section("Reward", &reward);
     if let Some(entropy) = charts::entropy(records, &made) {
@@ -178,10 +186,23 @@ fn found(records: &[Record]) -> String {
         .iter()
         .map(|record| Overview::new(record).row())
         .collect();
-    let caption = "<p class=\"caption\">Found: the best reward, and the mean of the 15 best different architectures, \
+    let caption = "<p class=\"caption\">Found: the best reward, and the mean reward of the 15 best different architectures, \
                    of fewer where there are fewer. Sampled: mean rewards of all samples, of the first and of the \
                    last quarter.</p>";
     table(&heads, &rows) + caption
+}
+
+/// The trainings of the grid, and what the last one came to.
+fn finished(finish: &Progress) -> String {
+    let heads = final_training::HEADS.map(|(head, align)| (head, align == Align::Right));
+    let rows = table(&heads, &final_training::rows(finish));
+    let mut html = format!("<p>{}</p>", escaped(&final_training::line(finish)));
+    let results = final_training::results(finish).into_iter();
+    let results = results
+        .map(|(what, value)| format!("<dt>{}</dt><dd>{}</dd>", escaped(&what), escaped(&value)));
+    let _ = write!(html, "<dl>{}</dl>{rows}", results.collect::<String>());
+    let note = escaped(final_training::note(finish.kind()));
+    html + &format!("<p class=\"caption\">{note}</p>")
 }
 
 /// The best few, drawn.

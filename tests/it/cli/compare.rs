@@ -157,6 +157,7 @@ fn what_one_seed_or_one_strategy_says_is_nothing() {
     let words = nas(&["compare", &one, &text(&random)]);
     assert_eq!(words.code, 0, "{words:?}");
     assert!(words.stdout.contains("Nothing can be said"), "{words:?}");
+    assert!(!words.stdout.contains("Welch"), "{words:?}");
     assert!(
         words.stdout.contains("the first 20 samples of each run"),
         "{words:?}"
@@ -172,6 +173,22 @@ fn what_one_seed_or_one_strategy_says_is_nothing() {
     let words = nas(&["compare", &one, &other]).stdout;
     assert!(
         words.contains("All runs are of the strategy policy"),
+        "{words}"
+    );
+    // Two seeds of each say little where those of one strategy are as far apart as the strategies.
+    for (name, seed, accuracy) in [("low", 11, 0.49), ("high", 12, 0.52)] {
+        let mut near = ByHand::new("sample", 30, seed, "d");
+        near.config.search.strategy = StrategyKind::Random;
+        (0..30).for_each(|sample| near.child(sample, Status::Ok, vec![accuracy]));
+        near.write(&here.path().join(name));
+    }
+    let [low, high] = ["low", "high"].map(|name| text(&here.path().join(name)));
+    let words = nas(&["compare", &one, &other, &low, &high]).stdout;
+    assert_eq!(
+        words
+            .matches("may be chance: the seeds' spread can explain it (Welch's")
+            .count(),
+        3,
         "{words}"
     );
     // Of seeds that give the same there is no doubt.
@@ -202,6 +219,19 @@ fn runs_that_say_nothing_of_one_another_are_refused() {
     let refused =
         |other: &str, words: &[&str]| refused(&["compare", &one, other], 2, "usage", words);
     refused(&cells, &["space conv", "space cell", "one space"]);
+    // A report shows them beside one another, and says it.
+    for other in [&cells, &deeper, &data] {
+        let report = nas(&["report", &one, other]);
+        let notice = "do not read their rewards beside one another";
+        assert!(
+            report.code == 0 && report.stdout.contains(notice),
+            "{report:?}"
+        );
+        assert!(report.stderr.contains(notice), "{report:?}");
+        let page = text(&here.path().join("page.html"));
+        json(&["report", &one, other, "--force", "--out", &page]);
+        assert!(fs::read_to_string(page).unwrap().contains(notice));
+    }
     refused(&deeper, &["[space]", "one space"]);
     refused(&data, &["different data", "data_sha256"]);
     refused(&again, &["the same search", "different seeds"]);

@@ -377,7 +377,7 @@ fn what_cannot_be_exported_is_told() {
     std::os::unix::fs::symlink("nowhere", &out).unwrap();
     refused(&there, 2, "usage", &["exists already"]);
     fs::remove_file(&out).unwrap();
-    let nowhere = place.path("no/folder");
+    let nowhere = place.path("no/file");
     let absent = [
         "export",
         "--out",
@@ -388,7 +388,15 @@ fn what_cannot_be_exported_is_told() {
         "--weights",
         network,
     ];
-    refused(&absent, 2, "usage", &["cannot write"]);
+    let words = format!(
+        "{nowhere}: the folder {} does not exist; make it, or name another place",
+        place.path("no")
+    );
+    refused(&absent, 2, "usage", &["cannot write", &nowhere, &words]);
+    let drawing = [
+        "export", "--arch", network, "--format", "svg", "--out", &nowhere,
+    ];
+    refused(&drawing, 2, "usage", &["cannot write", &nowhere, &words]);
 }
 
 #[test]

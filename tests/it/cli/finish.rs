@@ -212,7 +212,9 @@ fn the_same_command_again_shows_the_same_and_trains_nothing() {
     let first = json(&finish);
     let folder = place.path("run").join("finish");
     let before = snapshot(&folder);
-    assert_eq!(json(&finish), first);
+    let again = nas(&[&finish[..], &["--json".to_owned()]].concat());
+    assert_eq!(object(&again), first);
+    assert!(again.stderr.contains("already finished"), "{again:?}");
     assert_eq!(snapshot(&folder), before);
     let other = [&finish[..], &["--add-filters".to_owned(), "4".to_owned()]].concat();
     let other: Vec<&str> = other.iter().map(String::as_str).collect();
@@ -220,7 +222,15 @@ fn the_same_command_again_shows_the_same_and_trains_nothing() {
         &other,
         2,
         "usage",
-        &["another grid", "add filters", "candidates"],
+        &["another grid", "(--add-filters 0, now 4)"],
+    );
+    let other: Vec<String> = finish.iter().map(|flag| flag.replace("2,4", "4")).collect();
+    let other: Vec<&str> = other.iter().map(String::as_str).collect();
+    refused(&other, 2, "usage", &["(--decay-epochs 2,4, now 4)"]);
+    let words = nas(&finish).stdout;
+    assert!(
+        words.contains("best of a training's last five epochs"),
+        "{words}"
     );
     // Weights that are lost are trained again, to the same bytes.
     let weights = folder.join("final.safetensors");
@@ -239,6 +249,83 @@ fn the_same_command_again_shows_the_same_and_trains_nothing() {
     refused(&own, 3, "data", &["final.json", "damaged"]);
     fs::write(folder.join("grid.json"), "{}").unwrap();
     refused(&own, 3, "data", &["grid.json", "damaged"]);
+}
+
+/// What `status` and `report` say of the final training.
+#[test]
+fn status_and_report_know_of_it() {
+    let (place, finish) = searched();
+    let run = place.path("run");
+    let (path, folder) = (text(&run), run.join("finish"));
+    assert_eq!(place.status("run")["finish"], Value::Null);
+    let finished = json(&finish);
+    let of_status = place.status("run")["finish"].clone();
+    let of_report = json(&["report", &path])["runs"][0]["finish"].clone();
+    for found in [&of_status, &of_report] {
+        let expected = value!(["finished", 8, 8]);
+        assert_eq!(
+            value!([found["state"], found["tried"], found["trainings"]]),
+            expected
+        );
+        assert_eq!(found["chosen"], finished["chosen"]);
+        assert_eq!(found["final"], finished["final"]);
+    }
+    assert_eq!(of_report["candidates"], finished["candidates"]);
+    let test = format!("{:.4}", number(&finished, "/final/test_accuracy"));
+    let words = nas(&["status", &path]).stdout;
+    let line = format!("final accuracy (test, read once): {test}\n");
+    assert!(words.contains(&line), "{words}");
+    let page = text(&place.path("page.html"));
+    json(&["report", &path, "--out", &page]);
+    for words in [
+        nas(&["report", &path]).stdout,
+        fs::read_to_string(page).unwrap(),
+    ] {
+        assert!(
+            words.contains("Final training") && words.contains(&test),
+            "{words}"
+        );
+        assert_eq!(words.matches("falling after epoch").count(), 8, "{words}");
+    }
+    // Before its end, and with a folder that is damaged.
+    fs::remove_file(folder.join("final.json")).unwrap();
+    let found = place.status("run")["finish"].clone();
+    assert_ne!(found["state"], "finished");
+    assert_eq!(
+        value!([found["chosen"], found["final"]]),
+        value!([finished["chosen"], null])
+    );
+    let journal = folder.join("journal.jsonl");
+    let lines = fs::read_to_string(&journal).unwrap();
+    let lines: String = lines.split_inclusive('\n').take(4).collect();
+    fs::write(&journal, lines).unwrap();
+    let found = place.status("run")["finish"].clone();
+    assert_eq!(value!([found["tried"], found["chosen"]]), value!([3, null]));
+    let report = nas(&["report", &path]).stdout;
+    assert!(
+        report.contains("; 3 of 8 recipes tried") && report.contains("not yet"),
+        "{report}"
+    );
+    fs::write(folder.join("grid.json"), "{").unwrap();
+    let status = nas(&["status", &path, "--json"]);
+    assert_eq!(
+        (status.code, object(&status)["finish"].clone()),
+        (0, Value::Null)
+    );
+    assert!(status.stderr.contains("grid.json"), "{status:?}");
+}
+
+#[test]
+fn the_folder_of_a_final_training_is_not_taken_for_a_search() {
+    let (place, finish) = searched();
+    json(&finish);
+    let folder = text(&place.path("run").join("finish"));
+    for command in ["status", "report"] {
+        let found = nas(&[command, &folder]);
+        assert_eq!(found.code, 0, "{found:?}");
+        let search = format!("the search is {}", text(&place.path("run")));
+        assert!(found.stderr.contains(&search), "{found:?}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 
 use super::bad_input::refused;
-use super::{data_folder, example, file, json, text};
+use super::{data_folder, example, file, json, nas, text};
 
 const ARCHITECTURE: &str = r#"{"space":"conv","layers":[
     {"filter":[3,3],"filters":8,"stride":[2,2],"inputs":[0]}]}"#;
@@ -64,6 +64,64 @@ fn logits_of_a_network_are_those_that_were_scored() {
     }
     let place = [&eval[..], &[&data]].concat();
     refused(&place, 2, "usage", &["--logits", "folder"]);
+    // That it is written is said, and whether something was there.
+    fs::remove_file(&logits).unwrap();
+    for end in ["\n", ", in place of the file that was there\n"] {
+        let ended = nas(&[&eval[..], &[&logits]].concat());
+        assert_eq!(ended.code, 0, "{ended:?}");
+        let note = format!("written: {logits}{end}");
+        assert!(ended.stderr.contains(&note), "{ended:?}");
+        let quiet = nas(&[&eval[..], &[&logits, "--quiet"]].concat());
+        assert_eq!((quiet.code, &*quiet.stderr), (0, ""), "{quiet:?}");
+        if end != "\n" {
+            fs::remove_file(&logits).unwrap();
+        }
+    }
+}
+
+/// A place that cannot be written is told before the work, with the folder that is missing and what to do.
+#[test]
+fn a_folder_that_is_missing_is_named_before_anything_is_written() {
+    let data = data_folder(60, 20);
+    let folder = data.path();
+    let (arch, data) = (file(folder, "arch.json", ARCHITECTURE), text(folder));
+    let saved = text(&folder.join("w"));
+    let train = [
+        "train", "--arch", &arch, "--data", &data, "--epochs", "1", "--batch", "16", "--save",
+    ];
+    json(&[&train[..], &[&saved]].concat());
+    let eval = ["eval", "--weights", &saved, "--data", &data, "--logits"];
+    let sheet = ["data", "show", &data, "--sheet"];
+    let inspect = ["inspect", "--arch", &arch, "--out"];
+    let missing = format!(
+        "the folder {} does not exist; make it",
+        text(&folder.join("no"))
+    );
+    let no_folder = format!("{saved} is no folder; name another place");
+    for command in [&eval[..], &train, &sheet, &inspect] {
+        let refuse = |place: &str, words: &[&str]| {
+            refused(&[command, &[place]].concat(), 2, "usage", words);
+        };
+        let flag = command.last().unwrap();
+        let place = text(&folder.join("no/x"));
+        refuse(&place, &["cannot write", flag, &place, &missing]);
+        let place = format!("{saved}/x");
+        refuse(&place, &["cannot write", flag, &no_folder]);
+        let place = text(&folder.join("new/"));
+        refuse(&place, &["cannot write", flag, &place, "is to be a file"]);
+    }
+    // What is written in the place of another file is said.
+    let picture = text(&folder.join("sheet.png"));
+    for (command, place) in [(&train[..], &saved), (&sheet, &picture), (&sheet, &picture)] {
+        let there = Path::new(place).exists();
+        let ended = nas(&[command, &[place]].concat());
+        let note = format!("written: {place}, in place of the file that was there\n");
+        assert_eq!(
+            (ended.code, ended.stderr.contains(&note)),
+            (0, there),
+            "{ended:?}"
+        );
+    }
 }
 
 /// Nothing is evaluated and nothing written where logits would take more than 4 GB.

@@ -1,6 +1,8 @@
 //! `predict`: pictures of test records are seen as `eval` sees the records.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -117,6 +119,144 @@ fn pictures_are_seen_as_eval_sees_their_records() {
     assert_eq!(lines[0], "file,class,probability,0,1,2,3,4,5,6,7,8,9");
     assert_eq!(lines.len(), N_TEST + 1);
     assert!(lines.iter().all(|line| line.split(',').count() == 13));
+}
+
+/// The records of comma-separated values, by RFC 4180.
+fn records(text: &str) -> Vec<Vec<String>> {
+    let (mut records, mut record, mut field) = (vec![], vec![], String::new());
+    let mut quoted = false;
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '"' if quoted && rest.peek() == Some(&'"') => field.extend(rest.next()),
+            '"' => quoted = !quoted,
+            ',' if !quoted => record.push(std::mem::take(&mut field)),
+            '\n' if !quoted => {
+                record.push(std::mem::take(&mut field));
+                records.push(std::mem::take(&mut record));
+            }
+            c => field.push(c),
+        }
+    }
+    assert!(!quoted && field.is_empty() && record.is_empty(), "{text:?}");
+    records
+}
+
+/// Names of files that hold what separates values, ends lines, speaks to terminals, or is no text.
+/// A file's name by its bytes, and as each form of the result has it.
+struct Name {
+    bytes: &'static [u8],
+    json: &'static str,
+    csv: &'static str,
+    words: &'static str,
+}
+
+#[test]
+fn names_of_files_are_what_they_are_in_every_form() {
+    let data = data_folder(100, 10);
+    let place = tempfile::tempdir().unwrap();
+    fs::write(
+        data.path().join("dataset.toml"),
+        "classes = ['a,b', 'a \"b\"', \"a\\nb\", '3', '4', '5', '6', '7', '8', '9']\n",
+    )
+    .unwrap();
+    let weights = text(&place.path().join("small.safetensors"));
+    json(&[
+        "train",
+        "--arch",
+        &example("small.json"),
+        "--data",
+        &text(data.path()),
+        "--epochs",
+        "1",
+        "--batch",
+        "16",
+        "--save",
+        &weights,
+    ]);
+    let pictures = place.path().join("pictures");
+    fs::create_dir(&pictures).unwrap();
+    let picture = RgbImage::from_pixel(32, 32, image::Rgb([9, 99, 199]));
+    let plain = pictures.join("plain.png");
+    picture.save_with_format(&plain, ImageFormat::Png).unwrap();
+    let as_it_is = |name: &'static str| Name {
+        bytes: name.as_bytes(),
+        json: name,
+        csv: name,
+        words: name,
+    };
+    let not_utf8 = |bytes, name| Name {
+        bytes,
+        ..as_it_is(name)
+    };
+    let names = [
+        Name {
+            words: r"a\nb\r\nc.png",
+            ..as_it_is("a\nb\r\nc.png")
+        },
+        Name {
+            words: r"a\rb.png",
+            ..as_it_is("a\rb.png")
+        },
+        Name {
+            csv: r"a\x1b[31m.png",
+            words: r"a\x1b[31m.png",
+            ..as_it_is("a\x1b[31m.png")
+        },
+        as_it_is("a \"b\".png"),
+        as_it_is("a,b.png"),
+        as_it_is("\u{e4}.png"),
+        not_utf8(b"\xe4.png", r"\xe4.png"),
+        not_utf8(b"\xe5.png", r"\xe5.png"),
+    ];
+    for Name { bytes, .. } in &names {
+        fs::copy(&plain, pictures.join(OsStr::from_bytes(bytes))).unwrap();
+    }
+    fs::remove_file(&plain).unwrap();
+    let folder = text(&pictures);
+    let predict = ["predict", "--weights", &weights, &folder];
+    let seen = json(&predict);
+    let mut files: Vec<&str> = seen["predictions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            one["file"]
+                .as_str()
+                .unwrap()
+                .strip_prefix(&*folder)
+                .unwrap()
+        })
+        .collect();
+    files.sort_unstable();
+    let sorted = |which: fn(&Name) -> &'static str| {
+        let mut all: Vec<String> = names
+            .iter()
+            .map(|name| format!("/{}", which(name)))
+            .collect();
+        all.sort_unstable();
+        all
+    };
+    assert_eq!(files, sorted(|name| name.json));
+    let csv = nas(&[&predict[..], &["--csv"]].concat());
+    assert_eq!(csv.code, 0, "{csv:?}");
+    let all = records(&csv.stdout);
+    assert_eq!(
+        all[0][..6],
+        ["file", "class", "probability", "a,b", "a \"b\"", "a\nb"]
+    );
+    assert!(all.iter().all(|record| record.len() == 13), "{csv:?}");
+    let mut files: Vec<&str> = all[1..]
+        .iter()
+        .map(|record| record[0].strip_prefix(&*folder).unwrap())
+        .collect();
+    files.sort_unstable();
+    assert_eq!(files, sorted(|name| name.csv));
+    let words = nas(&predict).stdout;
+    assert_eq!(words.lines().count(), 1 + names.len(), "{words}");
+    for name in sorted(|name| name.words) {
+        assert!(words.contains(&name), "{name} in {words}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `report`: a page, numbers and words that say what the journal says, of runs of every kind and state.
 
 pub mod by_hand;
+mod rewards;
 
 use std::collections::BTreeMap;
 use std::fs;

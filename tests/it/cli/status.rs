@@ -12,7 +12,7 @@ use nas_engine::run::entry::{Entry, RunTiming, Started, Stop, Timing};
 use nas_engine::run::journal::{self, FILE_NAME, Journal};
 use nas_engine::run::skim::RunBytes;
 use nas_engine::run::state::Locks;
-use nas_engine::run::{RunError, now};
+use nas_engine::run::{RunError, checkpoints, now, under_way};
 use nas_engine::search::evaluator::Stub;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -28,12 +28,18 @@ pub fn at_rest(journal: &Path) -> &'static str {
     }
 }
 
-/// A run of 20 of 48 samples.
-fn begun() -> TempDir {
+/// A run that has just begun, of 48 samples.
+pub fn new() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let settings = Config::preset("sample").unwrap().to_toml();
     fs::write(folder.path().join(config::FILE_NAME), settings).unwrap();
     append(folder.path(), &Entry::Run(started(now())));
+    folder
+}
+
+/// A run of 20 of 48 samples.
+pub fn begun() -> TempDir {
+    let folder = new();
     let mut stub = Stub::new(0, by_architecture);
     Case::DEFAULT.run(folder.path(), &mut stub).unwrap();
     folder
@@ -53,7 +59,7 @@ fn started(at: f64) -> Started {
     }
 }
 
-fn stop(at: f64) -> Entry {
+pub fn stop(at: f64) -> Entry {
     let timing = Timing {
         at,
         ..Timing::default()
@@ -64,7 +70,7 @@ fn stop(at: f64) -> Entry {
     })
 }
 
-fn append(run: &Path, entry: &Entry) {
+pub fn append(run: &Path, entry: &Entry) {
     let path = run.join(FILE_NAME);
     let mut journal = match path.exists() {
         true => Journal::resume(&Real, &path).unwrap().0,
@@ -306,11 +312,34 @@ fn what_is_no_run_is_refused() {
     bad_input::refused(&["status", &text(run)], 2, "usage", &["config.toml"]);
 }
 
-/// Where nothing can be drawn, `watch` names the command that serves there.
+/// Before any child has ended there is no table, but who is under way.
 #[test]
-fn watch_needs_a_terminal() {
-    let place = super::search::Place::new();
-    place.search("run", &["--samples", "3"]);
-    let run = text(&place.path("run"));
-    bad_input::refused(&["watch", &run], 2, "usage", &["status", &run]);
+fn a_search_that_has_just_begun_has_no_table() {
+    let folder = new();
+    let (run, journal) = (text(folder.path()), folder.path().join(FILE_NAME));
+    let words = || nas(&["status", &run]).stdout;
+    let said = |what: &str| {
+        let words = words();
+        assert!(words.contains(" of 48 samples, last line "), "{words}");
+        assert!(words.ends_with(&format!("{what}\n")), "{words}");
+        for table in ["mean reward", "architecture", "0.0s\n"] {
+            assert!(!words.contains(table), "{words}");
+        }
+    };
+    let (writer, _) = Journal::resume(&Real, &journal).unwrap();
+    // Threads of this process, which holds the lock; other tests have some too.
+    let (ends, has_ended) = std::sync::mpsc::channel::<()>();
+    let child = std::thread::Builder::new().name(under_way::thread_name(5));
+    let child = child.spawn(move || has_ended.recv()).unwrap();
+    said(" under way");
+    assert!(words().contains("no child has ended yet; "), "{}", words());
+    drop(ends);
+    let _ = child.join();
+    drop(writer);
+    let checkpoints = folder.path().join(checkpoints::FOLDER);
+    fs::create_dir_all(&checkpoints).unwrap();
+    fs::write(checkpoints.join("3"), "").unwrap();
+    append(folder.path(), &stop(now()));
+    said("it stopped before any child ended; 1 kept in checkpoints");
+    assert_eq!(status(folder.path())["samples"], 0);
 }

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
 
 use nas_engine::data::Augment;
 use nas_engine::export::expected::RECORDS;
 use nas_engine::export::onnx::{ImageInput, Steps};
 use nas_engine::export::tensor::Call;
-use nas_engine::export::{self, Check, OnnxOptions, python};
+use nas_engine::export::{self, Check, OnnxOptions, Place, python};
 use nas_engine::space::ConvArchitecture;
 
 use super::drawn::{Child, calls, cell, language, network};
@@ -74,7 +75,11 @@ fn as_onnx(folder: &Path, child: &Child, n_records: usize, number: usize) -> Exp
         python: None,
     };
     let child = (&child.model, &child.metadata);
-    let checked = export::write_onnx(child, options, Some(check), &path);
+    let place = Place {
+        out: &path,
+        stop: &AtomicBool::new(false),
+    };
+    let checked = export::write_onnx(child, options, Some(check), place);
     let checked = checked.unwrap_or_else(|error| panic!("{error}\n{what}"));
     assert_eq!(checked.by.len(), 1, "{what}");
     assert!(checked.records >= n_records, "{} {what}", checked.records);
@@ -84,7 +89,11 @@ fn as_onnx(folder: &Path, child: &Child, n_records: usize, number: usize) -> Exp
 /// Exports a child as a folder for PyTorch too, which nothing has read yet.
 fn as_torch(folder: &Path, child: &Child, onnx: &Exported) -> Exported {
     let path = folder.join(format!("{}.torch", child.metadata.seed));
-    export::write_torch((&child.model, &child.metadata), None, &path).unwrap();
+    let place = Place {
+        out: &path,
+        stop: &AtomicBool::new(false),
+    };
+    export::write_torch((&child.model, &child.metadata), None, place).unwrap();
     Exported {
         path,
         calls: onnx.calls.clone(),
@@ -95,7 +104,11 @@ fn as_torch(folder: &Path, child: &Child, onnx: &Exported) -> Exported {
 /// Asks a Python, in one process, and compares.
 fn compare(python: &Path, exports: &[Exported]) {
     let questions = exports.iter().map(|e| (&*e.path, &*e.calls));
-    let answers = python::answers(python, &questions.collect::<Vec<_>>());
+    let answers = python::answers(
+        python,
+        &questions.collect::<Vec<_>>(),
+        &AtomicBool::new(false),
+    );
     let answers = answers.unwrap_or_else(|error| {
         panic!(
             "{}: {error:?}; scripts/test sets onnxruntime up",

@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use super::Place;
-use crate::cli::{json, nas};
+use crate::cli::{json, nas, program};
 
 /// A Python that has onnxruntime, whose answers are changed: within the script that asks, `part` is replaced by
 /// `by`.
@@ -74,5 +77,80 @@ fn an_export_that_a_reader_reads_otherwise_is_refused() {
             "{said}"
         );
         fs::remove_file(&out).unwrap();
+    }
+}
+
+/// What is waited for comes within half a minute.
+fn wait_for(what: &str, is_so: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < until, "{what}");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+/// While a Python that the user names reads the export, and never ends.
+#[test]
+fn an_export_that_is_stopped_leaves_neither_a_file_nor_a_process() {
+    let place = Place::new();
+    let (python, number) = (place.path("python"), place.path("number"));
+    let script = format!("#!/bin/sh\necho $$ >{number}.new\nmv {number}.new {number}\nsleep 600\n");
+    fs::write(&python, script).unwrap();
+    fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
+    let before = place.names();
+    let temporary = tempfile::tempdir().unwrap();
+    let out = place.path("out");
+    for (format, signal) in [("onnx", "-INT"), ("pytorch", "-TERM"), ("onnx", "-USR1")] {
+        let child = program()
+            .args([
+                "export",
+                "--weights",
+                &place.network,
+                "--format",
+                format,
+                "--out",
+                &out,
+            ])
+            .args(["--python", &python, "--json"])
+            .env("TMPDIR", temporary.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        wait_for("the Python does not begin", || Path::new(&number).exists());
+        let hidden = place.names();
+        assert!(
+            hidden.iter().any(|name| name.ends_with(".unfinished")),
+            "{hidden:?}"
+        );
+        let id = child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([signal, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let ended = child.wait_with_output().unwrap();
+        let words = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(75), "{words}");
+        assert!(
+            words.contains("stopped, and nothing of it is left at ") && words.contains(&out),
+            "{words}"
+        );
+        let said: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+        assert_eq!(said["error"]["kind"], "stopped");
+        let process = PathBuf::from(format!(
+            "/proc/{}",
+            fs::read_to_string(&number).unwrap().trim()
+        ));
+        wait_for("the Python goes on", || !process.exists());
+        fs::remove_file(&number).unwrap();
+        assert_eq!(place.names(), before, "{format}: nothing is left");
+        assert_eq!(
+            fs::read_dir(temporary.path()).unwrap().count(),
+            0,
+            "{format}"
+        );
     }
 }

@@ -1,0 +1,111 @@
+//! How far the final training of a run is, read from its folder without disturbing whoever works on it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::grid::{Grid, Point};
+use super::last::{self, Last};
+use super::{FOLDER, FinishError, check_record, read_grid};
+use crate::disk::Disk;
+use crate::run::entry::{Child, ChildFacts};
+use crate::run::state::{Locks, Signs, State};
+use crate::run::{self, Facts, Status, journal};
+use crate::space::SpaceKind;
+use crate::train::Counted;
+
+/// How far it is, and what it came to.
+#[derive(Debug)]
+pub struct Progress {
+    /// The folder that holds it.
+    pub folder: PathBuf,
+    /// Whether anybody works on it.
+    pub state: State,
+    /// What is tried.
+    pub grid: Grid,
+    /// The trainings of the grid that ended, by their number.
+    pub tried: BTreeMap<u64, Child>,
+    /// The best of them, once all have ended.
+    pub chosen: Option<Point>,
+    /// Its last training, once that has ended.
+    pub last: Option<Last>,
+    /// That of an LSTM by the same recipe, where cells were searched.
+    pub control: Option<Last>,
+}
+
+/// Reads the final training of a run; nothing of one that has none.
+///
+/// # Errors
+/// Where its folder cannot be read, or is damaged.
+pub fn read(disk: &dyn Disk, run: &Path) -> Result<Option<Progress>, FinishError> {
+    let folder = run.join(FOLDER);
+    let Some(grid) = read_grid(disk, &folder)? else {
+        return Ok(None);
+    };
+    // Before the journal is read: one that ends in between is then seen as finished.
+    let locks = Locks::look(&folder.join(journal::FILE_NAME));
+    let Facts { history, .. } = run::read(disk, &folder)?;
+    let points = grid.points();
+    check_record(&folder, &history, &points)?;
+    let mut progress = Progress {
+        state: State::Unknown,
+        chosen: None,
+        last: None,
+        control: None,
+        folder,
+        tried: BTreeMap::new(),
+        grid,
+    };
+    if history.children.len() == points.len()
+        && let Some(best) = history.best()
+        && let Some(chosen) = points.into_iter().nth(best.sample as usize)
+    {
+        let read = |name| last::read(disk, &progress.folder, name, &chosen);
+        (progress.last, progress.control) = (read(last::CHOICE)?, read(last::CONTROL)?);
+        progress.chosen = Some(chosen);
+    }
+    let has_control = progress.control.is_some() || progress.kind() != SpaceKind::Cell;
+    progress.state = State::of(Signs {
+        finished: progress.last.is_some() && has_control,
+        ends_with_stop: history.stopped,
+        lock: locks.lock,
+        all_locks_seen: locks.all_seen,
+    });
+    progress.tried = history.children;
+    Ok(Some(progress))
+}
+
+/// Whether a directory is the folder of a final training, which is a run's directory, too.
+pub fn is_folder(disk: &dyn Disk, directory: &Path) -> bool {
+    matches!(
+        read_grid(disk, directory),
+        Ok(Some(_)) | Err(FinishError::Damaged { .. })
+    )
+}
+
+impl Progress {
+    /// What is trained.
+    pub fn kind(&self) -> SpaceKind {
+        let first = self.grid.candidates.first();
+        first.map_or(SpaceKind::Conv, |candidate| candidate.architecture.kind())
+    }
+
+    /// What a training of the grid achieved in validation; nothing where it has not ended, or not well.
+    pub fn achieved(&self, point: &Point) -> Option<Counted> {
+        self.tried.get(&point.index).and_then(achieved)
+    }
+
+    /// Where the weights of the last training are.
+    pub fn weights(&self) -> PathBuf {
+        last::weights(&self.folder, last::CHOICE)
+    }
+
+    /// Where the architecture that was chosen is.
+    pub fn architecture(&self) -> PathBuf {
+        self.folder.join(last::ARCHITECTURE_FILE)
+    }
+}
+
+/// What a training achieved in validation; nothing where it did not end well.
+pub fn achieved(child: &Child) -> Option<Counted> {
+    child.counted().filter(|_| child.status == Status::Ok)
+}
