@@ -25,7 +25,7 @@ use crate::finish::{Event, FOLDER, Finish, FinishError};
 use crate::report::table::aligned;
 use crate::report::{Summary, final_training};
 use crate::run::entry::Child;
-use crate::run::state::{Locks, Signs, State};
+use crate::run::state::{Locks, State};
 use crate::run::{self, Facts, journal};
 use crate::space::{Architecture, SpaceKind};
 use crate::text;
@@ -165,12 +165,8 @@ fn searched(flags: &Flags, stop: &AtomicBool, output: &Output) -> Result<Facts, 
                            search of networks or of recurrent cells";
             return Err(Failure::new(Kind::Usage, message));
         }
-        let state = State::of(Signs {
-            finished: facts.history.is_finished(search.samples, search.strategy),
-            ends_with_stop: facts.history.stopped,
-            lock: locks.lock,
-            all_locks_seen: locks.all_seen,
-        });
+        let finished = facts.history.is_finished(search.samples, search.strategy);
+        let state = locks.state(finished, facts.history.stopped);
         if !matches!(state, State::Running) {
             return Ok(facts);
         }

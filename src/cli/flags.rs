@@ -359,7 +359,7 @@ pub fn read_architecture(path: &Path) -> Result<Architecture, Failure> {
         let named = text::shell_path(path);
         wrong(format!(
             "it looks like weights, and --arch takes the JSON of an architecture, such as the best.json of a search; \
-             nas-engine export --arch {named} --format json --out FILE writes that of weights, under `architecture`"
+             nas-engine export --arch {named} --format json --out FILE writes the architecture that weights hold, under `architecture`"
         ))
     };
     // Weights may be longer than what is read here.
@@ -404,7 +404,7 @@ pub fn check_writable(flag: &str, path: &Path) -> Result<(), Failure> {
         ));
     }
     if path.as_os_str().as_bytes().ends_with(b"/") {
-        return Err(wrong("it is to be a file; add its name".into()));
+        return Err(wrong("it names a folder; add the name of a file".into()));
     }
     whole::check(&Real, path).map_err(|error| {
         let other = || format!("{}; choose a folder that can be written", error.kind());

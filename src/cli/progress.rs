@@ -21,7 +21,7 @@ const TEMPLATE: &str = "{bar:40} {pos}/{len}{prefix}\n{wide_msg}";
 /// Time between two lines where batches end fast, as on a table.
 const BETWEEN_BATCHES: Duration = Duration::from_secs(2);
 
-/// Time after which a child that ended is a line of its own, where batches take long.
+/// Time without a line after which the next child that ends has one.
 const LONG: Duration = Duration::from_secs(60);
 
 /// Watches a search and shows how far it is.
@@ -31,8 +31,9 @@ pub struct Progress {
     total: u64,
     epochs: usize,
     began: Instant,
-    /// When the last line was written.
+    /// When the last line was written, and the last of a batch.
     told: Option<Instant>,
+    told_batch: Option<Instant>,
     /// Samples on record when this session began.
     before: u64,
     n_ended: u64,
@@ -77,6 +78,7 @@ impl Progress {
             epochs: config.train.epochs(),
             began: Instant::now(),
             told: None,
+            told_batch: None,
             before: history.children.len() as u64,
             n_ended: 0,
             rewards: (0, 0.0),
@@ -106,10 +108,9 @@ impl Progress {
                 }
             }
             Event::Batch { batch, history } => {
-                if self
-                    .told
-                    .is_none_or(|told| told.elapsed() >= BETWEEN_BATCHES)
-                {
+                let is_time = |told: Instant| told.elapsed() >= BETWEEN_BATCHES;
+                if self.told_batch.is_none_or(is_time) {
+                    self.told_batch = Some(Instant::now());
                     self.tell(&format!("batch {batch}"), &last_quarter(history));
                 }
             }

@@ -70,6 +70,10 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     }
     let format = format(flags, output)?;
     runs::read(&flags.runs, |records| {
+        for (record, path) in records.iter_mut().zip(&flags.runs) {
+            record.finish = runs::finish(path);
+        }
+        let records = &*records;
         let notices = records.iter().filter_map(overview::notice);
         for words in notices.chain(overview::not_comparable(records)) {
             tracing::warn!("{words}");

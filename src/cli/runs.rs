@@ -1,4 +1,4 @@
-//! Runs as `report` and `compare` read them: side by side, without disturbing whoever works on one.
+//! What the commands that only look at runs share: runs read side by side, final trainings, checks of what is on record.
 
 use std::fs;
 use std::mem::ManuallyDrop;
@@ -11,14 +11,14 @@ use crate::report::record::Record;
 use crate::run::entry::ChildFacts;
 use crate::run::history::History;
 use crate::run::skim::RunBytes;
-use crate::run::state::{Locks, Signs, State};
+use crate::run::state::Locks;
 use crate::run::{Status, journal};
 use crate::text;
 
 /// Reads runs and hands them on.
 pub fn read(
     paths: &[PathBuf],
-    then: impl FnOnce(&[Record]) -> Result<(), Failure>,
+    then: impl FnOnce(&mut [Record]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     check_different(paths)?;
     paths.iter().for_each(|path| warn_of_finish(path));
@@ -40,18 +40,12 @@ pub fn read(
             return Err(nothing_yet(path));
         }
         check_rewards(path, history)?;
-        let state = State::of(Signs {
-            finished: history.is_finished(config.search.samples, config.search.strategy),
-            ends_with_stop: history.stopped,
-            lock: locks[i].lock,
-            all_locks_seen: locks[i].all_seen,
-        });
+        let finished = history.is_finished(config.search.samples, config.search.strategy);
+        let state = locks[i].state(finished, history.stopped);
         let record = Record::new(names[i].clone(), config, state, history);
-        let mut record = record.map_err(|error| Failure::from_error(Kind::Config, &error))?;
-        record.finish = finish(path);
-        records.push(record);
+        records.push(record.map_err(|error| Failure::from_error(Kind::Config, &error))?);
     }
-    then(&records)
+    then(&mut records)
 }
 
 /// More than the reward of any child: shares and their cubes, percentages, 80 over the square of a perplexity.
@@ -99,7 +93,7 @@ pub fn warn_of_finish(path: &Path) {
     if progress::is_folder(&Real, path) {
         let search = path.parent().filter(|parent| *parent != Path::new(""));
         tracing::warn!(
-            "{} holds the final training of a search, whose samples are the recipes that were tried; the search is {}",
+            "{} holds the final training of a search, whose samples are the trainings of its grid; the search is {}",
             path.display(),
             search.unwrap_or(Path::new("..")).display()
         );

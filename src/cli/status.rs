@@ -16,7 +16,7 @@ use crate::report::{self, Best, Summary, final_training};
 use crate::run::entry::ChildFacts;
 use crate::run::history::History;
 use crate::run::skim::RunBytes;
-use crate::run::state::{Locks, Signs, State};
+use crate::run::state::{Locks, State};
 use crate::run::{journal, now, under_way};
 use crate::text;
 
@@ -36,12 +36,8 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
     let history = ManuallyDrop::new(run.history()?);
     runs::check_rewards(&flags.run, &history)?;
     let search = &run.config.search;
-    let state = State::of(Signs {
-        finished: history.is_finished(search.samples, search.strategy),
-        ends_with_stop: history.stopped,
-        lock: locks.lock,
-        all_locks_seen: locks.all_seen,
-    });
+    let finished = history.is_finished(search.samples, search.strategy);
+    let state = locks.state(finished, history.stopped);
     let summary = ManuallyDrop::new(Summary::new(&*history));
     let mut status = Status::new(state, search.samples, &history, &summary, now());
     let mut words = match summary.samples {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use serde_json::{Value, json};
 
 use super::tensor::{Call, Tensor};
@@ -99,6 +99,8 @@ fn answers_within(
 /// A process in a group of its own, so that all that it began can be ended; it is ended when this is dropped.
 struct Running {
     process: Child,
+    /// Whether it was waited for: then its number may be another's.
+    is_gone: bool,
     /// The end of what it says, and who reads that.
     words: Arc<Mutex<Vec<u8>>>,
     reader: Option<thread::JoinHandle<()>>,
@@ -108,13 +110,14 @@ impl Running {
     fn start(command: &mut Command) -> io::Result<Running> {
         let mut process = command
             .process_group(0)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped()) // its end tells the script that this program is gone
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()?;
         let errors = process.stderr.take();
         let mut running = Running {
             process,
+            is_gone: false,
             words: Arc::default(),
             reader: None,
         };
@@ -130,18 +133,38 @@ impl Running {
     fn end(&mut self, stop: &AtomicBool, limit: Duration) -> Result<ExitStatus, PythonError> {
         let began = Instant::now();
         loop {
-            match self.process.try_wait() {
-                Ok(Some(status)) => return Ok(status),
+            match self.has_ended() {
+                Ok(true) => {
+                    return self
+                        .kill()
+                        .map_err(|error| PythonError::Failed(error.to_string()));
+                }
                 Err(error) => return Err(PythonError::Failed(error.to_string())),
-                Ok(None) if stop.load(Ordering::Relaxed) => return Err(PythonError::Stopped),
-                Ok(None) if began.elapsed() >= limit => {
+                Ok(false) if stop.load(Ordering::Relaxed) => return Err(PythonError::Stopped),
+                Ok(false) if began.elapsed() >= limit => {
                     let limit = text::duration(limit.as_secs_f64());
                     let reason = format!("it gave no answer within {limit}, and was ended");
                     return Err(PythonError::Failed(reason));
                 }
-                Ok(None) => thread::sleep(PAUSE),
+                Ok(false) => thread::sleep(PAUSE),
             }
         }
+    }
+
+    /// Whether it has ended; its number stays its own until it is waited for.
+    fn has_ended(&self) -> io::Result<bool> {
+        let process = WaitId::Pid(Pid::from_child(&self.process));
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        Ok(waitid(process, look)?.is_some())
+    }
+
+    /// Ends it and all that it began.
+    fn kill(&mut self) -> io::Result<ExitStatus> {
+        if !self.is_gone {
+            let _ = kill_process_group(Pid::from_child(&self.process), Signal::KILL);
+            self.is_gone = true;
+        }
+        self.process.wait()
     }
 
     /// The last line that it said, when it has ended.
@@ -160,11 +183,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // One that has ended has no number any more, which may be another's by now.
-        if let Ok(None) = self.process.try_wait() {
-            let _ = kill_process_group(Pid::from_child(&self.process), Signal::KILL);
-            let _ = self.process.wait();
-        }
+        let _ = self.kill();
     }
 }
 
@@ -291,11 +310,11 @@ mod tests {
             "sleep 600 & echo $! >{0}.new\nmv {0}.new {0}; wait",
             number.display()
         );
-        let short = Duration::from_millis(500);
+        let short = Duration::from_secs(5);
         let words = asked(&script, false, short).unwrap_err();
         assert_eq!(
             words,
-            "failed: it gave no answer within 0.5s, and was ended"
+            "failed: it gave no answer within 5.0s, and was ended"
         );
         let number = fs::read_to_string(number).unwrap();
         let process = PathBuf::from(format!("/proc/{}/stat", number.trim()));

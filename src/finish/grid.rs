@@ -76,6 +76,9 @@ pub struct Point {
     pub recipe: Recipe,
 }
 
+/// Trainings of a grid at most.
+const MOST_TRAININGS: usize = 100_000;
+
 /// A grid that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GridError {
@@ -87,6 +90,11 @@ pub enum GridError {
         /// What is wrong and what to give.
         fault: String,
     },
+    /// More trainings than anybody waits for.
+    #[error(
+        "the grid has more than {MOST_TRAININGS} trainings; give fewer values, or a smaller --top"
+    )]
+    TooMany,
     /// More filters than a convolution may have.
     #[error("--add-filters: sample {sample}: {source}")]
     Filters {
@@ -100,12 +108,18 @@ pub enum GridError {
 impl Grid {
     /// Trainings in all.
     pub fn len(&self) -> usize {
-        let own = |list: usize| list.max(1);
-        self.candidates.len()
-            * self.learning_rates.len()
-            * own(self.weight_decays.len())
-            * own(self.epsilons.len())
-            * self.decay_epochs.len()
+        self.lengths().into_iter().product()
+    }
+
+    /// Candidates, and values of each list.
+    fn lengths(&self) -> [usize; 5] {
+        [
+            self.candidates.len(),
+            self.learning_rates.len(),
+            self.weight_decays.len().max(1),
+            self.epsilons.len().max(1),
+            self.decay_epochs.len(),
+        ]
     }
 
     /// Whether there is nothing to train.
@@ -150,6 +164,11 @@ impl Grid {
     /// # Errors
     /// The first that breaks a rule.
     pub fn check(&self) -> Result<(), GridError> {
+        let mut lists = self.lengths().into_iter();
+        let n = lists.try_fold(1, |product: usize, length| product.checked_mul(length));
+        if n.is_none_or(|n| n > MOST_TRAININGS) {
+            return Err(GridError::TooMany);
+        }
         let above_0 = |x: f64| x as f32 > 0.0 && x.is_finite();
         list("--learning-rates", &self.learning_rates, above_0, "above 0")?;
         let not_below_0 = |x: f64| x >= 0.0 && x.is_finite();

@@ -61,8 +61,7 @@ impl Place<'_> {
         weights(&self.run.path, name)
     }
 
-    /// Trains an architecture by a recipe on all records and reads the test, or what came of that
-    /// before.
+    /// Trains an architecture by a recipe on all records and reads the test.
     pub fn train(
         &self,
         name: &str,
@@ -70,9 +69,6 @@ impl Place<'_> {
         architecture: &Architecture,
         on_epoch: &mut dyn FnMut(&EpochReport),
     ) -> Result<Last, FinishError> {
-        if let Some(last) = self.before(name, point)? {
-            return Ok(last);
-        }
         let Finish {
             course,
             devices,
@@ -159,7 +155,7 @@ impl Place<'_> {
     }
 
     /// What a training of this name and point came to before, with its weights.
-    fn before(&self, name: &str, point: &Point) -> Result<Option<Last>, FinishError> {
+    pub fn before(&self, name: &str, point: &Point) -> Result<Option<Last>, FinishError> {
         let before = read(&*self.run.disk, &self.run.path, name, point)?;
         // Weights that somebody removed or damaged are trained again.
         let there = weights_file::WeightsFile::read(&self.weights(name));

@@ -25,7 +25,7 @@ use crate::run::history::History;
 use crate::run::state::State;
 use crate::run::{Run, RunError, Status, journal};
 use crate::space::{Architecture, CellArchitecture};
-use crate::train::{Course, EpochReport, TrainConfig};
+use crate::train::{Course, EpochReport, TrainConfig, TrainError};
 pub use error::FinishError;
 use grid::{Grid, Point};
 pub use last::Last;
@@ -36,6 +36,9 @@ pub const FOLDER: &str = "finish";
 
 /// Name of the file that says what is tried.
 const GRID_FILE: &str = "grid.json";
+
+/// Bytes of that file at most: a thousand candidates of any size have fewer.
+const MOST_BYTES: u64 = 1 << 28;
 
 /// The work on a run that was searched.
 pub struct Finish<'a> {
@@ -87,29 +90,19 @@ impl Finish<'_> {
             return Err(nothing(&points, &run));
         };
         let chosen = points[best.sample as usize].clone();
-        let candidate = &self.grid.candidates[chosen.candidate];
-        let place = last::Place {
-            finish: self,
-            run: &run,
-            config: &config,
-        };
-        let architecture = folder.join(last::ARCHITECTURE_FILE);
-        let own = &candidate.architecture;
+        let own = &self.grid.candidates[chosen.candidate].architecture;
+        let text = format!("{}\n", own.to_json());
         write(
             &**disk,
-            &architecture,
-            format!("{}\n", own.to_json()).as_bytes(),
+            &folder.join(last::ARCHITECTURE_FILE),
+            text.as_bytes(),
         )?;
-        let last = place.train(last::CHOICE, &chosen, own, &mut |epoch| {
-            watch(Event::Epoch(epoch, false));
-        })?;
+        let own = own.clone();
+        let last = self.last(&mut run, &config, last::CHOICE, (&chosen, &own), watch)?;
         let control = match own {
             Architecture::Cell(_) => {
                 let lstm = CellArchitecture::Lstm.into();
-                let trained = place.train(last::CONTROL, &chosen, &lstm, &mut |epoch| {
-                    watch(Event::Epoch(epoch, true));
-                });
-                Some(trained?)
+                Some(self.last(&mut run, &config, last::CONTROL, (&chosen, &lstm), watch)?)
             }
             _ => None,
         };
@@ -122,6 +115,40 @@ impl Finish<'_> {
             last: Some(last),
             control,
         })
+    }
+
+    /// Trains what was chosen, or the control, by its recipe on all records; what came of that before, where it has
+    /// ended.
+    fn last(
+        &self,
+        run: &mut Run,
+        config: &Config,
+        name: &str,
+        (point, architecture): (&Point, &Architecture),
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<Last, FinishError> {
+        if let Some(last) = self.place(run, config).before(name, point)? {
+            return Ok(last);
+        }
+        if run.history.stopped {
+            trials::begin_session(self, run, config)?;
+        }
+        let is_control = name == last::CONTROL;
+        let mut on_epoch = |epoch: &EpochReport| watch(Event::Epoch(epoch, is_control));
+        let place = self.place(run, config);
+        let trained = place.train(name, point, architecture, &mut on_epoch);
+        if let Err(FinishError::Train(TrainError::Stopped)) = trained {
+            trials::end_session(run)?;
+        }
+        trained
+    }
+
+    fn place<'a>(&'a self, run: &'a Run, config: &'a Config) -> last::Place<'a> {
+        last::Place {
+            finish: self,
+            run,
+            config,
+        }
     }
 
     /// The settings of the trainings: the search's, for more epochs.
@@ -189,12 +216,15 @@ fn read_grid(disk: &dyn Disk, folder: &Path) -> Result<Option<Grid>, FinishError
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(None),
         Err(error) => return Err(reading(error).into()),
     }
-    let bytes = disk.read(&path).map_err(reading)?;
-    let grid = serde_json::from_slice(&bytes);
-    Ok(Some(grid.map_err(|error| FinishError::Damaged {
-        path: path.clone(),
-        why: error.to_string(),
-    })?))
+    let bytes = disk.read_start(&path, MOST_BYTES).map_err(reading)?;
+    let grid = serde_json::from_slice::<Grid>(&bytes).map_err(|error| error.to_string());
+    let grid = grid.and_then(|grid| match grid.check() {
+        Ok(()) => Ok(grid),
+        Err(error) => Err(error.to_string()),
+    });
+    Ok(Some(
+        grid.map_err(|why| FinishError::Damaged { path, why })?,
+    ))
 }
 
 /// That a journal's trainings are those of the grid.
@@ -238,7 +268,7 @@ fn differs(before: &Grid, now: &Grid) -> String {
     };
     let (before, now) = (serde_json::to_value(before), serde_json::to_value(now));
     let (Ok(before), Ok(now)) = (before, now) else {
-        return String::new();
+        return differences.join("; ");
     };
     for (key, value) in now.as_object().into_iter().flatten() {
         // What is trained of the same samples depends on the flags.
@@ -252,7 +282,10 @@ fn differs(before: &Grid, now: &Grid) -> String {
             differences.push(format!("--{flag} {before}, now {now}"));
         }
     }
-    differences.join("; ")
+    match differences.is_empty() {
+        true => "what the best samples of the search are".to_owned(),
+        false => differences.join("; "),
+    }
 }
 
 /// Writes a file of the folder, whole or not at all.

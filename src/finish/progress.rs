@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use super::grid::{Grid, Point};
 use super::last::{self, Last};
 use super::{FOLDER, FinishError, check_record, read_grid};
-use crate::disk::Disk;
+use crate::config::StrategyKind;
+use crate::disk::{Disk, Found};
 use crate::run::entry::{Child, ChildFacts};
-use crate::run::state::{Locks, Signs, State};
+use crate::run::state::{Locks, State};
 use crate::run::{self, Facts, Status, journal};
 use crate::space::SpaceKind;
 use crate::train::Counted;
@@ -46,6 +47,11 @@ pub fn read(disk: &dyn Disk, run: &Path) -> Result<Option<Progress>, FinishError
     let Facts { history, .. } = run::read(disk, &folder)?;
     let points = grid.points();
     check_record(&folder, &history, &points)?;
+    // Those that a fault of the machine ended are trained again.
+    let again = history.to_try_again(StrategyKind::Random);
+    let has_ended = |point: &Point| {
+        history.children.contains_key(&point.index) && !again.contains(&point.index)
+    };
     let mut progress = Progress {
         state: State::Unknown,
         chosen: None,
@@ -55,22 +61,22 @@ pub fn read(disk: &dyn Disk, run: &Path) -> Result<Option<Progress>, FinishError
         tried: BTreeMap::new(),
         grid,
     };
-    if history.children.len() == points.len()
+    if points.iter().all(has_ended)
         && let Some(best) = history.best()
         && let Some(chosen) = points.into_iter().nth(best.sample as usize)
     {
-        let read = |name| last::read(disk, &progress.folder, name, &chosen);
+        // Without its weights it is trained again.
+        let read = |name| match disk.found(&last::weights(&progress.folder, name)) {
+            Ok(Some(Found::File(_))) => last::read(disk, &progress.folder, name, &chosen),
+            _ => Ok(None),
+        };
         (progress.last, progress.control) = (read(last::CHOICE)?, read(last::CONTROL)?);
         progress.chosen = Some(chosen);
     }
     let has_control = progress.control.is_some() || progress.kind() != SpaceKind::Cell;
-    progress.state = State::of(Signs {
-        finished: progress.last.is_some() && has_control,
-        ends_with_stop: history.stopped,
-        lock: locks.lock,
-        all_locks_seen: locks.all_seen,
-    });
+    progress.state = locks.state(progress.last.is_some() && has_control, history.stopped);
     progress.tried = history.children;
+    progress.tried.retain(|index, _| !again.contains(index));
     Ok(Some(progress))
 }
 

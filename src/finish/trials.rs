@@ -38,19 +38,7 @@ pub(super) fn all(
     }
     let mut evaluator = evaluator(finish, run, config)?;
     run.check_same(config, &finish.course)?;
-    let started = Started {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        config_sha256: config.sha256(),
-        data_sha256: finish.course.data_sha256(),
-        samples: config.search.samples,
-        timing: RunTiming {
-            at: now(),
-            device: evaluator.describe(),
-            threads: finish.threads,
-        },
-    };
-    run.journal.append(&Entry::Run(started.clone()))?;
-    run.history.add_run(started);
+    begin_session(finish, run, config)?;
     let mut waiting = Waiting::new();
     let mut jobs = Vec::new();
     for point in left {
@@ -79,6 +67,35 @@ pub(super) fn all(
         stopped(run, &mut evaluator, waiting, news)?;
     }
     end
+}
+
+/// Brings on record that somebody works on it.
+pub(super) fn begin_session(
+    finish: &Finish,
+    run: &mut Run,
+    config: &Config,
+) -> Result<(), FinishError> {
+    let started = Started {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        config_sha256: config.sha256(),
+        data_sha256: finish.course.data_sha256(),
+        samples: config.search.samples,
+        timing: RunTiming {
+            at: now(),
+            device: finish.devices.models()?.join(", "),
+            threads: finish.threads,
+        },
+    };
+    run.journal.append(&Entry::Run(started.clone()))?;
+    run.history.add_run(started);
+    Ok(())
+}
+
+/// Brings on record that it stopped in good order.
+pub(super) fn end_session(run: &mut Run) -> Result<(), FinishError> {
+    let samples = run.history.children.len() as u64;
+    let timing = timing();
+    Ok(run.journal.append(&Entry::Stop(Stop { samples, timing }))?)
 }
 
 fn evaluator(finish: &Finish, run: &Run, config: &Config) -> Result<Local, FinishError> {
@@ -157,9 +174,7 @@ fn stopped(
             News::Epoch { .. } | News::NoDevice(_) => {}
         }
     }
-    let samples = run.history.children.len() as u64;
-    let timing = timing();
-    Ok(run.journal.append(&Entry::Stop(Stop { samples, timing }))?)
+    end_session(run)
 }
 
 /// Brings a training of the grid on record.

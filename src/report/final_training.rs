@@ -187,18 +187,29 @@ fn of_control(control: &Last, last: &Last) -> String {
 
 /// How far it is, in a line.
 pub fn line(of: &Progress) -> String {
-    match of.chosen.as_ref().filter(|_| of.state == State::Finished) {
-        Some(chosen) => format!(
-            "final training finished; sample {} was chosen",
-            of.grid.candidates[chosen.candidate].sample
+    let chosen = of.chosen.as_ref().map(|chosen| {
+        let sample = of.grid.candidates[chosen.candidate].sample;
+        format!("sample {sample} was chosen")
+    });
+    let (state, hint) = match of.state {
+        State::Finished => {
+            return format!("final training finished; {}", chosen.unwrap_or_default());
+        }
+        State::Unknown => (
+            "not finished",
+            "; whether a process works on it cannot be seen from here",
         ),
-        None => format!(
-            "final training {}; {} of {} recipes tried",
-            of.state.word(),
-            of.tried.len(),
-            of.grid.len()
-        ),
-    }
+        state => (state.word(), ""),
+    };
+    let last = match chosen {
+        Some(chosen) => format!(", {chosen}, its last training has not ended"),
+        None => String::new(),
+    };
+    format!(
+        "final training {state}; {} of {} trainings of the grid have ended{last}{hint}",
+        of.tried.len(),
+        of.grid.len()
+    )
 }
 
 fn digits(kind: SpaceKind, x: f64) -> String {

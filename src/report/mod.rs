@@ -161,8 +161,8 @@ pub fn failed(failures: &BTreeMap<&'static str, u64>) -> Option<String> {
 pub fn none_ended(state: State, under_way: usize) -> String {
     let (words, of_children) = match state {
         State::Running => ("no child has ended yet", "under way"),
-        State::Stopped => ("it stopped before any child ended", "kept in checkpoints"),
-        State::Unknown | State::Finished => ("no child has ended yet", "in checkpoints"),
+        State::Stopped => ("it stopped before any child ended", "have checkpoints"),
+        State::Unknown | State::Finished => ("no child has ended yet", "have checkpoints"),
     };
     match under_way {
         0 => words.to_owned(),

@@ -196,7 +196,7 @@ pub fn not_comparable(records: &[Record]) -> Vec<String> {
     let why = |other: &Record| {
         let why = compare::why_not(first, other)?;
         Some(format!(
-            "{why}: do not read their rewards beside one another"
+            "{why}; do not read their rewards beside one another"
         ))
     };
     others.iter().filter_map(why).collect()

@@ -186,6 +186,7 @@ impl<C: ChildFacts> History<C> {
     /// Adds the start of a session.
     pub fn add_run(&mut self, run: Started) {
         self.earlier_seconds = self.seconds();
+        self.stopped = false;
         (self.last_at, self.latest_at) = (run.timing.at, run.timing.at);
         self.runs.push(run);
     }

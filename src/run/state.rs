@@ -90,6 +90,17 @@ pub struct Locks {
 }
 
 impl Locks {
+    /// Whether anybody works on a run, by these and by what its journal says: whether nothing is left to do, and
+    /// whether its last line is a stop.
+    pub fn state(&self, finished: bool, ends_with_stop: bool) -> State {
+        State::of(Signs {
+            finished,
+            ends_with_stop,
+            lock: self.lock,
+            all_locks_seen: self.all_seen,
+        })
+    }
+
     /// Looks for a file's lock in the kernel's list. To be asked before the journal is read: a search
     /// that ends in between is then seen as finished.
     pub fn look(file: &Path) -> Locks {

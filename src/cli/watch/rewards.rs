@@ -21,7 +21,7 @@ const BEST: Color = Color::Green;
 /// Points of a curve: more than a terminal is wide in Braille dots.
 const POINTS: usize = 1000;
 
-/// Children that lie lower than the curves stretch the chart only as far as this share of them does.
+/// Children below the curves stretch the chart only as far as this share of all children is low.
 const LOW: f64 = 0.05;
 
 /// What the marks of the chart stand for, with the names of the colours where there is room.
@@ -51,14 +51,13 @@ pub fn draw(frame: &mut Frame, area: Rect, view: &View) {
         let nothing = Paragraph::new(words::no_curve(view)).block(block.title("reward"));
         return frame.render_widget(nothing, area);
     }
-    let curves = [&view.rewards, &view.mean, &view.best];
-    let [rewards, mean, best] = curves.map(|points| thinned(points));
+    let [mean, best] = [&view.mean, &view.best].map(|points| thinned(points));
     let bounds = bounds(view);
     let last = mean.last().map_or(1.0, |&(x, _)| x.max(1.0));
     let dots = Dataset::default()
         .marker(Marker::Dot)
         .graph_type(GraphType::Scatter)
-        .data(&rewards);
+        .data(&view.rewards);
     let curve = |points, colour| {
         Dataset::default()
             .marker(Marker::Braille)

@@ -208,11 +208,11 @@ pub mod tests {
     #[test]
     fn the_foot_fits_the_state() {
         for (state, words) in [
-            (State::Finished, "the search is finished; q ends this view"),
-            (State::Stopped, "the search has stopped; q ends this view"),
+            (State::Finished, "q ends this view; the search is finished"),
+            (State::Stopped, "q ends this view; the search has stopped"),
             (
                 State::Unknown,
-                "q ends this view (whether the search goes on cannot be seen)",
+                "q ends this view; whether the search goes on cannot be seen",
             ),
         ] {
             let screen = drawn(&View { state, ..view() }, (80, 24));
@@ -301,6 +301,7 @@ pub mod tests {
     fn every_size_is_drawn_on() {
         let empty = View {
             state: State::Stopped,
+            final_training: Some("final training finished; sample 7 was chosen".to_owned()),
             ..View::default()
         };
         for width in [1, 2, 9, 39, 40, 41, 75, 76, 80, 300] {

@@ -10,7 +10,7 @@ use crate::report::{Summary, final_training, notation};
 use crate::run::entry::ChildFacts;
 use crate::run::history::History;
 use crate::run::skim::{RunBytes, SkimmedChild};
-use crate::run::state::{Locks, Signs, State};
+use crate::run::state::{Locks, State};
 use crate::run::under_way::{self, UnderWay};
 use crate::run::{journal, now};
 use crate::space::Architecture;
@@ -131,19 +131,14 @@ impl View {
 
     /// With what changes while the journal does not grow: a search that is killed writes nothing.
     fn at(mut self, locks: Locks) -> View {
-        self.state = State::of(Signs {
-            finished: self.finished,
-            ends_with_stop: self.ends_with_stop,
-            lock: locks.lock,
-            all_locks_seen: locks.all_seen,
-        });
+        self.state = locks.state(self.finished, self.ends_with_stop);
         self.under_way = match self.state {
             State::Finished => vec![],
             _ => under_way::look(&Real, &self.path, locks.process),
         };
         let finish = match self.state {
-            State::Finished | State::Stopped => progress::read(&Real, &self.path).ok().flatten(),
-            State::Running | State::Unknown => None,
+            State::Running => None,
+            _ => progress::read(&Real, &self.path).ok().flatten(), // `status` tells what is wrong with it
         };
         self.final_training = finish.map(|finish| final_training::line(&finish));
         // A clock that was set back leaves times to come.

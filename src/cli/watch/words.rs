@@ -103,7 +103,10 @@ pub fn children(view: &View) -> String {
     if named.is_empty() {
         let age = view.age.filter(|_| view.state == State::Running);
         return age.map_or("none".to_owned(), |age| {
-            format!("none seen; last line {} ago", text::duration(age))
+            format!(
+                "no child seen; last line of the journal {} ago",
+                text::duration(age)
+            )
         });
     }
     let sample = if named.len() == 1 {
@@ -127,15 +130,13 @@ pub fn children(view: &View) -> String {
 /// How this view ends, and what becomes of the search.
 pub fn foot(view: &View) -> String {
     let words = match (view.state, &view.final_training) {
-        (State::Running, _) => "q ends this view; the search goes on",
-        (State::Finished | State::Stopped, Some(line)) => {
-            return format!("{line}; q ends this view");
-        }
-        (State::Finished, None) => "the search is finished; q ends this view",
-        (State::Stopped, None) => "the search has stopped; q ends this view",
-        (State::Unknown, _) => "q ends this view (whether the search goes on cannot be seen)",
+        (State::Running, _) => "the search goes on",
+        (_, Some(line)) => line,
+        (State::Finished, None) => "the search is finished",
+        (State::Stopped, None) => "the search has stopped",
+        (State::Unknown, None) => "whether the search goes on cannot be seen",
     };
-    words.to_owned()
+    format!("q ends this view; {words}")
 }
 
 /// The last words, on the terminal that the view has left.
@@ -147,11 +148,11 @@ pub fn closing(view: &View) -> String {
         State::Running => format!("the search goes on: {samples} so far"),
         State::Finished => format!("the search is finished: {samples}{and_final}"),
         State::Stopped => format!(
-            "the search has stopped: {samples} are on record; go on with: nas-engine search --resume {run}"
+            "the search has stopped: {samples} are on record; go on with: nas-engine search --resume {run}{and_final}"
         ),
         State::Unknown => format!(
             "{samples} are on record; whether a process in another container or on another machine works on \
-             the search cannot be seen from here"
+             the search cannot be seen from here{and_final}"
         ),
     }
 }
@@ -207,12 +208,12 @@ mod tests {
             let goes_on = foot(&view(state, 24, &[])).ends_with("; the search goes on");
             assert_eq!(goes_on, state == State::Running);
         }
-        let line = "final training running; 3 of 8 recipes tried";
+        let line = "final training running; 3 of 8 trainings of the grid have ended";
         let finished = View {
             final_training: Some(line.to_owned()),
             ..view(State::Finished, 48, &[])
         };
-        assert_eq!(foot(&finished), format!("{line}; q ends this view"));
+        assert_eq!(foot(&finished), format!("q ends this view; {line}"));
         let words = format!("the search is finished: 48 of 48 samples; {line}");
         assert_eq!(closing(&finished), words);
     }
@@ -229,16 +230,19 @@ mod tests {
             [
                 "no child has ended yet; 2 under way | under way: 2 | samples 0, 1 (2 of 3 epochs); epochs as of \
                  their last checkpoints",
-                "no child has ended yet; 2 in checkpoints | under way: 2 | samples 0, 1 (2 of 3 epochs)",
-                "it stopped before any child ended; 2 kept in checkpoints | not ended, kept in checkpoints: 2 | \
+                "no child has ended yet; 2 have checkpoints | under way: 2 | samples 0, 1 (2 of 3 epochs)",
+                "it stopped before any child ended; 2 have checkpoints | not ended, kept in checkpoints: 2 | \
                  samples 0, 1 (2 of 3 epochs)",
-                "no child has ended yet; 2 in checkpoints | with checkpoints: 2 | samples 0, 1 (2 of 3 epochs)",
+                "no child has ended yet; 2 have checkpoints | with checkpoints: 2 | samples 0, 1 (2 of 3 epochs)",
             ]
         );
         let begun = view(State::Running, 0, &[(7, None)]);
         assert_eq!(children(&begun), "sample 7; no checkpoint yet");
         let none = |state| children(&view(state, 1, &[]));
-        assert_eq!(none(State::Running), "none seen; last line 5.0s ago");
+        assert_eq!(
+            none(State::Running),
+            "no child seen; last line of the journal 5.0s ago"
+        );
         assert_eq!(none(State::Finished), "none");
         assert_eq!(
             no_curve(&view(State::Running, 1, &[])),

@@ -1,8 +1,11 @@
 //! `finish`: what it tries is what `train` gives by the same settings, what it ends with is what `eval`
 //! reads, and a kill at any time changes nothing of it.
 
+mod progress;
+
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json as value};
@@ -176,10 +179,7 @@ fn one_that_is_killed_goes_on_and_ends_the_same() {
     let mut n_killed = 0;
     for wait in (0..).map(|n| Duration::from_millis(40 + 60 * n)) {
         let mut command = program();
-        command
-            .args(&again)
-            .arg("--quiet")
-            .stdout(std::process::Stdio::null());
+        command.args(&again).arg("--quiet").stdout(Stdio::null());
         let mut child = command.spawn().unwrap();
         std::thread::sleep(wait);
         if child.try_wait().unwrap().is_some() {
@@ -251,83 +251,6 @@ fn the_same_command_again_shows_the_same_and_trains_nothing() {
     refused(&own, 3, "data", &["grid.json", "damaged"]);
 }
 
-/// What `status` and `report` say of the final training.
-#[test]
-fn status_and_report_know_of_it() {
-    let (place, finish) = searched();
-    let run = place.path("run");
-    let (path, folder) = (text(&run), run.join("finish"));
-    assert_eq!(place.status("run")["finish"], Value::Null);
-    let finished = json(&finish);
-    let of_status = place.status("run")["finish"].clone();
-    let of_report = json(&["report", &path])["runs"][0]["finish"].clone();
-    for found in [&of_status, &of_report] {
-        let expected = value!(["finished", 8, 8]);
-        assert_eq!(
-            value!([found["state"], found["tried"], found["trainings"]]),
-            expected
-        );
-        assert_eq!(found["chosen"], finished["chosen"]);
-        assert_eq!(found["final"], finished["final"]);
-    }
-    assert_eq!(of_report["candidates"], finished["candidates"]);
-    let test = format!("{:.4}", number(&finished, "/final/test_accuracy"));
-    let words = nas(&["status", &path]).stdout;
-    let line = format!("final accuracy (test, read once): {test}\n");
-    assert!(words.contains(&line), "{words}");
-    let page = text(&place.path("page.html"));
-    json(&["report", &path, "--out", &page]);
-    for words in [
-        nas(&["report", &path]).stdout,
-        fs::read_to_string(page).unwrap(),
-    ] {
-        assert!(
-            words.contains("Final training") && words.contains(&test),
-            "{words}"
-        );
-        assert_eq!(words.matches("falling after epoch").count(), 8, "{words}");
-    }
-    // Before its end, and with a folder that is damaged.
-    fs::remove_file(folder.join("final.json")).unwrap();
-    let found = place.status("run")["finish"].clone();
-    assert_ne!(found["state"], "finished");
-    assert_eq!(
-        value!([found["chosen"], found["final"]]),
-        value!([finished["chosen"], null])
-    );
-    let journal = folder.join("journal.jsonl");
-    let lines = fs::read_to_string(&journal).unwrap();
-    let lines: String = lines.split_inclusive('\n').take(4).collect();
-    fs::write(&journal, lines).unwrap();
-    let found = place.status("run")["finish"].clone();
-    assert_eq!(value!([found["tried"], found["chosen"]]), value!([3, null]));
-    let report = nas(&["report", &path]).stdout;
-    assert!(
-        report.contains("; 3 of 8 recipes tried") && report.contains("not yet"),
-        "{report}"
-    );
-    fs::write(folder.join("grid.json"), "{").unwrap();
-    let status = nas(&["status", &path, "--json"]);
-    assert_eq!(
-        (status.code, object(&status)["finish"].clone()),
-        (0, Value::Null)
-    );
-    assert!(status.stderr.contains("grid.json"), "{status:?}");
-}
-
-#[test]
-fn the_folder_of_a_final_training_is_not_taken_for_a_search() {
-    let (place, finish) = searched();
-    json(&finish);
-    let folder = text(&place.path("run").join("finish"));
-    for command in ["status", "report"] {
-        let found = nas(&[command, &folder]);
-        assert_eq!(found.code, 0, "{found:?}");
-        let search = format!("the search is {}", text(&place.path("run")));
-        assert!(found.stderr.contains(&search), "{found:?}");
-    }
-}
-
 #[test]
 fn filters_are_added_and_a_table_a_running_search_and_bad_lists_refused() {
     let place = Place::new();
@@ -396,7 +319,7 @@ fn filters_are_added_and_a_table_a_running_search_and_bad_lists_refused() {
     // Somebody holds the journal's lock.
     let mut search = program();
     search.args(place.arguments("running", &["--samples", "200", "--quiet"]));
-    let mut running = search.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut running = search.stdout(Stdio::null()).spawn().unwrap();
     let journal = place.path("running").join("journal.jsonl");
     while fs::metadata(&journal).map_or(0, |file| file.len()) < 200 {
         std::thread::sleep(Duration::from_millis(10));

@@ -108,7 +108,7 @@ fn a_folder_that_is_missing_is_named_before_anything_is_written() {
         let place = format!("{saved}/x");
         refuse(&place, &["cannot write", flag, &no_folder]);
         let place = text(&folder.join("new/"));
-        refuse(&place, &["cannot write", flag, &place, "is to be a file"]);
+        refuse(&place, &["cannot write", flag, &place, "it names a folder"]);
     }
     // What is written in the place of another file is said.
     let picture = text(&folder.join("sheet.png"));

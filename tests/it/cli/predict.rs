@@ -142,7 +142,6 @@ fn records(text: &str) -> Vec<Vec<String>> {
     records
 }
 
-/// Names of files that hold what separates values, ends lines, speaks to terminals, or is no text.
 /// A file's name by its bytes, and as each form of the result has it.
 struct Name {
     bytes: &'static [u8],
@@ -151,6 +150,7 @@ struct Name {
     words: &'static str,
 }
 
+/// Names that hold what separates values, ends lines, speaks to terminals, or is no text.
 #[test]
 fn names_of_files_are_what_they_are_in_every_form() {
     let data = data_folder(100, 10);

@@ -340,6 +340,6 @@ fn a_search_that_has_just_begun_has_no_table() {
     fs::create_dir_all(&checkpoints).unwrap();
     fs::write(checkpoints.join("3"), "").unwrap();
     append(folder.path(), &stop(now()));
-    said("it stopped before any child ended; 1 kept in checkpoints");
+    said("it stopped before any child ended; 1 have checkpoints");
     assert_eq!(status(folder.path())["samples"], 0);
 }
