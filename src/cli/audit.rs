@@ -10,6 +10,7 @@ use super::explain::child;
 use super::failure::{Failure, Kind};
 use super::flags::{self, DataFlags, Settings, whole};
 use super::output::Output;
+use super::runs;
 use crate::cluster::audit as shared;
 use crate::config::{self, Config};
 use crate::device::{self, Convolution};
@@ -43,6 +44,7 @@ pub struct Flags {
 
 /// Runs the command.
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
+    runs::refuse_finish(&flags.run)?;
     let record = run::record(&Real, &flags.run, &settings(flags)?)?;
     let config = record.config.clone();
     let torn = record.contents.torn;

@@ -84,7 +84,9 @@ pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
         tracing::warn!("{} {doubt}", flags.weights.display());
     }
     if let Some(path) = &flags.logits {
+        let [data, own] = [&flags.data.data, &flags.config.config].map(Option::as_deref);
         check_logits(path, child.n_logits(held)?)?;
+        flags::check_not_read("--logits", path, &[Some(&flags.weights), data, own])?;
     }
     let device = flags::open_device(&config, output)?;
     let runner = flags::runner(&*device);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::failure::{Failure, Kind};
 use super::flags::whole;
 use super::output::Output;
+use super::runs;
 use crate::cluster::explain as shared;
 use crate::config::{self, Config, StrategyKind};
 use crate::disk::Real;
@@ -30,6 +31,7 @@ pub struct Flags {
 
 /// Runs the command.
 pub fn run(flags: &Flags, output: &Output) -> Result<(), Failure> {
+    runs::refuse_finish(&flags.run)?;
     let Facts { config, history } = run::read(&Real, &flags.run)?;
     let child = child(&history, flags.sample, "N")?;
     if config.search.strategy == StrategyKind::Evolution {

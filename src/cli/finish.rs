@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::failure::{Failure, Kind};
 use super::flags::{self, Settings, within};
 use super::output::Output;
+use super::runs;
 use super::search::{open_course, open_devices};
 use super::stop::{self, TimeFlags};
 use super::train::show;
@@ -82,6 +83,7 @@ pub struct Flags {
 
 /// Runs the command. `typed` are the names of the flags on the command line.
 pub fn run(flags: &Flags, typed: &[String], output: &Output) -> Result<(), Failure> {
+    runs::refuse_finish(&flags.run)?;
     let stop = stop::flag(&flags.time)?;
     let Facts { config, history } = searched(flags, &stop, output)?;
     let mut settings = Settings::default();
@@ -302,7 +304,9 @@ fn failure(error: FinishError, run: &Path) -> Failure {
             Failure::new(Kind::Stopped, message)
         }
         FinishError::OtherGrid { .. } => Failure::from_error(Kind::Usage, &error),
-        FinishError::Damaged { .. } => Failure::from_error(Kind::Data, &error),
+        FinishError::Damaged { .. } | FinishError::Unfit { .. } => {
+            Failure::from_error(Kind::Data, &error)
+        }
         FinishError::Nothing { .. } | FinishError::Diverged { .. } => {
             Failure::from_error(Kind::Run, &error)
         }

@@ -1,5 +1,6 @@
 //! Flags that several commands share, and how they become settings.
 
+use std::ffi::OsStr;
 use std::num::IntErrorKind;
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
@@ -410,6 +411,27 @@ pub fn check_writable(flag: &str, path: &Path) -> Result<(), Failure> {
         let other = || format!("{}; choose a folder that can be written", error.kind());
         wrong(whole::no_folder(path, &error).unwrap_or_else(other))
     })
+}
+
+/// Refuses to write over what is read: a file, or data in a folder.
+pub fn check_not_read(flag: &str, path: &Path, read: &[Option<&Path>]) -> Result<(), Failure> {
+    let full = |path: &Path| path.canonicalize().ok();
+    let Some(out) = full(path) else {
+        return Ok(()); // nothing is there yet
+    };
+    let ending = out.extension().and_then(OsStr::to_str);
+    let is_data = ending.is_some_and(|ending| ["bin", "toml", "txt", "tokens"].contains(&ending));
+    let is_read = |input: &&Path| {
+        let input = full(input);
+        input.as_ref() == Some(&out) || is_data && input.as_deref() == out.parent()
+    };
+    let Some(input) = read.iter().flatten().copied().find(is_read) else {
+        return Ok(());
+    };
+    let (path, input) = (path.display(), input.display());
+    let message =
+        format!("{flag} {path} would write over what is read of {input}; name another file");
+    Err(Failure::new(Kind::Usage, message))
 }
 
 /// Says that a file was written, and whether another one was there before.

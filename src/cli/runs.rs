@@ -100,6 +100,20 @@ pub fn warn_of_finish(path: &Path) {
     }
 }
 
+/// Refuses the directory of a final training where a search's is needed.
+pub fn refuse_finish(path: &Path) -> Result<(), Failure> {
+    if !progress::is_folder(&Real, path) {
+        return Ok(());
+    }
+    let search = path.parent().filter(|parent| *parent != Path::new(""));
+    let message = format!(
+        "{} is that of a final training, not of a search; go on with it by: nas-engine finish {}",
+        path.display(),
+        text::shell_path(search.unwrap_or(Path::new("..")))
+    );
+    Err(Failure::new(Kind::Usage, message))
+}
+
 /// That no run is given twice.
 fn check_different(paths: &[PathBuf]) -> Result<(), Failure> {
     let real = |path: &PathBuf| fs::canonicalize(path).unwrap_or_else(|_| path.clone());

@@ -87,6 +87,7 @@ fn answers_within(
     match status.code() {
         Some(0) => {}
         Some(MISSING) => return Err(PythonError::Missing(last)),
+        None => return Err(PythonError::Failed(format!("{last} ({status})"))),
         _ => return Err(PythonError::Failed(last)),
     }
     let answers = folders.iter().zip(exports);

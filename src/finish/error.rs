@@ -62,6 +62,16 @@ pub enum FinishError {
         /// What is wrong.
         why: String,
     },
+    /// What is on record is not what the grid says.
+    #[error(
+        "{path} cannot be gone on with: {why}; remove {path}, the whole folder, to begin anew", path = .path.display()
+    )]
+    Unfit {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// The folder.
     #[error(transparent)]
     Run(#[from] RunError),

@@ -187,8 +187,13 @@ pub fn read(
         Err(source) => return Err(RunError::Read { path, source }.into()),
     };
     let last: Last = serde_json::from_slice(&bytes).map_err(|error| FinishError::Damaged {
-        path,
+        path: path.clone(),
         why: error.to_string(),
     })?;
+    // An accuracy or a perplexity.
+    if !(last.test.is_finite() && last.test >= 0.0) {
+        let why = format!("a result of {:e} is none", last.test);
+        return Err(FinishError::Damaged { path, why });
+    }
     Ok((last.point == point.index).then_some(last))
 }

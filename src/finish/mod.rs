@@ -84,7 +84,8 @@ impl Finish<'_> {
             false => self.begin(disk, folder, &config)?,
         };
         let points = self.grid.points();
-        check_record(folder, &run.history, &points)?;
+        check_record(folder, &run.history, &self.grid)?;
+        run.check_same(&config, &self.course)?;
         trials::all(self, &mut run, &config, &points, watch)?;
         let Some(best) = run.history.best() else {
             return Err(nothing(&points, &run));
@@ -197,6 +198,12 @@ impl Finish<'_> {
             Err(RunError::Begun { .. }) => Run::open(Arc::clone(disk), folder.into(), &[])?.1,
             other => other?,
         };
+        if !run.history.runs.is_empty() {
+            return Err(FinishError::Unfit {
+                path: folder.into(),
+                why: format!("{GRID_FILE}, which says what was tried, is missing"),
+            });
+        }
         let text = serde_json::to_vec_pretty(&self.grid).expect("numbers and names are JSON");
         write(&**disk, &folder.join(GRID_FILE), &text)?;
         Ok(run)
@@ -206,14 +213,21 @@ impl Finish<'_> {
 /// What a folder's work tries; nothing where none has begun there.
 fn read_grid(disk: &dyn Disk, folder: &Path) -> Result<Option<Grid>, FinishError> {
     let path = folder.join(GRID_FILE);
+    let unfit = |why: String| {
+        let path = folder.into();
+        FinishError::Unfit { path, why }
+    };
     let reading = |source| RunError::Read {
         path: path.clone(),
         source,
     };
     match disk.found(&path) {
         Ok(Some(Found::File(_))) => {}
-        Ok(_) => return Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(None),
+        Ok(None) => return Ok(None),
+        Ok(Some(_)) => return Err(unfit(format!("{GRID_FILE} is no file"))),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(unfit("it is no folder".to_owned()));
+        }
         Err(error) => return Err(reading(error).into()),
     }
     let bytes = disk.read_start(&path, MOST_BYTES).map_err(reading)?;
@@ -222,22 +236,30 @@ fn read_grid(disk: &dyn Disk, folder: &Path) -> Result<Option<Grid>, FinishError
         Ok(()) => Ok(grid),
         Err(error) => Err(error.to_string()),
     });
-    Ok(Some(
-        grid.map_err(|why| FinishError::Damaged { path, why })?,
-    ))
+    let damaged = |why| unfit(format!("{GRID_FILE} is damaged: {why}"));
+    Ok(Some(grid.map_err(damaged)?))
 }
 
 /// That a journal's trainings are those of the grid.
-fn check_record(folder: &Path, history: &History, points: &[Point]) -> Result<(), FinishError> {
+fn check_record(folder: &Path, history: &History, grid: &Grid) -> Result<(), FinishError> {
+    let points = grid.points();
     let is_of_grid = |child: &&Child| {
         let point = points.get(usize::try_from(child.sample).unwrap_or(usize::MAX));
-        point.is_some_and(|point| point.places == child.tokens)
+        point.is_some_and(|point| {
+            let architecture = &grid.candidates[point.candidate].architecture;
+            let is_trained = serde_json::to_value(architecture);
+            point.places == child.tokens && is_trained.is_ok_and(|json| json == child.architecture)
+        })
     };
     match history.children.values().find(|child| !is_of_grid(child)) {
         None => Ok(()),
-        Some(child) => Err(FinishError::Damaged {
-            path: folder.join(journal::FILE_NAME),
-            why: format!("training {} is none of the grid", child.sample),
+        Some(child) => Err(FinishError::Unfit {
+            path: folder.into(),
+            why: format!(
+                "training {} in its {} is none of the grid",
+                child.sample,
+                journal::FILE_NAME
+            ),
         }),
     }
 }

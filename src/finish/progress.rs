@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::grid::{Grid, Point};
 use super::last::{self, Last};
-use super::{FOLDER, FinishError, check_record, read_grid};
+use super::{FOLDER, FinishError, GRID_FILE, check_record, read_grid};
 use crate::config::StrategyKind;
 use crate::disk::{Disk, Found};
 use crate::run::entry::{Child, ChildFacts};
@@ -40,13 +40,21 @@ pub struct Progress {
 pub fn read(disk: &dyn Disk, run: &Path) -> Result<Option<Progress>, FinishError> {
     let folder = run.join(FOLDER);
     let Some(grid) = read_grid(disk, &folder)? else {
-        return Ok(None);
+        let journal = folder.join(journal::FILE_NAME);
+        return match disk.found(&journal) {
+            // One that has just begun has no line yet.
+            Ok(Some(Found::File(1..))) => Err(FinishError::Unfit {
+                path: folder,
+                why: "it has a journal, and nothing that says what is tried".to_owned(),
+            }),
+            _ => Ok(None),
+        };
     };
     // Before the journal is read: one that ends in between is then seen as finished.
     let locks = Locks::look(&folder.join(journal::FILE_NAME));
     let Facts { history, .. } = run::read(disk, &folder)?;
     let points = grid.points();
-    check_record(&folder, &history, &points)?;
+    check_record(&folder, &history, &grid)?;
     // Those that a fault of the machine ended are trained again.
     let again = history.to_try_again(StrategyKind::Random);
     let has_ended = |point: &Point| {
@@ -82,10 +90,8 @@ pub fn read(disk: &dyn Disk, run: &Path) -> Result<Option<Progress>, FinishError
 
 /// Whether a directory is the folder of a final training, which is a run's directory, too.
 pub fn is_folder(disk: &dyn Disk, directory: &Path) -> bool {
-    matches!(
-        read_grid(disk, directory),
-        Ok(Some(_)) | Err(FinishError::Damaged { .. })
-    )
+    let grid = disk.found(&directory.join(GRID_FILE));
+    matches!(grid, Ok(Some(Found::File(_))))
 }
 
 impl Progress {

@@ -37,7 +37,6 @@ pub(super) fn all(
         return Ok(());
     }
     let mut evaluator = evaluator(finish, run, config)?;
-    run.check_same(config, &finish.course)?;
     begin_session(finish, run, config)?;
     let mut waiting = Waiting::new();
     let mut jobs = Vec::new();

@@ -201,9 +201,10 @@ pub fn line(of: &Progress) -> String {
         ),
         state => (state.word(), ""),
     };
-    let last = match chosen {
-        Some(chosen) => format!(", {chosen}, its last training has not ended"),
-        None => String::new(),
+    let last = match (chosen, of.last) {
+        (Some(chosen), None) => format!(", {chosen}, its last training has not ended"),
+        (Some(chosen), Some(_)) => format!(", {chosen}, that of the LSTM beside it has not ended"),
+        (None, _) => String::new(),
     };
     format!(
         "final training {state}; {} of {} trainings of the grid have ended{last}{hint}",

@@ -8,7 +8,7 @@ use super::{Flags, finish, go_on, open_course, open_devices};
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::flags::{self, Settings};
 use crate::cli::output::Output;
-use crate::cli::stop;
+use crate::cli::{runs, stop};
 use crate::config::Config;
 use crate::disk::Real;
 use crate::report::tensorboard;
@@ -48,6 +48,7 @@ pub(super) fn run(
         );
         return Err(Failure::new(Kind::Usage, message));
     }
+    runs::refuse_finish(&directory)?;
     let mut settings = Settings::default();
     settings.set("search.samples", "--samples", flags.run.samples);
     settings.set("device.name", "--device", flags.run.device.device.clone());

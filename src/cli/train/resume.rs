@@ -86,6 +86,8 @@ impl Goal {
         let architecture = flags::read_architecture(arch)?;
         let config = resolve(flags, arch, architecture.kind())?;
         if let Some(path) = &flags.save {
+            let [data, own] = [&flags.data.data, &flags.config.config].map(Option::as_deref);
+            flags::check_not_read("--save", path, &[Some(arch), data, own])?;
             flags::check_writable("--save", path)?;
         }
         let checkpoints = match (&flags.checkpoint, &flags.save) {

@@ -154,7 +154,8 @@ fn bring_up_to_date(
     whole::create_folders(disk, folder)?;
     // Readers would take one for a second event file.
     whole::remove_unfinished(disk, folder, |name| name == FILE_NAME)?;
-    if disk.target(path) != path {
+    // Of the folder: a path may be relative, or lead through links.
+    if disk.target(path) != disk.target(folder).join(FILE_NAME) {
         let message = "it is a link, and what it leads to may be another's; remove it";
         return Err(io::Error::other(message));
     }

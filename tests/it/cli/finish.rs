@@ -242,13 +242,44 @@ fn the_same_command_again_shows_the_same_and_trains_nothing() {
     let journal = folder.join("journal.jsonl");
     let honest = fs::read(&journal).unwrap();
     fs::copy(place.path("run").join("journal.jsonl"), &journal).unwrap();
-    refused(&own, 3, "data", &["journal.jsonl", "none of the grid"]);
+    refused(
+        &own,
+        3,
+        "data",
+        &["journal.jsonl", "none of the grid", "the whole folder"],
+    );
     fs::write(&journal, honest).unwrap();
     let result = folder.join("final.json");
     fs::write(&result, "{").unwrap();
     refused(&own, 3, "data", &["final.json", "damaged"]);
-    fs::write(folder.join("grid.json"), "{}").unwrap();
-    refused(&own, 3, "data", &["grid.json", "damaged"]);
+    fs::write(
+        &result,
+        "{\"point\":0,\"epochs\":5,\"test\":-5,\"test_loss\":1,\"parameters\":9}",
+    )
+    .unwrap();
+    let grid = folder.join("grid.json");
+    let before = fs::read_to_string(&grid).unwrap();
+    fs::write(&grid, "{}").unwrap();
+    refused(
+        &own,
+        3,
+        "data",
+        &["grid.json", "damaged", "the whole folder"],
+    );
+    // Without it nobody knows what was tried, by whatever flags.
+    fs::remove_file(&grid).unwrap();
+    refused(
+        &own,
+        3,
+        "data",
+        &["grid.json", "missing", "the whole folder"],
+    );
+    assert!(!grid.exists());
+    // The same places in the lists, of other lists or of another architecture.
+    let other = before.replace("\"filters\": 8", "\"filters\": 9");
+    fs::write(&grid, other).unwrap();
+    let status = nas(&["status", &text(&place.path("run"))]);
+    assert!(status.stderr.contains("none of the grid"), "{status:?}");
 }
 
 #[test]

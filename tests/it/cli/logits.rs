@@ -110,6 +110,19 @@ fn a_folder_that_is_missing_is_named_before_anything_is_written() {
         let place = text(&folder.join("new/"));
         refuse(&place, &["cannot write", flag, &place, "it names a folder"]);
     }
+    // What is read is not written over.
+    let weights = fs::read(&saved).unwrap();
+    let images = text(&folder.join("data_batch_1.bin"));
+    for (command, place) in [
+        (&eval[..], &saved),
+        (&eval, &images),
+        (&train, &images),
+        (&train, &arch),
+    ] {
+        let words = ["would write over what is read", "name another file"];
+        refused(&[command, &[place]].concat(), 2, "usage", &words);
+    }
+    assert_eq!(fs::read(&saved).unwrap(), weights);
     // What is written in the place of another file is said.
     let picture = text(&folder.join("sheet.png"));
     for (command, place) in [(&train[..], &saved), (&sheet, &picture), (&sheet, &picture)] {

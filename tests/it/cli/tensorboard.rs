@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -142,6 +142,28 @@ fn tensorboard_shows_every_sample_once() {
         let after = fs::read(event_file(&run)).unwrap();
         assert_eq!(after[..before.len()], before, "{strategy}");
         check(&run);
+    }
+}
+
+/// By a path that is relative, and by one through a link to the folder of runs.
+#[test]
+fn a_run_is_shown_whatever_its_path_is_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path().join("runs");
+    fs::create_dir(&runs).unwrap();
+    bench(&runs.join("a"), "policy", 4, 40, &[]);
+    symlink(&runs, folder.path().join("link")).unwrap();
+    for (path, samples) in [
+        ("runs/a", "60"),
+        ("link/a", "80"),
+        ("./runs/../link/a", "100"),
+    ] {
+        let mut command = program();
+        command.current_dir(folder.path());
+        let resumed = super::run(command.args(["search", "--resume", path, "--samples", samples]));
+        assert_eq!(resumed.code, 0, "{resumed:?}");
+        assert!(!resumed.stderr.contains("TensorBoard"), "{resumed:?}");
+        check(&runs.join("a"));
     }
 }
 

@@ -11,6 +11,7 @@ use nas_engine::run::journal::{FILE_NAME, Journal};
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json as value};
 
+use super::super::bad_input::refused;
 use super::super::{json, nas, object, program, text};
 use super::{EPOCHS, number, searched};
 
@@ -74,6 +75,12 @@ fn status_and_report_know_of_it() {
     assert!(
         report.contains("; 3 of 8 trainings of the grid have ended") && report.contains("not yet"),
         "{report}"
+    );
+    fs::remove_file(folder.join("grid.json")).unwrap();
+    let status = nas(&["status", &path]);
+    assert!(
+        status.code == 0 && status.stderr.contains("has a journal"),
+        "{status:?}"
     );
     fs::write(folder.join("grid.json"), "{").unwrap();
     let status = nas(&["status", &path, "--json"]);
@@ -167,5 +174,18 @@ fn the_folder_of_a_final_training_is_not_taken_for_a_search() {
         assert_eq!(found.code, 0, "{found:?}");
         let search = format!("the search is {}", text(&place.path("run")));
         assert!(found.stderr.contains(&search), "{found:?}");
+    }
+    for command in [
+        &["search", "--resume", &folder][..],
+        &["finish", &folder],
+        &["audit", &folder],
+        &["explain", &folder, "0"],
+    ] {
+        refused(
+            command,
+            2,
+            "usage",
+            &["of a final training", "nas-engine finish "],
+        );
     }
 }
