@@ -16,6 +16,7 @@ mod folder;
 mod held_out;
 mod import;
 mod inputs;
+mod inspect;
 mod language;
 mod logits;
 mod moved;
