@@ -90,26 +90,30 @@ pub fn finish(run: &Path) -> Option<Progress> {
 
 /// A warning where a run's directory is that of a final training.
 pub fn warn_of_finish(path: &Path) {
-    if progress::is_folder(&Real, path) {
-        let search = path.parent().filter(|parent| *parent != Path::new(""));
+    if let Some(search) = searched_in(path) {
         tracing::warn!(
             "{} holds the final training of a search, whose samples are the trainings of its grid; the search is {}",
             path.display(),
-            search.unwrap_or(Path::new("..")).display()
+            search.display()
         );
     }
 }
 
+/// The run whose final training a directory holds; nothing of any other directory.
+fn searched_in(path: &Path) -> Option<&Path> {
+    let run = path.parent().filter(|parent| *parent != Path::new(""));
+    progress::is_folder(&Real, path).then(|| run.unwrap_or(Path::new("..")))
+}
+
 /// Refuses the directory of a final training where a search's is needed.
 pub fn refuse_finish(path: &Path) -> Result<(), Failure> {
-    if !progress::is_folder(&Real, path) {
+    let Some(search) = searched_in(path) else {
         return Ok(());
-    }
-    let search = path.parent().filter(|parent| *parent != Path::new(""));
+    };
     let message = format!(
         "{} is that of a final training, not of a search; go on with it by: nas-engine finish {}",
         path.display(),
-        text::shell_path(search.unwrap_or(Path::new("..")))
+        text::shell_path(search)
     );
     Err(Failure::new(Kind::Usage, message))
 }

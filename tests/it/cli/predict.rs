@@ -142,6 +142,17 @@ fn records(text: &str) -> Vec<Vec<String>> {
     records
 }
 
+/// Weights of `small.json`, trained for an epoch on a data folder.
+fn trained(data: &Path, place: &Path) -> String {
+    let weights = text(&place.join("small.safetensors"));
+    let (arch, data) = (example("small.json"), text(data));
+    let train = [
+        "train", "--arch", &arch, "--data", &data, "--save", &weights,
+    ];
+    json(&[&train[..], &["--epochs", "1", "--batch", "16"]].concat());
+    weights
+}
+
 /// A file's name by its bytes, and as each form of the result has it.
 struct Name {
     bytes: &'static [u8],
@@ -160,20 +171,7 @@ fn names_of_files_are_what_they_are_in_every_form() {
         "classes = ['a,b', 'a \"b\"', \"a\\nb\", '3', '4', '5', '6', '7', '8', '9']\n",
     )
     .unwrap();
-    let weights = text(&place.path().join("small.safetensors"));
-    json(&[
-        "train",
-        "--arch",
-        &example("small.json"),
-        "--data",
-        &text(data.path()),
-        "--epochs",
-        "1",
-        "--batch",
-        "16",
-        "--save",
-        &weights,
-    ]);
+    let weights = trained(data.path(), place.path());
     let pictures = place.path().join("pictures");
     fs::create_dir(&pictures).unwrap();
     let picture = RgbImage::from_pixel(32, 32, image::Rgb([9, 99, 199]));
@@ -263,21 +261,7 @@ fn names_of_files_are_what_they_are_in_every_form() {
 fn what_is_no_picture_is_told_and_left_out() {
     let data = data_folder(100, 10);
     let place = tempfile::tempdir().unwrap();
-    let weights = text(&place.path().join("small.safetensors"));
-    let arch = example("small.json");
-    json(&[
-        "train",
-        "--arch",
-        &arch,
-        "--data",
-        &text(data.path()),
-        "--epochs",
-        "1",
-        "--batch",
-        "16",
-        "--save",
-        &weights,
-    ]);
+    let weights = trained(data.path(), place.path());
     let pictures = place.path().join("pictures");
     write_pictures(data.path(), &pictures);
     fs::write(pictures.join("notes.txt"), "no picture").unwrap();
