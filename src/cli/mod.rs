@@ -66,7 +66,7 @@ struct Global {
     /// Print one JSON object on standard output, and nothing else there
     #[arg(long, global = true)]
     json: bool,
-    /// Say more on standard error; twice for even more
+    /// Say more on standard error; twice for even more, three times for times by layer
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
     /// Say nothing on standard error but errors

@@ -38,7 +38,8 @@ impl Output {
             (true, _) => LevelFilter::ERROR,
             (_, 0) => LevelFilter::WARN,
             (_, 1) => LevelFilter::INFO,
-            _ => LevelFilter::DEBUG,
+            (_, 2) => LevelFilter::DEBUG,
+            _ => LevelFilter::TRACE,
         };
         let stderr = Stderr::default();
         // A second set-up, in one process, leaves the first as it is.

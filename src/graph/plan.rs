@@ -100,6 +100,21 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The name of the buffer of a layer that a step is for, where it is for one: what a convolution or
+    /// a normalisation writes, or the gradient that is gathered.
+    pub fn written(&self, step: &Step) -> Option<&str> {
+        let buffer = match step {
+            Step::Conv(id) | Step::ConvFilterGrad(id) | Step::Pack(id) => self.conv(*id).y,
+            Step::Moments(id) | Step::Norm(id) | Step::NormRunning(id) | Step::NormGrad(id) => {
+                self.norm(*id).out
+            }
+            Step::Pool(pool) => pool.out,
+            Step::Lcn { out, .. } | Step::Concat { out, .. } | Step::Gather { out, .. } => *out,
+            _ => return None,
+        };
+        Some(&self.buffer(buffer).name)
+    }
+
     /// Plans the training and the evaluation of `graph`.
     pub fn new(graph: &Graph, params: &Params, storage: &dyn Storage, options: Options) -> Plan {
         build::build(graph, params, storage, options)

@@ -346,7 +346,8 @@ impl Session for CpuSession<'_> {
                 for step in steps {
                     let start = self.timings.start();
                     self.step(step);
-                    self.timings.stop(step.name(), start);
+                    let written = || self.plan.written(step);
+                    self.timings.stop(step.name(), written, start);
                 }
                 n_run += 1;
             }

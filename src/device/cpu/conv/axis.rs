@@ -1,5 +1,7 @@
 //! One axis of a pass: where positions, tiles and taps lie along it.
 
+use std::ops::Range;
+
 use super::transform::CookToom;
 
 /// One axis of a pass: from input pixels to positions of V to tiles of outputs.
@@ -74,15 +76,45 @@ impl Axis {
         (tiles - 1) * self.step + self.extent
     }
 
-    /// The positions and taps that meet phase `phase` of a gather.
+    /// The positions and taps that meet phase `phase` of a gather, each position next to the one
+    /// before.
     pub fn phase(&self, phase: usize, taps: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (stride, before) = (self.out_step, self.before);
         // Pixel p of x meets tap t in pixel (p + taps/2 - t) / stride of dY, if that is whole.
-        (0..taps).filter_map(move |tap| {
+        (0..taps).rev().filter_map(move |tap| {
             let ahead = phase + taps / 2 + before * stride;
             let distance = ahead.checked_sub(tap)?;
             (distance % stride == 0).then_some((distance / stride, tap))
         })
+    }
+
+    /// The parts of a filter, `parts` of them from position `first`, by which a tile reaches pixels of
+    /// an input of `size`; by the others it reads the padding alone.
+    pub fn parts_inside(
+        &self,
+        tile: usize,
+        first: usize,
+        parts: usize,
+        size: usize,
+    ) -> Range<usize> {
+        let inside = |&part: &usize| {
+            // Of the position's pixels, the first and the one behind the last, behind the padding.
+            let begin = (tile * self.step + first + part) * self.pixels;
+            begin < self.before + size && begin + self.points > self.before
+        };
+        let mut inside = (0..parts).filter(inside);
+        inside
+            .next()
+            .map_or(0..0, |first| first..inside.next_back().unwrap_or(first) + 1)
+    }
+
+    /// The tiles, of `tiles`, that reach pixels of an input of `size` by the position `position`.
+    pub fn tiles_inside(&self, position: usize, tiles: usize, size: usize) -> Range<usize> {
+        let inside = |&tile: &usize| !self.parts_inside(tile, position, 1, size).is_empty();
+        let mut inside = (0..tiles).filter(inside);
+        inside
+            .next()
+            .map_or(0..0, |first| first..inside.next_back().unwrap_or(first) + 1)
     }
 }
 

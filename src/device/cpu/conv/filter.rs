@@ -3,36 +3,56 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use super::blocks::Plane;
 use super::outputs::Outputs;
 use super::pack::{MAX_LANES, MAX_TAPS, unpack};
 use super::pass::Pass;
-use super::product::{FilterProduct, entry_pieces};
+use super::product::FilterProduct;
 use super::stage::OutputRow;
 use super::strips::Strip;
 use crate::device::cpu::layout::{image_len, plane_len};
 use crate::device::cpu::simd::Isa;
 use crate::shape::PLANE;
 
-/// Chunks of a batch at most, and images and tiles of a chunk at least: sums of a chunk are turned
-/// back to taps, which costs about as much as the products of 10 tiles.
+/// Chunks of a batch at most, images of a chunk at least, and tiles: by transforms, sums of a chunk are
+/// turned back to taps, which costs about as much as the products of 10 tiles; plain sums are read and
+/// written anew, with more taps a tile.
 const MAX_CHUNKS: usize = 16;
 const MIN_IMAGES: usize = 8;
-const MIN_TILES: usize = 64;
+const MIN_TRANSFORMED: usize = 64;
+const MIN_PLAIN: usize = 1024;
 
 /// The plan of the gradient to the filter.
 pub(super) struct FilterPass {
     pass: Arc<Pass>,
     /// dY, in the order of the pass.
     outputs: Arc<Outputs>,
-    /// Whether dM is dY itself: plain sums, vectors of one plane, strips of one image.
+    /// Whether dM is dY itself: plain sums, vectors of one plane.
     dy_in_place: bool,
-    /// Of each block of planes, the offset of each of its entries.
+    /// Of each block of planes, the offset of each of its entries in V; none for plain sums.
     entries: OnceLock<Vec<Vec<u32>>>,
     images: usize,
     /// Images of a chunk.
     chunk: usize,
+    tasks: Vec<Blocks>,
     /// Filters, input channels and taps.
     shape: [usize; 3],
+}
+
+/// Blocks of planes whose gradient is a task of its own, for each chunk: one block of plain sums, all
+/// blocks of transforms, which share dM.
+struct Blocks {
+    blocks: Range<usize>,
+    channels: Range<usize>,
+}
+
+/// What the gradient of some blocks is made of.
+pub(super) struct FilterTask<'a> {
+    pub sources: &'a [&'a [f32]],
+    pub dy: &'a [f32],
+    pub images: Range<usize>,
+    /// Number of the task within its chunk.
+    pub number: usize,
 }
 
 impl FilterPass {
@@ -43,10 +63,29 @@ impl FilterPass {
         shape: [usize; 3],
     ) -> FilterPass {
         let tiles = pass.classes[0].tiles[0] * pass.classes[0].tiles[1];
-        let least = MIN_TILES.div_ceil(tiles).max(MIN_IMAGES);
+        let min_tiles = match pass.transform {
+            Some(_) => MIN_TRANSFORMED,
+            None => MIN_PLAIN,
+        };
+        let least = min_tiles.div_ceil(tiles).max(MIN_IMAGES);
         let chunks = (images / least).clamp(1, MAX_CHUNKS);
+        let n_blocks = pass.blocks.len();
+        let ranges = match pass.transform {
+            Some(_) => vec![0..n_blocks],
+            None => (0..n_blocks).map(|block| block..block + 1).collect(),
+        };
+        let mut first = 0;
+        let task = |blocks: Range<usize>| {
+            let channels: usize = blocks.clone().map(|block| pass.block_channels(block)).sum();
+            first += channels;
+            Blocks {
+                blocks,
+                channels: first - channels..first,
+            }
+        };
         FilterPass {
-            dy_in_place: pass.transform.is_none() && outputs.lanes == PLANE && pass.strip[0] == 1,
+            tasks: ranges.into_iter().map(task).collect(),
+            dy_in_place: pass.transform.is_none() && outputs.lanes == PLANE,
             pass,
             outputs,
             entries: OnceLock::new(),
@@ -58,13 +97,16 @@ impl FilterPass {
 
     /// The tables of entries, made when they are first asked for.
     pub fn entries(&self) -> &[Vec<u32>] {
-        self.entries.get_or_init(|| {
-            let blocks = 0..self.pass.blocks.len();
-            blocks.map(|block| entries(&self.pass, block)).collect()
+        self.entries.get_or_init(|| match self.pass.transform {
+            Some(_) => {
+                let blocks = 0..self.pass.blocks.len();
+                blocks.map(|block| entries(&self.pass, block)).collect()
+            }
+            None => Vec::new(),
         })
     }
 
-    /// Floats of scratch for a chunk: V, dM and the packed sums.
+    /// Floats of scratch for a task: V, dM and the packed sums.
     pub fn scratch_len(&self) -> usize {
         let [v, m, sums] = self.scratch_parts();
         v + m + sums
@@ -75,14 +117,26 @@ impl FilterPass {
         self.images.div_ceil(self.chunk) * self.partial_len()
     }
 
-    /// Floats of the sum of a chunk, `[vector][channel][tap][lane]`.
-    pub fn partial_len(&self) -> usize {
+    /// Floats of the sum of a chunk, of each task `[vector][channel][tap][lane]`.
+    fn partial_len(&self) -> usize {
         self.shape[1] * self.shape[2] * self.outputs.width()
     }
 
-    /// The images of chunk `i`.
-    pub fn chunk(&self, i: usize) -> Range<usize> {
-        i * self.chunk..((i + 1) * self.chunk).min(self.images)
+    /// All tasks with the sums that each writes, in `partials`.
+    pub fn tasks<'a>(
+        &'a self,
+        partials: &'a mut [f32],
+    ) -> impl Iterator<Item = (Range<usize>, usize, &'a mut [f32])> {
+        let chunks = (0..self.images).step_by(self.chunk);
+        let mut rest = partials;
+        chunks
+            .flat_map(|first| (0..self.tasks.len()).map(move |number| (first, number)))
+            .map(move |(first, number)| {
+                let len = self.tasks[number].channels.len() * self.shape[2] * self.outputs.width();
+                let (sums, after) = std::mem::take(&mut rest).split_at_mut(len);
+                rest = after;
+                (first..(first + self.chunk).min(self.images), number, sums)
+            })
     }
 
     fn scratch_parts(&self) -> [usize; 3] {
@@ -90,39 +144,39 @@ impl FilterPass {
             true => 0,
             false => self.pass.points() * self.outputs.m_pitch,
         };
-        [self.pass.v_len(), m, self.outputs.packed_len(&self.pass)]
+        let sums = match self.pass.transform {
+            Some(_) => self.outputs.packed_len(&self.pass),
+            None => 0,
+        };
+        [self.pass.v_len(), m, sums]
     }
 
     /// The gradient of some images, `partial` overwritten.
-    pub fn run(
-        &self,
-        isa: Isa,
-        sources: &[&[f32]],
-        dy: &[f32],
-        images: Range<usize>,
-        scratch: &mut [f32],
-        partial: &mut [f32],
-    ) {
+    pub fn run(&self, isa: Isa, task: FilterTask, scratch: &mut [f32], partial: &mut [f32]) {
         let [v_len, m_len, sums_len] = self.scratch_parts();
         let (v, rest) = scratch.split_at_mut(v_len);
         let (m, rest) = rest.split_at_mut(m_len);
         let sums = &mut rest[..sums_len];
-        for (i, strip) in self.pass.strips(images).enumerate() {
+        for (i, strip) in self.pass.strips(task.images.clone()).enumerate() {
             if !self.dy_in_place {
-                self.transform_dy(isa, dy, strip, m);
+                self.transform_dy(isa, task.dy, strip, m);
+            }
+            if self.pass.transform.is_none() {
+                self.plain(isa, &task, strip, m, partial, i > 0);
+                continue;
             }
             for block in 0..self.pass.blocks.len() {
                 // The first strip runs even on zeros: it sets the sums.
-                if i > 0 && !self.pass.is_active(block, strip) {
+                if i > 0 && !self.pass.is_reached(block, strip) {
                     continue;
                 }
-                if !self.pass.in_place {
-                    self.pass.stage(isa, sources, block, strip, v);
-                }
-                self.multiply(isa, sources, dy, block, strip, v, m, sums, i > 0);
+                self.pass.stage(isa, task.sources, block, strip, v);
+                self.transformed(isa, block, strip, v, m, sums, i > 0);
             }
         }
-        unpack(isa, &self.pass, &self.outputs, sums, partial);
+        if self.pass.transform.is_some() {
+            unpack(isa, &self.pass, &self.outputs, sums, partial);
+        }
     }
 
     /// Adds the sums of all chunks, in order, for the filters of one vector: `dw` is their part of
@@ -132,22 +186,29 @@ impl FilterPass {
         let lanes = self.outputs.lanes;
         let mut room = [0.0; MAX_TAPS * MAX_LANES];
         let sums = &mut room[..taps * lanes];
-        for channel in 0..channels {
-            let at = (vector * channels + channel) * sums.len();
-            for (i, partial) in partials.chunks_exact(self.partial_len()).enumerate() {
-                let values = &partial[at..][..sums.len()];
-                match i {
-                    0 => sums.copy_from_slice(values),
-                    _ => sums
-                        .iter_mut()
-                        .zip(values)
-                        .for_each(|(sum, value)| *sum += value),
+        for Blocks {
+            channels: of_task, ..
+        } in &self.tasks
+        {
+            for channel in of_task.clone() {
+                let before = of_task.start * self.outputs.width() / lanes;
+                let at = before + vector * of_task.len() + channel - of_task.start;
+                let at = at * sums.len();
+                for (i, partial) in partials.chunks_exact(self.partial_len()).enumerate() {
+                    let values = &partial[at..][..sums.len()];
+                    match i {
+                        0 => sums.copy_from_slice(values),
+                        _ => sums
+                            .iter_mut()
+                            .zip(values)
+                            .for_each(|(sum, value)| *sum += value),
+                    }
                 }
-            }
-            for (lane, filter) in dw.chunks_exact_mut(channels * taps).enumerate() {
-                let column = sums[lane..].iter().step_by(lanes);
-                let dw = &mut filter[channel * taps..][..taps];
-                dw.iter_mut().zip(column).for_each(|(dw, sum)| *dw = *sum);
+                for (lane, filter) in dw.chunks_exact_mut(channels * taps).enumerate() {
+                    let column = sums[lane..].iter().step_by(lanes);
+                    let dw = &mut filter[channel * taps..][..taps];
+                    dw.iter_mut().zip(column).for_each(|(dw, sum)| *dw = *sum);
+                }
             }
         }
     }
@@ -189,12 +250,11 @@ impl FilterPass {
         }
     }
 
+    /// Products of a block in V and dM, into the packed sums.
     #[allow(clippy::too_many_arguments)] // one call; a struct would only repeat the names
-    fn multiply(
+    fn transformed(
         &self,
         isa: Isa,
-        sources: &[&[f32]],
-        dy: &[f32],
         block: usize,
         strip: Strip,
         v: &[f32],
@@ -203,61 +263,144 @@ impl FilterPass {
         add: bool,
     ) {
         let (pass, outputs) = (&self.pass, &self.outputs);
+        let [y, x] = &pass.axes;
         let class = &pass.classes[0];
-        let tiles = &class.tile_at[..pass.tiles(class, strip)];
+        let reach = &class.reaches[pass.blocks[block].reach];
         let entries = &self.entries()[block];
-        let pieces = entry_pieces(isa, entries.len());
-        let input = if pass.in_place {
-            let number = pass.planes[pass.blocks[block].start].source;
-            let source = &pass.sources[number];
-            let row = strip.row * pass.axes[0].step * source.w * PLANE;
-            &sources[number][strip.image * image_len(source) + row..]
-        } else {
-            v
-        };
+        let width = outputs.width();
         for point in 0..pass.points() {
             let entry = class.entry_at[block] + point * entries.len();
             for vectors in &outputs.vectors {
-                let plane = outputs.h * outputs.w * PLANE;
-                let (dm, tile_pitch, vector_pitch) = if self.dy_in_place {
-                    let row = strip.row * outputs.w * PLANE;
-                    let at = strip.image * outputs.image_len() + vectors.start * plane + row;
-                    (&dy[at..], PLANE, plane)
-                } else {
-                    let at = point * outputs.m_pitch + vectors.start * outputs.lanes;
-                    (&m[at..], outputs.width(), outputs.lanes)
-                };
                 let product = FilterProduct {
-                    input: input[point * pass.point_pitch..].as_ptr(),
+                    input: v[point * pass.point_pitch..].as_ptr(),
                     entries,
-                    pieces: pieces[vectors.len()],
-                    tiles,
-                    dm: dm.as_ptr(),
-                    tile_pitch,
-                    vector_pitch,
+                    tiles: [
+                        strip.images,
+                        pass.reached_rows(reach, strip),
+                        reach.tiles[1],
+                    ],
+                    input_pitch: [
+                        pass.v_image(),
+                        pass.row_pitch(block) * y.step,
+                        PLANE * x.step,
+                    ],
+                    dm: m[point * outputs.m_pitch + vectors.start * outputs.lanes..].as_ptr(),
+                    dm_pitch: [strip.rows * x.tiles() * width, x.tiles() * width, width],
+                    dm_vector: outputs.lanes,
                     vectors: vectors.len(),
                     out: sums[outputs.packed_at(pass, vectors, entry)..].as_mut_ptr(),
+                    out_entry: vectors.len() * outputs.lanes,
+                    out_vector: outputs.lanes,
                     add,
                 };
-                // SAFETY: the tables hold offsets of this strip's tiles and of this block's entries
-                // in V (or in the source), whose lengths the plan has fixed.
+                // SAFETY: the box of tiles and the block's entries lie in V and dM, whose lengths
+                // the plan has fixed.
                 unsafe { product.run(isa) }
             }
         }
     }
+
+    /// Products of the planes of a task's block, where they lie, and dY, into `partial`: tap by tap
+    /// the tiles that reach the plane by it.
+    fn plain(
+        &self,
+        isa: Isa,
+        task: &FilterTask,
+        strip: Strip,
+        m: &[f32],
+        partial: &mut [f32],
+        add: bool,
+    ) {
+        let Blocks { blocks, channels } = &self.tasks[task.number];
+        let planes = self.pass.planes[self.pass.blocks[blocks.start].planes.clone()].iter();
+        let filter = self.shape[2] * self.outputs.lanes;
+        for plane in planes {
+            let first = plane.channel - channels.start;
+            for tap in 0..self.shape[2] {
+                let sums = &mut partial[first * filter + tap * self.outputs.lanes..];
+                let of = [channels.len() * filter, filter];
+                self.plain_tap(isa, task, plane, tap, strip, m, sums, of, add);
+            }
+        }
+    }
+
+    /// `sums`: `[vector][channel][..][lane]`, vectors and channels `[vector, channel]` floats apart.
+    #[allow(clippy::too_many_arguments)] // one call; a struct would only repeat the names
+    fn plain_tap(
+        &self,
+        isa: Isa,
+        task: &FilterTask,
+        plane: &Plane,
+        tap: usize,
+        strip: Strip,
+        m: &[f32],
+        sums: &mut [f32],
+        [out_vector, out_entry]: [usize; 2],
+        add: bool,
+    ) {
+        let (pass, outputs) = (&self.pass, &self.outputs);
+        let (class, source) = (&pass.classes[0], &pass.sources[plane.source]);
+        let tap = [tap / class.grid[1], tap % class.grid[1]];
+        let [y, x] = &pass.axes;
+        let rows = y.tiles_inside(tap[0], class.tiles[0], source.h);
+        let cols = x.tiles_inside(tap[1], class.tiles[1], source.w);
+        // Without tiles nothing is read.
+        let pixel = |axis: &super::axis::Axis, first: usize, tap: usize| {
+            (first * axis.step + tap).saturating_sub(axis.before)
+        };
+        let [row, col] = [pixel(y, rows.start, tap[0]), pixel(x, cols.start, tap[1])];
+        let pixel = plane.index * plane_len(source) + (row * source.w + col) * PLANE;
+        let input = &task.sources[plane.source][strip.image * image_len(source)..];
+        let (dm, dm_pitch, dm_vector) = match self.dy_in_place {
+            true => {
+                let pitch = [outputs.image_len(), outputs.w * PLANE, PLANE];
+                let dy = &task.dy[strip.image * outputs.image_len()..];
+                (dy, pitch, outputs.h * outputs.w * PLANE)
+            }
+            false => {
+                let width = outputs.width();
+                let row = class.tiles[1] * width;
+                (m, [class.tiles[0] * row, row, width], outputs.lanes)
+            }
+        };
+        let first_tile = rows.start * dm_pitch[1] + cols.start * dm_pitch[2];
+        for vectors in &outputs.vectors {
+            let product = FilterProduct {
+                input: input.as_ptr().wrapping_add(pixel),
+                entries: &FIRST_CHANNELS[..plane.channels],
+                tiles: [strip.images, rows.len(), cols.len()],
+                input_pitch: [image_len(source), y.step * source.w * PLANE, x.step * PLANE],
+                dm: dm
+                    .as_ptr()
+                    .wrapping_add(first_tile + vectors.start * dm_vector),
+                dm_pitch,
+                dm_vector,
+                vectors: vectors.len(),
+                out: sums[vectors.start * out_vector..].as_mut_ptr(),
+                out_entry,
+                out_vector,
+                add,
+            };
+            // SAFETY: the box of tiles lies in the source, by this tap, and in dM; the sums are of all
+            // channels of the plane and of all vectors.
+            unsafe { product.run(isa) }
+        }
+    }
 }
 
-/// Offsets of the entries of a block, in the order of the packed weights.
+/// Offsets of the channels of a pixel.
+static FIRST_CHANNELS: [u32; PLANE] = [0, 1, 2, 3, 4, 5, 6, 7];
+
+/// Offsets of the entries of a block of V, in the order of the packed weights.
 fn entries(pass: &Pass, block: usize) -> Vec<u32> {
+    let class = &pass.classes[0];
+    let planes = pass.planes[pass.blocks[block].planes.clone()].iter();
     let mut list = Vec::new();
-    for (i, plane) in pass.planes[pass.blocks[block].clone()].iter().enumerate() {
-        let at = match pass.in_place {
-            true => plane.index * plane_len(&pass.sources[plane.source]),
-            false => i * pass.plane_pitch,
-        };
-        let at = u32::try_from(at).expect("a block has fewer than 2^32 floats");
-        for part in &pass.classes[0].part_at {
-            list.extend((0..plane.channels as u32).map(|c| at + part + c));
+    for (i, plane) in planes.enumerate() {
+        let at = u32::try_from(i * pass.plane_pitch).expect("a block has fewer than 2^32 floats");
+        for [row, col] in super::axis::grid(class.grid[0], class.grid[1]) {
+            let part = (row * pass.positions[1] + col) * PLANE;
+            list.extend((0..plane.channels as u32).map(|c| at + part as u32 + c));
         }
     }
     list

@@ -18,6 +18,7 @@ mod pass;
 mod plan;
 mod points;
 mod product;
+mod reach;
 mod run;
 mod stage;
 mod strips;
@@ -32,7 +33,7 @@ use super::layout::image_len;
 use super::simd::Isa;
 use super::workers::{each, each_with};
 use crate::graph::Shape;
-use filter::FilterPass;
+use filter::{FilterPass, FilterTask};
 pub use layer::ConvShape;
 use layer::check;
 use outputs::Outputs;
@@ -94,21 +95,12 @@ impl PlannedConv {
         };
         let forward = Arc::new(Pass::new(layer(PassKind::Forward)));
         let y = Arc::new(Outputs::new(isa, &forward, &output));
-        // Where V is filled, both passes fill it alike.
-        let (pass, dy) = match forward.in_place {
-            true => {
-                let pass = Pass::new(layer(PassKind::Filter));
-                let dy = Outputs::new(isa, &pass, &output);
-                (pass.into(), dy.into())
-            }
-            false => (Arc::clone(&forward), Arc::clone(&y)),
-        };
         let sizes = [
             shape.filters,
             shape.channels(),
             shape.filter[0] * shape.filter[1],
         ];
-        let filter = FilterPass::new(pass, dy, shape.n, sizes);
+        let filter = FilterPass::new(Arc::clone(&forward), Arc::clone(&y), shape.n, sizes);
         let data = plan_data(&shape, isa, allow_transform, y.packed_len(&forward));
         PlannedConv {
             forward,
@@ -253,13 +245,20 @@ impl PlannedConv {
             "gradient of the weights"
         );
         let partials = &mut partials[..self.partials_len()];
-        let tasks = partials.chunks_mut(self.filter.partial_len()).enumerate();
         let scratch = scratch.chunks_exact_mut(self.scratch_len());
-        each_with(tasks, scratch, |(i, partial), scratch| {
-            let images = self.filter.chunk(i);
-            self.filter
-                .run(self.isa, sources, dy, images, scratch, partial);
-        });
+        each_with(
+            self.filter.tasks(partials),
+            scratch,
+            |(images, number, partial), scratch| {
+                let task = FilterTask {
+                    sources,
+                    dy,
+                    images,
+                    number,
+                };
+                self.filter.run(self.isa, task, scratch, partial);
+            },
+        );
         let filters = self.filter.lanes() * self.shape.weights_len() / self.shape.filters;
         let tasks = dw.chunks_mut(filters).enumerate();
         each(tasks, |(vector, dw)| {

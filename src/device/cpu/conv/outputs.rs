@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::axis::grid;
 use super::pass::{Class, Pass};
 use super::plan::{odd_lines, offset};
+use super::reach::Reach;
 use crate::device::cpu::simd::Isa;
 use crate::graph::Shape;
 use crate::shape::PLANE;
@@ -21,8 +21,9 @@ pub(super) struct Outputs {
     pub vectors: Vec<Range<usize>>,
     /// Lanes of a vector.
     pub lanes: usize,
-    /// Of each class, the offset of each tile of a strip: in the tensor (plain), in M (transform).
-    pub tile_at: Vec<Vec<u32>>,
+    /// Of each class and reach, the offset of each of its tiles: in the tensor (plain), in M
+    /// (transform).
+    pub tile_at: Vec<Vec<Vec<u32>>>,
     /// Floats from a point of M to the next.
     pub m_pitch: usize,
 }
@@ -39,7 +40,7 @@ impl Outputs {
         let blocks = n_vectors.div_ceil(isa.register_tile().1);
         let cut = |i: usize| (i * n_vectors).div_ceil(blocks);
         let vectors = (0..blocks).map(|i| cut(i)..cut(i + 1)).collect();
-        let tiles = pass.classes[0].tile_at.len();
+        let tiles = pass.strip[0] * pass.strip[1] * pass.axes[1].tiles();
         let mut outputs = Outputs {
             planes,
             h: shape.h,
@@ -50,10 +51,14 @@ impl Outputs {
             lanes,
             tile_at: Vec::new(),
         };
-        outputs.tile_at = pass
-            .classes
-            .iter()
-            .map(|class| outputs.tiles(pass, class))
+        let classes = pass.classes.iter();
+        outputs.tile_at = classes
+            .map(|class| {
+                let reaches = class.reaches.iter();
+                reaches
+                    .map(|reach| outputs.tiles(pass, class, reach))
+                    .collect()
+            })
             .collect();
         outputs
     }
@@ -78,23 +83,19 @@ impl Outputs {
         (pass.entries * vectors.start + entry * vectors.len()) * self.lanes
     }
 
-    fn tiles(&self, pass: &Pass, class: &Class) -> Vec<u32> {
-        if pass.transform.is_some() {
-            return (0..class.tile_at.len())
-                .map(|tile| offset(tile * self.width()))
-                .collect();
-        }
+    fn tiles(&self, pass: &Pass, class: &Class, reach: &Reach) -> Vec<u32> {
         let [y, x] = &pass.axes;
-        let mut at = Vec::new();
-        for i in 0..pass.strip[0] {
-            at.extend(
-                grid(class.tiles[0].min(pass.strip[1]), class.tiles[1]).map(|[r, c]| {
-                    let row = class.phase[0] + r * y.out_step;
-                    let column = class.phase[1] + c * x.out_step;
-                    offset(i * self.image_len() + (row * self.w + column) * PLANE)
-                }),
-            );
-        }
-        at
+        let [rows, cols] = class.tiles;
+        let tile = |number: usize| {
+            if pass.transform.is_some() {
+                return number * self.width();
+            }
+            let (image, tile) = (number / (rows * cols), number % (rows * cols));
+            let row = class.phase[0] + tile / cols * y.out_step;
+            let column = class.phase[1] + tile % cols * x.out_step;
+            image * self.image_len() + (row * self.w + column) * PLANE
+        };
+        let tiles = reach.tile_at.iter();
+        tiles.map(|at| offset(tile(at.number as usize))).collect()
     }
 }

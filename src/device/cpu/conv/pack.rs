@@ -48,7 +48,7 @@ pub(super) fn pack(
             let at = |part: usize| (place.entry + part * place.part) * width + z * outputs.lanes;
             let Some(schemes) = pass.transform else {
                 for (i, part) in pass.classes[place.class].parts.iter().enumerate() {
-                    let tap = (part.tap[0] * kw + part.tap[1]) * outputs.lanes;
+                    let tap = (part[0] * kw + part[1]) * outputs.lanes;
                     let lanes = outputs.lanes;
                     packed[at(i)..][..lanes].copy_from_slice(&taps[tap..][..lanes]);
                 }
@@ -94,12 +94,10 @@ fn gather(
     }
 }
 
-/// Turns a packed gradient of the filter back to taps: `[vector][channel][tap][lane]`.
+/// Turns the packed gradient of a transformed filter back to taps: `[vector][channel][tap][lane]`.
 pub(super) fn unpack(isa: Isa, pass: &Pass, outputs: &Outputs, packed: &[f32], taps: &mut [f32]) {
-    let n_taps: usize = match pass.transform {
-        Some([y, x]) => y.taps * x.taps,
-        None => pass.classes[0].parts.len(),
-    };
+    let schemes = pass.transform.expect("sums of transforms");
+    let n_taps = schemes[0].taps * schemes[1].taps;
     let channels: usize = pass.planes.iter().map(|plane| plane.channels).sum();
     let filter = n_taps * outputs.lanes;
     for vectors in &outputs.vectors {
@@ -108,17 +106,11 @@ pub(super) fn unpack(isa: Isa, pass: &Pass, outputs: &Outputs, packed: &[f32], t
         for place in entries(pass) {
             for (z, vector) in vectors.clone().enumerate() {
                 let taps = &mut taps[(vector * channels + place.channel) * filter..][..filter];
-                let at = |part| (place.entry + part * place.part) * width + z * outputs.lanes;
-                let Some(schemes) = pass.transform else {
-                    for (part, tap) in taps.chunks_exact_mut(outputs.lanes).enumerate() {
-                        tap.copy_from_slice(&packed[at(part)..][..outputs.lanes]);
-                    }
-                    continue;
-                };
+                let at = place.entry * width + z * outputs.lanes;
                 let filter = Filter {
                     schemes,
                     taps: taps.as_mut_ptr(),
-                    packed: packed[at(0)..].as_ptr().cast_mut(),
+                    packed: packed[at..].as_ptr().cast_mut(),
                     part: place.part * width,
                     point: place.point * width,
                 };
@@ -143,22 +135,24 @@ struct PackedChannel {
 /// All input channels of all classes.
 fn entries(pass: &Pass) -> impl Iterator<Item = PackedChannel> {
     let blocks = pass.blocks.iter().enumerate();
-    blocks.flat_map(move |(block, range)| {
+    blocks.flat_map(move |(number, block)| {
         let classes = pass.classes.iter().enumerate();
-        classes.flat_map(move |(number, class)| {
+        classes.flat_map(move |(class_number, class)| {
             let parts = class.parts.len();
-            let block_channels = pass.block_channels(block);
-            let first = pass.planes[range.start].channel;
-            pass.planes[range.clone()].iter().flat_map(move |plane| {
-                let before = plane.channel - first;
-                (0..plane.channels).map(move |c| PackedChannel {
-                    class: number,
-                    channel: plane.channel + c,
-                    entry: class.entry_at[block] + before * parts + c,
-                    part: plane.channels,
-                    point: block_channels * parts,
+            let block_channels = pass.block_channels(number);
+            let first = pass.planes[block.planes.start].channel;
+            pass.planes[block.planes.clone()]
+                .iter()
+                .flat_map(move |plane| {
+                    let before = plane.channel - first;
+                    (0..plane.channels).map(move |c| PackedChannel {
+                        class: class_number,
+                        channel: plane.channel + c,
+                        entry: class.entry_at[number] + before * parts + c,
+                        part: plane.channels,
+                        point: block_channels * parts,
+                    })
                 })
-            })
         })
     })
 }

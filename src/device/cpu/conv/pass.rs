@@ -1,13 +1,14 @@
 //! One pass over images, as it is planned: geometry, strips, blocks and tables of offsets.
 //!
-//! Every pass (forward, gradient to data, gradient to the filter) has the same shape. Input planes
-//! are brought, a strip of images or rows and a block of planes at a time, to *positions* in a
-//! buffer V, `[plane][point][image][row][column][8]`. Outputs come in *tiles*; a tile reads, for
-//! each *part* of the filter, the position at the tile's own offset plus the part's.
+//! Every pass (forward, gradient to data, gradient to the filter) has the same shape. Outputs come in
+//! *tiles*; a tile reads, for each *part* of the filter, the *position* at the tile's own offset plus
+//! the part's, of the parts that reach the input (see `reach`). Work goes a strip of images or rows
+//! and a block of planes at a time. Plain sums read the planes where they lie. Transforms bring them
+//! to a buffer V first, `[plane][point][image][row][column][8]`.
 //!
 //! | scheme | a position is | a part is | a tile is |
 //! |---|---|---|---|
-//! | plain | a pixel, with the zero padding around | a tap | an output pixel |
+//! | plain | a pixel | a tap | an output pixel |
 //! | plain, gradient of a stride | a pixel of dY | a tap of the phase | a pixel of the phase |
 //! | transform | 6, 7 or 8 inputs, transformed | 1, or 1 of 2 halves of 7 taps | 4 outputs |
 //!
@@ -20,19 +21,15 @@ use std::ops::Range;
 use super::axis::Axis;
 use super::blocks::{MAX_PLANES, Plane};
 use super::product::InputPlane;
+use super::reach::Reach;
 use super::strips::Strip;
 use super::transform::CookToom;
-use crate::device::cpu::layout::image_len;
+use crate::device::cpu::layout::{image_len, plane_len};
 use crate::graph::Shape;
 use crate::shape::PLANE;
 
-/// A part of the filter: its position relative to the tile's, and its tap (plain) or index
-/// (transform).
-#[derive(Clone, Copy, Debug)]
-pub(super) struct FilterPart {
-    pub position: [usize; 2],
-    pub tap: [usize; 2],
-}
+/// A part of the filter by its tap (plain) or index (transform).
+pub(super) type Part = [usize; 2];
 
 /// Outputs that share their parts: all of them, or one phase of the gradient of a strided layer.
 pub(super) struct Class {
@@ -40,14 +37,22 @@ pub(super) struct Class {
     pub phase: [usize; 2],
     /// Rows and columns of tiles in an image.
     pub tiles: [usize; 2],
-    pub parts: Vec<FilterPart>,
-    /// Offset of each part in V.
-    pub part_at: Vec<u32>,
-    /// Offset in V of each tile of a strip, by image, row and column.
-    pub tile_at: Vec<u32>,
+    /// Rows and columns of parts.
+    pub grid: [usize; 2],
+    /// The parts by row and column; neighbours read neighbouring positions.
+    pub parts: Vec<Part>,
+    /// Its tiles in inputs of every size.
+    pub reaches: Vec<Reach>,
     /// Of each block of planes, where its weights begin, counted in entries: input channel of a
     /// part.
     pub entry_at: Vec<usize>,
+}
+
+/// Planes that are worked on together: of sources of one size.
+pub(super) struct Block {
+    pub planes: Range<usize>,
+    /// Which of its classes' reaches is that of its sources.
+    pub reach: usize,
 }
 
 /// The plan of a pass.
@@ -56,8 +61,7 @@ pub(super) struct Pass {
     pub axes: [Axis; 2],
     pub sources: Vec<Shape>,
     pub planes: Vec<Plane>,
-    /// Ranges of planes that are in V together, of sources of one size.
-    pub blocks: Vec<Range<usize>>,
+    pub blocks: Vec<Block>,
     pub classes: Vec<Class>,
     /// Images and rows of tiles of a full strip; more than one image only with all rows.
     pub strip: [usize; 2],
@@ -68,8 +72,6 @@ pub(super) struct Pass {
     pub plane_pitch: usize,
     /// Entries of the packed weights: all channels x parts x points x classes.
     pub entries: usize,
-    /// V is the source itself (1x1 filters without padding).
-    pub in_place: bool,
 }
 
 impl Pass {
@@ -90,9 +92,22 @@ impl Pass {
         })
     }
 
-    /// Tiles of `class` in a strip: that many of the class's tables are meant.
-    pub fn tiles(&self, class: &Class, strip: Strip) -> usize {
-        strip.images * class.tiles[0].saturating_sub(strip.row).min(strip.rows) * class.tiles[1]
+    /// Whether strips are rows of one image.
+    fn by_rows(&self) -> bool {
+        self.transform.is_some() && self.strip[0] == 1
+    }
+
+    /// Rows of tiles of one image of a strip that reach the input.
+    pub fn reached_rows(&self, reach: &Reach, strip: Strip) -> usize {
+        reach.tiles[0].saturating_sub(strip.row).min(strip.rows)
+    }
+
+    /// Units of a group of tiles that a strip has.
+    pub fn units(&self, reach: &Reach, strip: Strip) -> usize {
+        match self.by_rows() {
+            true => self.reached_rows(reach, strip),
+            false => strip.images,
+        }
     }
 
     /// The first input row that a strip reads (negative in the padding).
@@ -101,37 +116,24 @@ impl Pass {
         (strip.row * axis.step * axis.pixels) as isize - axis.before as isize
     }
 
-    /// Whether a block holds anything but zeros in a strip: a small source has no rows at the
-    /// bottom.
-    pub fn is_active(&self, block: usize, strip: Strip) -> bool {
-        let source = &self.sources[self.planes[self.blocks[block].start].source];
-        self.first_input_row(strip) < source.h as isize
-    }
-
     /// Floats of V.
     pub fn v_len(&self) -> usize {
-        let most = self
-            .blocks
-            .iter()
-            .map(|block| block.len())
-            .max()
-            .unwrap_or(0);
-        if self.in_place {
-            0
-        } else {
-            most * self.plane_pitch
+        let most = self.blocks.iter().map(|block| block.planes.len()).max();
+        match self.transform {
+            Some(_) => most.unwrap_or(0) * self.plane_pitch,
+            None => 0,
         }
     }
 
     /// Input channels of a block.
     pub fn block_channels(&self, block: usize) -> usize {
-        self.planes[self.blocks[block].clone()]
+        self.planes[self.blocks[block].planes.clone()]
             .iter()
             .map(|plane| plane.channels)
             .sum()
     }
 
-    /// Addresses of a block's planes when V is the source itself.
+    /// A block's planes where they lie, from the first image of a strip.
     pub fn inputs_in_place<'a>(
         &self,
         block: usize,
@@ -139,36 +141,49 @@ impl Pass {
         sources: &[&[f32]],
         inputs: &'a mut [InputPlane; MAX_PLANES],
     ) -> &'a [InputPlane] {
-        let row = strip.row * self.axes[0].step;
-        let range = self.blocks[block].clone();
+        let range = self.blocks[block].planes.clone();
         for (input, plane) in inputs.iter_mut().zip(&self.planes[range.clone()]) {
             let source = &self.sources[plane.source];
-            let pixel = (plane.index * source.h + row) * source.w;
-            let at = strip.image * image_len(source) + pixel * PLANE;
+            let at = strip.image * image_len(source) + plane.index * plane_len(source);
             *input = InputPlane {
                 at: sources[plane.source][at..].as_ptr(),
                 channels: plane.channels,
+                image: image_len(source),
             };
         }
         &inputs[..range.len()]
     }
 
-    /// Addresses of a block's planes in V.
+    /// A block's planes in V.
     pub fn inputs_in_v<'a>(
         &self,
         block: usize,
         v: &[f32],
         inputs: &'a mut [InputPlane; MAX_PLANES],
     ) -> &'a [InputPlane] {
-        let range = self.blocks[block].clone();
+        let range = self.blocks[block].planes.clone();
         for (i, plane) in self.planes[range.clone()].iter().enumerate() {
-            let at = v[i * self.plane_pitch..].as_ptr();
             inputs[i] = InputPlane {
-                at,
+                at: v[i * self.plane_pitch..].as_ptr(),
                 channels: plane.channels,
+                image: self.v_image(),
             };
         }
         &inputs[..range.len()]
+    }
+
+    /// Floats from an image of V to the next.
+    pub fn v_image(&self) -> usize {
+        self.positions[0] * self.positions[1] * PLANE
+    }
+
+    /// Floats from a row of positions of a block to the next.
+    pub fn row_pitch(&self, block: usize) -> usize {
+        let width = match self.transform {
+            Some(_) => self.positions[1],
+            None => self.sources[self.planes[self.blocks[block].planes.start].source].w,
+        };
+        width * PLANE
     }
 
     /// Room for the addresses of a block's planes.
@@ -176,6 +191,7 @@ impl Pass {
         [InputPlane {
             at: std::ptr::null(),
             channels: 0,
+            image: 0,
         }; MAX_PLANES]
     }
 }

@@ -1,14 +1,12 @@
 //! Plans a pass of a layer: transforms or plain sums, and the geometry, strips, blocks and tables
 //! of offsets that follow from them.
 
-use std::ops::Range;
-
 use super::axis::{Axis, grid};
 use super::blocks::{self, MAX_PLANES, Plane};
-use super::pass::{Class, FilterPart, Pass};
-use super::strips::strip;
+use super::pass::{Block, Class, Pass};
+use super::reach::{Reach, Reaching};
+use super::strips::{plain_strip, strip};
 use super::transform::CookToom;
-use crate::device::cpu::layout::image_len;
 use crate::graph::Shape;
 use crate::shape::PLANE;
 
@@ -16,17 +14,16 @@ use crate::shape::PLANE;
 /// second-level cache of 512 KB; smaller ones read the weights too often from the third.
 const V_FLOATS: usize = 96 << 10;
 const M_FLOATS: usize = 64 << 10;
-/// Tiles of a strip: of transforms, as many as M has room for between these; of plain sums.
+/// Tiles of a strip of transforms: as many as M has room for between these.
 const TRANSFORM_TILES: [usize; 2] = [8, 64];
-const PLAIN_TILES: usize = 192;
+/// Floats of the weights of a block of planes, for plain sums: every tile reads them all.
+const W_FLOATS: usize = 48 << 10;
 
 /// Which pass of a layer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum PassKind {
     /// From x to y.
     Forward,
-    /// From x and dY to the gradient of the filter: the geometry of forward.
-    Filter,
     /// From dY to dx.
     Data,
 }
@@ -51,19 +48,21 @@ impl Pass {
         let transform = layer.transform();
         let axes: [Axis; 2] = std::array::from_fn(|i| match (transform, layer.kind) {
             (Some(schemes), _) => Axis::transform(layer.out[i], schemes[i]),
-            (None, PassKind::Forward | PassKind::Filter) => {
+            (None, PassKind::Forward) => {
                 Axis::plain(layer.out[i], layer.filter[i], layer.stride[i])
             }
             (None, PassKind::Data) => Axis::gather(layer.out[i], layer.filter[i], layer.stride[i]),
         });
         let [rows, cols] = axes.map(|axis| axis.tiles());
         let points = axes[0].points * axes[1].points;
-        let wanted = match transform {
-            Some(_) => (M_FLOATS / (points * layer.out_planes * PLANE))
-                .clamp(TRANSFORM_TILES[0], TRANSFORM_TILES[1]),
-            None => PLAIN_TILES,
+        let strip = match transform {
+            Some(_) => {
+                let wanted = M_FLOATS / (points * layer.out_planes * PLANE);
+                let wanted = wanted.clamp(TRANSFORM_TILES[0], TRANSFORM_TILES[1]);
+                strip(rows, cols, layer.images, wanted)
+            }
+            None => plain_strip(rows, cols, layer.images),
         };
-        let strip = strip(rows, cols, layer.images, wanted);
         let positions = [axes[0].positions(strip[1]), axes[1].positions(cols)];
         let point_pitch = odd_lines(strip[0] * positions[0] * positions[1] * PLANE);
         let mut pass = Pass {
@@ -77,101 +76,110 @@ impl Pass {
             point_pitch,
             plane_pitch: odd_lines(points * point_pitch),
             entries: 0,
-            in_place: false,
             planes: blocks::concat(layer.sources),
         };
-        pass.in_place = pass.can_read_in_place(layer.filter);
-        pass.blocks = pass.cut_blocks(layer.kind);
-        pass.classes = pass.classes(layer.kind, layer.filter);
+        let mut sizes: Vec<[usize; 2]> = layer.sources.iter().map(|s| [s.h, s.w]).collect();
+        // The first block of transforms runs on all tiles, which it sets.
+        sizes.insert(
+            0,
+            [0, 1].map(|i| sizes.iter().map(|size| size[i]).max().unwrap_or(1)),
+        );
+        pass.classes = pass.classes(layer.kind, layer.filter, &sizes);
+        pass.blocks = pass.cut_blocks(layer.out_planes);
         pass.count_entries();
         pass
     }
 
-    /// Whether positions are pixels of sources without padding, and strips are contiguous.
-    fn can_read_in_place(&self, filter: [usize; 2]) -> bool {
-        let first = &self.sources[0];
-        let covered = |axis: &Axis, size| axis.positions(axis.tiles()) <= size;
-        filter == [1, 1]
-            && self
-                .sources
-                .iter()
-                .all(|source| (source.h, source.w) == (first.h, first.w))
-            && (self.strip[0] == 1 || self.sources.len() == 1)
-            && covered(&self.axes[0], first.h)
-            && covered(&self.axes[1], first.w)
-    }
-
-    /// Blocks of planes of one source size that V has room for; those that are read in place by
-    /// offsets from one address are of one source.
-    fn cut_blocks(&self, kind: PassKind) -> Vec<Range<usize>> {
-        let most = match self.in_place {
-            true => MAX_PLANES,
-            false => (V_FLOATS / self.plane_pitch).clamp(1, MAX_PLANES),
-        };
+    /// Blocks of planes of one source size, as many as V has room for or weights should take.
+    fn cut_blocks(&self, out_planes: usize) -> Vec<Block> {
         let size = |plane: &Plane| {
             let source = &self.sources[plane.source];
-            (source.h, source.w)
+            [source.h, source.w]
         };
-        let one_source = self.in_place && kind == PassKind::Filter;
-        blocks::cut(&self.planes, most, |a, b| match one_source {
-            true => a.source == b.source,
-            false => size(a) == size(b),
-        })
+        let room = match self.transform {
+            Some(_) => V_FLOATS / self.plane_pitch,
+            None => {
+                let parts: usize = self.classes.iter().map(|class| class.parts.len()).sum();
+                W_FLOATS / (parts * PLANE * out_planes * PLANE).max(1)
+            }
+        };
+        let ranges = blocks::cut(&self.planes, room.clamp(1, MAX_PLANES), |a, b| {
+            size(a) == size(b)
+        });
+        let reaches = &self.classes[0].reaches;
+        let block = |(i, planes): (usize, std::ops::Range<usize>)| {
+            let size = size(&self.planes[planes.start]);
+            let known = reaches.iter().position(|reach| reach.size == size);
+            let whole = i == 0 && self.transform.is_some();
+            Block {
+                reach: if whole {
+                    0
+                } else {
+                    known.expect("every size has a reach")
+                },
+                planes,
+            }
+        };
+        ranges.into_iter().enumerate().map(block).collect()
     }
 
-    fn classes(&self, kind: PassKind, filter: [usize; 2]) -> Vec<Class> {
+    fn classes(&self, kind: PassKind, filter: [usize; 2], sizes: &[[usize; 2]]) -> Vec<Class> {
         let [y, x] = &self.axes;
         if self.transform.is_some() || kind != PassKind::Data {
-            let parts = grid(y.extent, x.extent).map(|part| FilterPart {
-                position: part,
-                tap: part,
-            });
-            return vec![self.class([0, 0], [y.tiles(), x.tiles()], parts.collect())];
+            let parts = [y.extent, x.extent].map(|n| (0..n).map(|part| (part, part)).collect());
+            return vec![self.class([0, 0], [y.tiles(), x.tiles()], parts, sizes)];
         }
+        let tiles = |axis: &Axis, phase: usize| (axis.outputs - phase).div_ceil(axis.out_step);
         grid(y.out_step.min(y.outputs), x.out_step.min(x.outputs))
             .map(|phase| {
-                let mut parts = Vec::new();
-                for (row, ky) in y.phase(phase[0], filter[0]) {
-                    let columns = x.phase(phase[1], filter[1]);
-                    parts.extend(columns.map(|(column, kx)| FilterPart {
-                        position: [row, column],
-                        tap: [ky, kx],
-                    }));
-                }
-                let tiles =
-                    |axis: &Axis, phase: usize| (axis.outputs - phase).div_ceil(axis.out_step);
-                self.class(phase, [tiles(y, phase[0]), tiles(x, phase[1])], parts)
+                let parts = [
+                    y.phase(phase[0], filter[0]).collect(),
+                    x.phase(phase[1], filter[1]).collect(),
+                ];
+                self.class(
+                    phase,
+                    [tiles(y, phase[0]), tiles(x, phase[1])],
+                    parts,
+                    sizes,
+                )
             })
             .collect()
     }
 
-    fn class(&self, phase: [usize; 2], tiles: [usize; 2], parts: Vec<FilterPart>) -> Class {
-        let [y, x] = &self.axes;
-        let source = &self.sources[0];
-        let (image, width) = match self.in_place {
-            true => (image_len(source), source.w),
-            false => (
-                self.positions[0] * self.positions[1] * PLANE,
-                self.positions[1],
-            ),
+    /// `parts`: of each axis, positions and taps.
+    fn class(
+        &self,
+        phase: [usize; 2],
+        tiles: [usize; 2],
+        parts: [Vec<(usize, usize)>; 2],
+        sizes: &[[usize; 2]],
+    ) -> Class {
+        let reaching = Reaching {
+            axes: &self.axes,
+            tiles,
+            parts: [parts[0].len(), parts[1].len()],
+            first: [&parts[0], &parts[1]].map(|parts| parts.first().map_or(0, |part| part.0)),
+            strip: self.strip,
         };
-        let at = |row: usize, column: usize| (row * width + column) * PLANE;
-        let mut tile_at = Vec::new();
-        for i in 0..self.strip[0] {
-            tile_at.extend(
-                grid(tiles[0].min(self.strip[1]), tiles[1])
-                    .map(|[r, c]| offset(i * image + at(r * y.step, c * x.step))),
-            );
+        let mut reaches: Vec<Reach> = Vec::new();
+        for &size in sizes {
+            if reaches.iter().any(|reach| reach.size == size) {
+                continue;
+            }
+            reaches.push(match self.transform {
+                Some(_) => reaching.transformed(size, self.positions[1]),
+                None => reaching.plain(size),
+            });
         }
-        let part_at = parts
-            .iter()
-            .map(|part| offset(at(part.position[0], part.position[1])));
+        let [rows, cols] = &parts;
         Class {
             phase,
             tiles,
-            part_at: part_at.collect(),
-            parts,
-            tile_at,
+            grid: reaching.parts,
+            parts: grid(rows.len(), cols.len())
+                .map(|[row, col]| [rows[row].1, cols[col].1])
+                .collect(),
+            reaches,
             entry_at: Vec::new(),
         }
     }

@@ -4,8 +4,11 @@
 //! outputs, and need NZ loads and N broadcasts for N * NZ multiply-adds.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
+use super::reach::Tile;
 use crate::device::cpu::simd::{Isa, Kernel, Simd};
+use crate::shape::PLANE;
 
 /// Rows (tiles or channels) and columns (vectors of outputs) of any register tile at most.
 const MAX_ROWS: usize = 8;
@@ -18,21 +21,7 @@ fn rows(isa: Isa, vectors: usize) -> usize {
 }
 
 /// Pieces that register tiles take: twice, how many of how many rows.
-pub(super) type Pieces = [(usize, usize); 2];
-
-/// For each number of vectors, how `n` tiles are cut into register tiles.
-pub(super) fn tile_pieces(isa: Isa, n: usize) -> [Pieces; MAX_VECTORS + 1] {
-    std::array::from_fn(|vectors| cut(n, rows(isa, vectors.max(1))))
-}
-
-/// For each number of vectors, how `n` entries are cut into register tiles. The compiler brings the
-/// inputs of all rows into registers first: of 3 vectors, 8 rows would be more than AVX-512 has.
-pub(super) fn entry_pieces(isa: Isa, n: usize) -> [Pieces; MAX_VECTORS + 1] {
-    std::array::from_fn(|vectors| {
-        let most = rows(isa, vectors.max(1));
-        cut(n, if vectors == 3 { most.min(6) } else { most })
-    })
-}
+type Pieces = [(usize, usize); 2];
 
 /// Cuts `n` into the fewest pieces of at most `most`, as equal as can be: how many of which length,
 /// the longer ones first. Short pieces leave multipliers idle, so 8 is 4 + 4, not 6 + 2.
@@ -42,26 +31,31 @@ fn cut(n: usize, most: usize) -> Pieces {
     [(longer, n / pieces + 1), (pieces - longer, n / pieces)]
 }
 
-/// An input plane of 8 channels as it lies in memory, and how many of them are used.
+/// An input plane of 8 channels as it lies in memory, how many of them are used, and floats from an
+/// image to the next.
 #[derive(Clone, Copy)]
 pub(super) struct InputPlane {
     pub at: *const f32,
     pub channels: usize,
+    pub image: usize,
 }
 
 /// For every tile, `out[tile][z] (+)= Σ input[plane][tile + part][channel] * weights[..][z]` over
-/// planes, parts and channels.
+/// planes, the parts that the tiles reach, and channels.
 #[derive(Clone, Copy)]
 pub(super) struct Product<'a> {
     /// Input planes; `skip` floats are added to each address.
     pub inputs: &'a [InputPlane],
     pub skip: usize,
-    /// Offset of each part.
-    pub parts: &'a [u32],
-    /// Offset of each tile in an input plane, and in `out`, and how they are cut.
-    pub tiles: &'a [u32],
+    /// Rows and columns of parts; of how many columns, and parts, the weights are.
+    pub parts: &'a [Range<usize>; 2],
+    pub part_cols: usize,
+    pub all_parts: usize,
+    /// Floats of an input plane from a row of parts to the next.
+    pub row_pitch: usize,
+    /// The tiles, and the offset of each in `out`.
+    pub tiles: &'a [Tile],
     pub out_tiles: &'a [u32],
-    pub pieces: Pieces,
     /// `[plane][part][channel][vectors * LANES]`
     pub weights: *const f32,
     /// The first vector of the first tile.
@@ -73,9 +67,9 @@ pub(super) struct Product<'a> {
     pub out_planes: usize,
     /// Whether to add to `out`, or to set it.
     pub add: bool,
-    /// Floats from a weight to that of the next point, which is asked for ahead of time: all
-    /// weights together are larger than the second-level cache.
-    pub next_weights: usize,
+    /// Floats from a weight to that which is asked for ahead of time: of transforms that of the next
+    /// point, as all weights together are larger than the second-level cache.
+    pub ahead: usize,
 }
 
 impl Product<'_> {
@@ -84,7 +78,7 @@ impl Product<'_> {
     /// count is 1 to that of the instruction set's register tile.
     pub unsafe fn run(self, isa: Isa) {
         let mut first = 0;
-        for (pieces, rows) in self.pieces {
+        for (pieces, rows) in cut(self.tiles.len(), rows(isa, self.vectors)) {
             let range = first..first + pieces * rows;
             first = range.end;
             let piece = Product {
@@ -101,22 +95,24 @@ impl Product<'_> {
 }
 
 /// For every entry (input channel of a part of a plane), `out[entry][z] (+)= Σ input[tile + entry]
-/// * dm[tile][z]` over the tiles.
+/// * dm[tile][z]` over a box of tiles: images, rows, columns.
 #[derive(Clone, Copy)]
 pub(super) struct FilterProduct<'a> {
     /// The offset of an entry plus that of a tile, from here, is an input.
     pub input: *const f32,
     pub entries: &'a [u32],
-    /// How the entries are cut.
-    pub pieces: Pieces,
-    pub tiles: &'a [u32],
-    /// The first vector of the first tile; floats from a tile, from a vector, to the next.
+    /// Images, rows and columns of tiles, and floats from one to the next in the input, and in `dm`.
+    pub tiles: [usize; 3],
+    pub input_pitch: [usize; 3],
+    pub dm_pitch: [usize; 3],
+    /// The first vector of the first tile; floats from a vector to the next.
     pub dm: *const f32,
-    pub tile_pitch: usize,
-    pub vector_pitch: usize,
+    pub dm_vector: usize,
     pub vectors: usize,
-    /// `[entry][vectors * LANES]`
+    /// The first vector of the first entry; floats from an entry, from a vector, to the next.
     pub out: *mut f32,
+    pub out_entry: usize,
+    pub out_vector: usize,
     /// Whether to add to `out`, or to set it.
     pub add: bool,
 }
@@ -126,12 +122,15 @@ impl FilterProduct<'_> {
     /// All addresses that the offsets make are readable, those of `out` writable, and the vector
     /// count is 1 to that of the instruction set's register tile.
     pub unsafe fn run(self, isa: Isa) {
+        // The compiler brings the inputs of all rows into registers first: of 3 vectors, 8 rows would be
+        // more than AVX-512 has.
+        let most = rows(isa, self.vectors).min(if self.vectors == 3 { 6 } else { MAX_ROWS });
         let mut first = 0;
-        for (pieces, rows) in self.pieces {
+        for (pieces, rows) in cut(self.entries.len(), most) {
             let range = first..first + pieces * rows;
             let piece = FilterProduct {
                 entries: &self.entries[range.clone()],
-                out: self.out.wrapping_add(first * self.vectors * isa.lanes()),
+                out: self.out.wrapping_add(first * self.out_entry),
                 ..self
             };
             first = range.end;
@@ -189,22 +188,32 @@ impl RegisterTile for Product<'_> {
     unsafe fn tile<S: Simd, const NZ: usize, const N: usize>(self) {
         let (tiles, _) = self.tiles.as_chunks::<N>();
         let (out_tiles, _) = self.out_tiles.as_chunks::<N>();
-        for (tile, out_tile) in tiles.iter().zip(out_tiles) {
-            let tile = tile.map(|offset| offset as usize);
+        let [rows, cols] = self.parts;
+        for (tiles, out_tile) in tiles.iter().zip(out_tiles) {
             // SAFETY: the caller promises the instructions and every address that offsets make.
             unsafe {
                 let mut sums = [[S::splat(0.0); NZ]; N];
-                let mut weights = self.weights;
+                let mut plane = self.weights;
                 for input in self.inputs {
-                    for &part in self.parts {
-                        let x = input.at.add(self.skip + part as usize);
-                        for channel in 0..input.channels {
-                            let x = tile.map(|offset| x.add(offset + channel));
-                            multiply_add(&mut sums, x, weights, S::LANES);
-                            S::prefetch(weights.wrapping_add(self.next_weights));
-                            weights = weights.add(NZ * S::LANES);
+                    let part = input.channels * NZ * S::LANES;
+                    let x = tiles.map(|Tile { image, at, .. }| {
+                        let at = image as usize * input.image + at as usize + self.skip;
+                        input.at.wrapping_add(at)
+                    });
+                    for row in rows.clone() {
+                        let at = (row * self.part_cols + cols.start) * part;
+                        let mut weights = plane.wrapping_add(at);
+                        let x = x.map(|x| x.wrapping_add((row - rows.start) * self.row_pitch));
+                        for col in 0..cols.len() {
+                            for channel in 0..input.channels {
+                                let x = x.map(|x| x.add(col * PLANE + channel));
+                                multiply_add(&mut sums, x, weights, S::LANES);
+                                S::prefetch(weights.wrapping_add(self.ahead));
+                                weights = weights.add(NZ * S::LANES);
+                            }
                         }
                     }
+                    plane = plane.wrapping_add(self.all_parts * part);
                 }
                 let sums = leave_registers(&sums);
                 for (sums, &offset) in sums.assume_init_ref().iter().zip(out_tile) {
@@ -239,27 +248,40 @@ impl RegisterTile for FilterProduct<'_> {
     unsafe fn tile<S: Simd, const NZ: usize, const N: usize>(self) {
         let mut out = self.out;
         let (entries, _) = self.entries.as_chunks::<N>();
+        let [images, rows, cols] = self.tiles;
         for entry in entries {
             // SAFETY: the caller promises the instructions and every address that offsets make.
             unsafe {
-                let inputs = entry.map(|offset| self.input.add(offset as usize));
+                let inputs = entry.map(|offset| self.input.wrapping_add(offset as usize));
                 let mut sums = [[S::splat(0.0); NZ]; N];
-                let mut dm = self.dm;
                 if self.add {
-                    for i in 0..NZ * N {
-                        S::prefetch(out.wrapping_add(i * S::LANES));
+                    for n in 0..N {
+                        for z in 0..NZ {
+                            S::prefetch(out.wrapping_add(n * self.out_entry + z * self.out_vector));
+                        }
                     }
                 }
-                for &tile in self.tiles {
-                    let x = inputs.map(|input| input.add(tile as usize));
-                    multiply_add(&mut sums, x, dm, self.vector_pitch);
-                    dm = dm.add(self.tile_pitch);
+                for image in 0..images {
+                    for row in 0..rows {
+                        let at = |pitch: [usize; 3]| image * pitch[0] + row * pitch[1];
+                        let mut x = at(self.input_pitch);
+                        let mut dm = self.dm.wrapping_add(at(self.dm_pitch));
+                        for _ in 0..cols {
+                            let x_tile = inputs.map(|input| input.add(x));
+                            multiply_add(&mut sums, x_tile, dm, self.dm_vector);
+                            x += self.input_pitch[2];
+                            dm = dm.wrapping_add(self.dm_pitch[2]);
+                        }
+                    }
                 }
                 let sums = leave_registers(&sums);
-                for sum in sums.assume_init_ref().iter().flatten() {
-                    let sum = if self.add { *sum + S::load(out) } else { *sum };
-                    sum.store(out);
-                    out = out.add(S::LANES);
+                for sums in sums.assume_init_ref() {
+                    for (z, sum) in sums.iter().enumerate() {
+                        let out = out.add(z * self.out_vector);
+                        let sum = if self.add { *sum + S::load(out) } else { *sum };
+                        sum.store(out);
+                    }
+                    out = out.wrapping_add(self.out_entry);
                 }
             }
         }

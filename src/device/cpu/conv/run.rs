@@ -4,12 +4,16 @@ use std::ops::Range;
 
 use super::outputs::Outputs;
 use super::pass::Pass;
-use super::product::{Product, tile_pieces};
-use super::stage::{InputRow, OutputRow, copy_row};
+use super::product::Product;
+use super::stage::{InputRow, OutputRow};
 use super::strips::Strip;
 use crate::device::cpu::layout::{image_len, plane_len};
 use crate::device::cpu::simd::Isa;
 use crate::shape::PLANE;
+
+/// Floats from a weight to that which is asked for ahead of time, by plain sums: a page's half, which
+/// is further than the second-level cache takes to answer.
+const PLAIN_AHEAD: usize = 512;
 
 /// A tensor that a pass writes.
 pub(super) struct Target<'a> {
@@ -54,11 +58,11 @@ impl Pass {
         for strip in self.strips(images) {
             let mut add = target.add && self.transform.is_none();
             for block in 0..self.blocks.len() {
-                // The first block runs even where it holds zeros alone: it sets the sums.
-                if block > 0 && !self.is_active(block, strip) {
-                    continue;
-                }
-                if !self.in_place {
+                // The first block runs even where it reaches nothing: it sets the sums.
+                if self.transform.is_some() {
+                    if block > 0 && !self.is_reached(block, strip) {
+                        continue;
+                    }
                     self.stage(isa, sources, block, strip, v);
                 }
                 self.multiply(isa, sources, block, strip, v, m, first, &mut target, add);
@@ -70,40 +74,41 @@ impl Pass {
         }
     }
 
-    /// Brings a block of planes into V.
+    /// Whether a block of transforms holds anything but zeros in a strip: a small source has no rows
+    /// at the bottom.
+    pub fn is_reached(&self, block: usize, strip: Strip) -> bool {
+        let reach = &self.classes[0].reaches[self.blocks[block].reach];
+        self.reached_rows(reach, strip) > 0
+    }
+
+    /// Transforms a block of planes to V, as far as its tiles reach.
     pub fn stage(&self, isa: Isa, sources: &[&[f32]], block: usize, strip: Strip, v: &mut [f32]) {
         let [y, x] = self.axes;
         let [rows, cols] = self.positions;
-        let used_rows = (strip.rows - 1) * y.step + y.extent;
-        for (i, plane) in self.planes[self.blocks[block].clone()].iter().enumerate() {
+        let reach = &self.classes[0].reaches[self.blocks[block].reach];
+        let [used_rows, used_cols] = [(y, self.reached_rows(reach, strip)), (x, reach.tiles[1])]
+            .map(|(axis, tiles)| match tiles {
+                0 => 0,
+                tiles => axis.positions(tiles),
+            });
+        let planes = &self.planes[self.blocks[block].planes.clone()];
+        for (i, plane) in planes.iter().enumerate() {
             let source = &self.sources[plane.source];
             let pixels = plane_len(source);
             let v = &mut v[i * self.plane_pitch..][..self.points() * self.point_pitch];
             for image in 0..strip.images {
                 let at = (strip.image + image) * image_len(source) + plane.index * pixels;
                 let pixels = &sources[plane.source][at..][..pixels];
-                // Between the taps of a stride larger than the filter nothing is read.
-                for row in (0..used_rows).filter(|row| row % y.step < y.extent) {
-                    let input_row = self.first_input_row(strip) + (row * y.pixels) as isize;
-                    let v = &mut v[(image * rows + row) * cols * PLANE..];
-                    if self.transform.is_none() {
-                        let inside = usize::try_from(input_row)
-                            .ok()
-                            .filter(|&row| row < source.h);
-                        let line = inside.map(|row| &pixels[row * source.w * PLANE..]);
-                        let line = line.map_or(&[][..], |line| &line[..source.w * PLANE]);
-                        copy_row(line, x.before, &mut v[..cols * PLANE]);
-                        continue;
-                    }
+                for row in 0..used_rows {
                     let row = InputRow {
                         plane: pixels.as_ptr(),
                         h: source.h,
                         w: source.w,
-                        y: input_row,
+                        y: self.first_input_row(strip) + (row * y.pixels) as isize,
                         x: -(x.before as isize),
                         step: x.pixels,
-                        n: cols,
-                        v: v.as_mut_ptr(),
+                        n: used_cols,
+                        v: v[(image * rows + row) * cols * PLANE..].as_mut_ptr(),
                         point_pitch: self.point_pitch,
                     };
                     // SAFETY: `pixels` is h x w; `v` holds the row at every point, which the slices
@@ -130,14 +135,14 @@ impl Pass {
     ) {
         let outputs = target.outputs;
         let mut room = Pass::no_inputs();
-        let inputs = match self.in_place {
-            true => self.inputs_in_place(block, strip, sources, &mut room),
-            false => self.inputs_in_v(block, v, &mut room),
+        let inputs = match self.transform {
+            Some(_) => self.inputs_in_v(block, v, &mut room),
+            None => self.inputs_in_place(block, strip, sources, &mut room),
         };
-        let channels = self.block_channels(block);
-        for (class, tile_at) in self.classes.iter().zip(&outputs.tile_at) {
-            let tiles = self.tiles(class, strip);
-            let pieces = tile_pieces(isa, tiles);
+        let (channels, number) = (self.block_channels(block), self.blocks[block].reach);
+        for (class, out_tiles) in self.classes.iter().zip(&outputs.tile_at) {
+            let (reach, out_tiles) = (&class.reaches[number], &out_tiles[number]);
+            let units = self.units(reach, strip);
             for point in 0..self.points() {
                 let entry = class.entry_at[block] + point * channels * class.parts.len();
                 for vectors in &outputs.vectors {
@@ -147,31 +152,45 @@ impl Pass {
                         (&mut m[point * outputs.m_pitch + first_lane..], PLANE)
                     } else {
                         let plane = outputs.h * outputs.w * PLANE;
-                        let row = strip.row * self.axes[0].out_step * outputs.w * PLANE;
                         let image = (strip.image - first_image) * outputs.image_len();
-                        (&mut target.out[image + first_plane * plane + row..], plane)
+                        (&mut target.out[image + first_plane * plane..], plane)
                     };
-                    let product = Product {
-                        inputs,
-                        skip: point * self.point_pitch,
-                        parts: &class.part_at,
-                        tiles: &class.tile_at[..tiles],
-                        out_tiles: &tile_at[..tiles],
-                        pieces: pieces[vectors.len()],
-                        weights: target.packed[outputs.packed_at(self, vectors, entry)..].as_ptr(),
-                        out: out.as_mut_ptr(),
-                        vectors: vectors.len(),
-                        out_plane,
-                        out_planes: match self.transform {
-                            Some(_) => vectors.len() * outputs.lanes / PLANE,
-                            None => outputs.planes - first_plane,
-                        },
-                        add,
-                        next_weights: channels * class.parts.len() * vectors.len() * outputs.lanes,
-                    };
-                    // SAFETY: the tables hold offsets of this strip's tiles in V (or in the source)
-                    // and in M (or in the target), whose lengths the plan has fixed.
-                    unsafe { product.run(isa) }
+                    let weights = &target.packed[outputs.packed_at(self, vectors, entry)..];
+                    for group in reach
+                        .groups
+                        .iter()
+                        .filter(|group| !(add && group.is_empty()))
+                    {
+                        let tiles = group.first..group.first + group.per_unit * units;
+                        let product = Product {
+                            inputs,
+                            skip: point * self.point_pitch,
+                            parts: &group.parts,
+                            part_cols: class.grid[1],
+                            all_parts: class.parts.len(),
+                            row_pitch: self.row_pitch(block),
+                            tiles: &reach.tile_at[tiles.clone()],
+                            out_tiles: &out_tiles[tiles],
+                            weights: weights.as_ptr(),
+                            out: out.as_mut_ptr(),
+                            vectors: vectors.len(),
+                            out_plane,
+                            out_planes: match self.transform {
+                                Some(_) => vectors.len() * outputs.lanes / PLANE,
+                                None => outputs.planes - first_plane,
+                            },
+                            add,
+                            ahead: match self.transform {
+                                Some(_) => {
+                                    channels * class.parts.len() * vectors.len() * outputs.lanes
+                                }
+                                None => PLAIN_AHEAD,
+                            },
+                        };
+                        // SAFETY: the tables hold offsets of this strip's tiles in V (or in the
+                        // source) and in M (or in the target), whose lengths the plan has fixed.
+                        unsafe { product.run(isa) }
+                    }
                 }
             }
         }

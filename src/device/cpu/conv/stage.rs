@@ -336,13 +336,3 @@ impl ByPoints for FromImage {
         }
     }
 }
-
-/// Copies a row of pixels between zeros: `left` before it, and as many behind as `row` has room
-/// for.
-pub(super) fn copy_row(source: &[f32], left: usize, row: &mut [f32]) {
-    let (before, rest) = row.split_at_mut((left * PLANE).min(row.len()));
-    let (pixels, after) = rest.split_at_mut(source.len().min(rest.len()));
-    before.fill(0.0);
-    pixels.copy_from_slice(&source[..pixels.len()]);
-    after.fill(0.0);
-}
