@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::loops::{self, Loop};
+use super::loops::{self, Loop, ZERO, zip};
 use super::simd::Isa;
 use super::workers::each;
 use crate::device::Control;
@@ -68,27 +68,29 @@ impl Loop for Nesterov<'_> {
             weight_decay,
             ..
         } = *self.control;
-        let update = |w: &mut f32, g: f32, v: &mut f32| {
-            let g = g + weight_decay * *w;
-            *v = momentum * *v + g;
-            *w -= learning_rate * (g + momentum * *v);
-            *w * 0.0
-        };
-        let (weights, last_weights) = self.weights.as_chunks_mut::<8>();
-        let (gradients, last_gradients) = self.gradients.as_chunks::<8>();
-        let (velocities, last_velocities) = self.velocities.as_chunks_mut::<8>();
-        let mut check = [0.0; 8];
+        // Chunks of a length that the compiler knows, which it turns to vectors.
+        let (weights, last_weights) = self.weights.as_chunks_mut();
+        let (gradients, last_gradients) = self.gradients.as_chunks();
+        let (velocities, last_velocities) = self.velocities.as_chunks_mut();
+        let decayed = |g: f32, w: f32| g + weight_decay * w;
+        let velocity = |v: f32, g: f32| momentum * v + g;
+        let ahead = |g: f32, v: f32| learning_rate * (g + momentum * v);
+        let mut check = ZERO;
         for ((w, g), v) in weights.iter_mut().zip(gradients).zip(velocities) {
-            for i in 0..8 {
-                check[i] += update(&mut w[i], g[i], &mut v[i]);
-            }
+            let g = zip(g, w, decayed);
+            *v = zip(v, &g, velocity);
+            *w = zip(w, &zip(&g, v, ahead), |w, step| w - step);
+            check = zip(&check, w, |check, w| check + w * 0.0);
         }
         let last = last_weights
             .iter_mut()
             .zip(last_gradients)
             .zip(last_velocities);
         for ((w, &g), v) in last {
-            check[0] += update(w, g, v);
+            let g = decayed(g, *w);
+            *v = velocity(*v, g);
+            *w -= ahead(g, *v);
+            check[0] += *w * 0.0;
         }
         *self.check = check.iter().sum();
     }
@@ -132,11 +134,15 @@ impl Loop for SquareSum<'_> {
     #[inline(always)]
     fn run(self) {
         let mut sums = [0.0f64; 8];
-        for gradients in self.gradients.chunks(8) {
+        let mut add = |gradients: &[f32]| {
             for (sum, &g) in sums.iter_mut().zip(gradients) {
                 *sum += f64::from(g) * f64::from(g);
             }
-        }
+        };
+        // Chunks of a length that the compiler knows, which it turns to vectors.
+        let (gradients, last) = self.gradients.as_chunks::<8>();
+        gradients.iter().for_each(|gradients| add(gradients));
+        add(last);
         *self.sum = sums.iter().sum();
     }
 }
@@ -152,20 +158,16 @@ struct Descent<'a> {
 impl Loop for Descent<'_> {
     #[inline(always)]
     fn run(self) {
-        let update = |w: &mut f32, g: f32| {
-            *w -= self.rate * g;
-            *w * 0.0
-        };
-        let (weights, last_weights) = self.weights.as_chunks_mut::<8>();
-        let (gradients, last_gradients) = self.gradients.as_chunks::<8>();
-        let mut check = [0.0; 8];
+        let (weights, last_weights) = self.weights.as_chunks_mut();
+        let (gradients, last_gradients) = self.gradients.as_chunks();
+        let mut check = ZERO;
         for (w, g) in weights.iter_mut().zip(gradients) {
-            for i in 0..8 {
-                check[i] += update(&mut w[i], g[i]);
-            }
+            *w = zip(w, g, |w, g| w - self.rate * g);
+            check = zip(&check, w, |check, w| check + w * 0.0);
         }
         for (w, &g) in last_weights.iter_mut().zip(last_gradients) {
-            check[0] += update(w, g);
+            *w -= self.rate * g;
+            check[0] += *w * 0.0;
         }
         *self.check = check.iter().sum();
     }

@@ -70,10 +70,13 @@ impl FilterPass {
         let least = min_tiles.div_ceil(tiles).max(MIN_IMAGES);
         let chunks = (images / least).clamp(1, MAX_CHUNKS);
         let n_blocks = pass.blocks.len();
-        let ranges = match pass.transform {
-            Some(_) => vec![0..n_blocks],
-            None => (0..n_blocks).map(|block| block..block + 1).collect(),
+        let together = match pass.transform {
+            Some(_) => n_blocks,
+            None => 1,
         };
+        let ranges = (0..n_blocks)
+            .step_by(together)
+            .map(|block| block..block + together);
         let mut first = 0;
         let task = |blocks: Range<usize>| {
             let channels: usize = blocks.clone().map(|block| pass.block_channels(block)).sum();
@@ -84,7 +87,7 @@ impl FilterPass {
             }
         };
         FilterPass {
-            tasks: ranges.into_iter().map(task).collect(),
+            tasks: ranges.map(task).collect(),
             dy_in_place: pass.transform.is_none() && outputs.lanes == PLANE,
             pass,
             outputs,

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::pass::{Class, Pass};
 use super::plan::{odd_lines, offset};
+use super::product::most_vectors;
 use super::reach::Reach;
 use crate::device::cpu::simd::Isa;
 use crate::graph::Shape;
@@ -37,7 +38,7 @@ impl Outputs {
             channels[lane] = Some(c);
         }
         let n_vectors = channels.len() / lanes;
-        let blocks = n_vectors.div_ceil(isa.register_tile().1);
+        let blocks = n_vectors.div_ceil(most_vectors(lanes));
         let cut = |i: usize| (i * n_vectors).div_ceil(blocks);
         let vectors = (0..blocks).map(|i| cut(i)..cut(i + 1)).collect();
         let tiles = pass.strip[0] * pass.strip[1] * pass.axes[1].tiles();

@@ -12,6 +12,7 @@ use crate::shape::PLANE;
 
 /// Floats of V, and of the sums of products (M) of a strip. Together they are larger than a
 /// second-level cache of 512 KB; smaller ones read the weights too often from the third.
+#[allow(non_snake_case)]
 const V_FLOATS: usize = 96 << 10;
 const M_FLOATS: usize = 64 << 10;
 /// Tiles of a strip of transforms: as many as M has room for between these.

@@ -12,7 +12,13 @@ use crate::shape::PLANE;
 
 /// Rows (tiles or channels) and columns (vectors of outputs) of any register tile at most.
 const MAX_ROWS: usize = 8;
-const MAX_VECTORS: usize = 3;
+const MAX_VECTORS: usize = 4;
+
+/// Vectors of outputs that a register tile spans at most: one more than products of language models
+/// have, for rows are plenty and 64 outputs common.
+pub(super) const fn most_vectors(lanes: usize) -> usize {
+    if lanes == 16 { MAX_VECTORS } else { 2 }
+}
 
 /// Rows that fill the registers beside `vectors` vectors of outputs.
 fn rows(isa: Isa, vectors: usize) -> usize {
@@ -124,7 +130,7 @@ impl FilterProduct<'_> {
     pub unsafe fn run(self, isa: Isa) {
         // The compiler brings the inputs of all rows into registers first: of 3 vectors, 8 rows would be
         // more than AVX-512 has.
-        let most = rows(isa, self.vectors).min(if self.vectors == 3 { 6 } else { MAX_ROWS });
+        let most = rows(isa, self.vectors).min([8, 8, 8, 6, 4][self.vectors]);
         let mut first = 0;
         for (pieces, rows) in cut(self.entries.len(), most) {
             let range = first..first + pieces * rows;
@@ -155,7 +161,7 @@ impl<T: RegisterTile, const NZ: usize, const N: usize> Kernel for Shaped<T, NZ, 
     unsafe fn run<S: Simd>(self) {
         // Shapes that the instruction set does not use are not compiled.
         let (rows, columns) = S::REGISTER_TILE;
-        if NZ <= columns && NZ * N <= rows * columns {
+        if NZ <= most_vectors(S::LANES) && NZ * N <= rows * columns {
             // SAFETY: the caller's promise.
             unsafe { self.0.tile::<S, NZ, N>() }
         } else {
@@ -179,6 +185,7 @@ unsafe fn dispatch<T: RegisterTile>(isa: Isa, vectors: usize, rows: usize, args:
         1 => shapes!(1: 1 2 3 4 5 6 7 8),
         2 => shapes!(2: 1 2 3 4 5 6 7 8),
         3 => shapes!(3: 1 2 3 4 5 6 7 8),
+        4 => shapes!(4: 1 2 3 4 5 6 7 8),
         _ => unreachable!("at most {MAX_VECTORS} vectors"),
     }
 }
@@ -194,26 +201,32 @@ impl RegisterTile for Product<'_> {
             unsafe {
                 let mut sums = [[S::splat(0.0); NZ]; N];
                 let mut plane = self.weights;
-                for input in self.inputs {
-                    let part = input.channels * NZ * S::LANES;
-                    let x = tiles.map(|Tile { image, at, .. }| {
-                        let at = image as usize * input.image + at as usize + self.skip;
-                        input.at.wrapping_add(at)
-                    });
-                    for row in rows.clone() {
-                        let at = (row * self.part_cols + cols.start) * part;
-                        let mut weights = plane.wrapping_add(at);
-                        let x = x.map(|x| x.wrapping_add((row - rows.start) * self.row_pitch));
-                        for col in 0..cols.len() {
-                            for channel in 0..input.channels {
-                                let x = x.map(|x| x.add(col * PLANE + channel));
-                                multiply_add(&mut sums, x, weights, S::LANES);
-                                S::prefetch(weights.wrapping_add(self.ahead));
-                                weights = weights.add(NZ * S::LANES);
+                // Where the tiles lie from a plane's first position does not change within a source:
+                // one address moves, not one of each tile.
+                for inputs in self.inputs.chunk_by(|a, b| a.image == b.image) {
+                    let image = inputs[0].image;
+                    let x = tiles.map(|tile| tile.image as usize * image + tile.at as usize);
+                    for input in inputs {
+                        let part = input.channels * NZ * S::LANES;
+                        let mut from = input.at.wrapping_add(self.skip);
+                        for row in rows.clone() {
+                            let at = (row * self.part_cols + cols.start) * part;
+                            let mut weights = plane.wrapping_add(at);
+                            let mut pixel = from;
+                            for _ in cols.clone() {
+                                for channel in 0..input.channels {
+                                    let channel = pixel.wrapping_add(channel);
+                                    let x = x.map(|x| channel.wrapping_add(x));
+                                    multiply_add(&mut sums, x, weights, S::LANES);
+                                    S::prefetch(weights.wrapping_add(self.ahead));
+                                    weights = weights.add(NZ * S::LANES);
+                                }
+                                pixel = pixel.wrapping_add(PLANE);
                             }
+                            from = from.wrapping_add(self.row_pitch);
                         }
+                        plane = plane.wrapping_add(self.all_parts * part);
                     }
-                    plane = plane.wrapping_add(self.all_parts * part);
                 }
                 let sums = leave_registers(&sums);
                 for (sums, &offset) in sums.assume_init_ref().iter().zip(out_tile) {

@@ -167,3 +167,143 @@ impl Group {
         self.parts.iter().any(|parts| parts.is_empty())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    /// Of every tile, by image, row and column: the parts by which it reaches an input, and the pixel
+    /// where the first of them lies.
+    type Found = HashMap<u32, ([Range<usize>; 2], u32)>;
+
+    /// Says of each axis which pixel a tile reads by a part, if any: what `Axis` is for, anew.
+    fn expected(
+        reaching: &Reaching,
+        size: [usize; 2],
+        pixel: impl Fn(usize, usize, usize) -> Option<usize>,
+    ) -> Found {
+        let along = |axis: usize, tile: usize| {
+            let pixels = (0..reaching.parts[axis]).map(|part| pixel(axis, tile, part));
+            let inside: Vec<(usize, usize)> = pixels
+                .enumerate()
+                .filter_map(|(part, pixel)| Some((part, pixel?)))
+                .filter(|&(_, pixel)| pixel < size[axis])
+                .collect();
+            let (first, last) = (inside.first().copied(), inside.last().copied());
+            first
+                .zip(last)
+                .map(|((first, pixel), (last, _))| (first..last + 1, pixel))
+        };
+        let mut found = Found::new();
+        for image in 0..reaching.strip[0] {
+            for [row, col] in grid(reaching.tiles[0], reaching.tiles[1]) {
+                let number = (image * reaching.tiles[0] + row) * reaching.tiles[1] + col;
+                if let Some(((rows, y), (cols, x))) = along(0, row).zip(along(1, col)) {
+                    found.insert(
+                        offset(number),
+                        ([rows, cols], offset((y * size[1] + x) * PLANE)),
+                    );
+                }
+            }
+        }
+        found
+    }
+
+    fn found(reach: &Reach, images: usize) -> Found {
+        let mut found = Found::new();
+        let mut listed = 0;
+        for group in &reach.groups {
+            let tiles = &reach.tile_at[group.first..][..group.per_unit * images];
+            listed += tiles.len();
+            for tile in tiles.iter().filter(|_| !group.is_empty()) {
+                let before = found.insert(tile.number, (group.parts.clone(), tile.at));
+                assert!(before.is_none(), "a tile is in one group");
+            }
+        }
+        assert_eq!(listed, reach.tile_at.len(), "groups hold all tiles");
+        found
+    }
+
+    #[test]
+    fn tiles_reach_what_a_filter_with_a_stride_meets() {
+        let cases: [(usize, usize, usize); 6] = [
+            (1, 1, 5),
+            (3, 1, 6),
+            (5, 2, 11),
+            (7, 3, 11),
+            (1, 3, 7),
+            (7, 2, 3),
+        ];
+        for (taps, stride, input) in cases {
+            let outputs = input.div_ceil(stride);
+            for size in 1..=input {
+                // Rows as given, columns of a filter of 3 taps that keeps the size.
+                let axes = [Axis::plain(outputs, taps, stride), Axis::plain(input, 3, 1)];
+                let reaching = Reaching {
+                    axes: &axes,
+                    tiles: [outputs, input],
+                    parts: [taps, 3],
+                    first: [0, 0],
+                    strip: [2, outputs],
+                };
+                let pixel = |axis: usize, tile: usize, tap: usize| {
+                    let (taps, stride) = [(taps, stride), (3, 1)][axis];
+                    (tile * stride + tap).checked_sub(taps / 2)
+                };
+                let sizes = [size, input.min(size + 1)];
+                let reach = reaching.plain(sizes);
+                let expected = expected(&reaching, sizes, pixel);
+                assert_eq!(
+                    found(&reach, 2),
+                    expected,
+                    "{taps} taps, stride {stride}, {size} of {input}"
+                );
+                assert_eq!(
+                    reach.tile_at.len(),
+                    2 * outputs * input,
+                    "every tile is listed"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_reach_the_outputs_that_read_a_pixel() {
+        let cases: [(usize, usize, usize); 5] =
+            [(3, 2, 9), (7, 3, 11), (5, 2, 4), (1, 3, 7), (7, 2, 2)];
+        for (taps, stride, input) in cases {
+            let outputs = input.div_ceil(stride);
+            let axis = Axis::gather(input, taps, stride);
+            for phase in 0..stride.min(input) {
+                let parts: Vec<(usize, usize)> = axis.phase(phase, taps).collect();
+                let tiles = (input - phase).div_ceil(stride);
+                let axes = [axis, Axis::plain(1, 1, 1)];
+                let reaching = Reaching {
+                    axes: &axes,
+                    tiles: [tiles, 1],
+                    parts: [parts.len(), 1],
+                    first: [parts.first().map_or(0, |part| part.0), 0],
+                    strip: [1, tiles],
+                };
+                // Output o reads pixel p by tap t where o stride + t is p + taps / 2.
+                let pixel = |axis: usize, tile: usize, part: usize| {
+                    if axis == 1 {
+                        return Some(0);
+                    }
+                    let ahead = (phase + tile * stride + taps / 2).checked_sub(parts[part].1)?;
+                    assert_eq!(ahead % stride, 0, "a tap of the phase");
+                    Some(ahead / stride)
+                };
+                let expected = expected(&reaching, [outputs, 1], pixel);
+                let reach = reaching.plain([outputs, 1]);
+                assert_eq!(
+                    found(&reach, 1),
+                    expected,
+                    "{taps} taps, stride {stride}, phase {phase}"
+                );
+            }
+        }
+    }
+}

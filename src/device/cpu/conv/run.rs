@@ -107,6 +107,8 @@ impl Pass {
                         y: self.first_input_row(strip) + (row * y.pixels) as isize,
                         x: -(x.before as isize),
                         step: x.pixels,
+                        row_step: y.pixels,
+                        ahead: plane_len(source),
                         n: used_cols,
                         v: v[(image * rows + row) * cols * PLANE..].as_mut_ptr(),
                         point_pitch: self.point_pitch,

@@ -22,6 +22,10 @@ pub(super) struct InputRow {
     pub x: isize,
     /// Input columns from a position to the next.
     pub step: usize,
+    /// Input rows from a row of positions to the next, all of which the caller goes through.
+    pub row_step: usize,
+    /// Floats from an input to that of the plane that is read next, which is asked for ahead of time.
+    pub ahead: usize,
     /// Positions.
     pub n: usize,
     /// `[point][..][position][8]`: the row's first position.
@@ -135,6 +139,7 @@ impl ByPoints for InputRow {
             let left = self.x + (first * self.step) as isize;
             let right = left + ((halves - 1) * self.step + AX) as isize;
             let v = self.v.wrapping_add(first * PLANE);
+            self.prefetch::<S>([AY, AX], left, halves * self.step);
             // SAFETY: all inputs are inside of the image, or checked one by one.
             unsafe {
                 if rows_inside && left >= 0 && right <= self.w as isize {
@@ -148,6 +153,20 @@ impl ByPoints for InputRow {
 }
 
 impl InputRow {
+    /// Asks for the inputs of the next plane that no position before asked for: `n` columns of the last
+    /// rows.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, [rows, cols]: [usize; 2], left: isize, n: usize) {
+        let column = left + (cols - self.step) as isize;
+        for row in 0..self.row_step {
+            let row = self.y + (rows - self.row_step + row) as isize;
+            let at = (row * self.w as isize + column) * PLANE as isize + self.ahead as isize;
+            for line in (0..n).step_by(2) {
+                S::prefetch(self.plane.wrapping_offset(at + (line * PLANE) as isize));
+            }
+        }
+    }
+
     /// Transforms `halves` positions whose inputs begin at column `left`.
     ///
     /// # Safety
@@ -183,7 +202,11 @@ impl InputRow {
             let mut point = v;
             for y in 0..AY {
                 for d in transform::input(grid.row(y)) {
-                    d.store_halves(point, PLANE, halves);
+                    if halves == S::HALVES {
+                        d.store(point); // positions are neighbours
+                    } else {
+                        d.store_halves(point, PLANE, halves);
+                    }
                     point = point.wrapping_add(self.point_pitch);
                 }
             }
