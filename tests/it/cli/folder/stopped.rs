@@ -70,6 +70,16 @@ fn a_stopped_import_leaves_nothing() {
 fn what_a_killed_import_leaves_is_removed_by_the_next() {
     let folder = slow_pictures();
     let mut killed = begun(folder.path(), &["folder", "fruit"]);
+    // A folder is known to be abandoned by the lock of its test file.
+    let is_locked = || {
+        let names = entries(folder.path());
+        let mut unfinished = names.iter().filter(|name| name.starts_with(".out."));
+        unfinished.any(|name| folder.path().join(name).join("test_batch.bin").exists())
+    };
+    while !is_locked() {
+        assert!(killed.try_wait().unwrap().is_none(), "the import ended");
+        sleep(Duration::from_millis(5));
+    }
     let left = |n: usize| {
         let names = entries(folder.path());
         let unfinished = names.iter().filter(|name| name.starts_with(".out."));
