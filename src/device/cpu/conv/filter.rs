@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use super::axis::{Axis, grid};
 use super::blocks::Plane;
 use super::outputs::Outputs;
 use super::pack::{MAX_LANES, MAX_TAPS, unpack};
@@ -348,7 +349,7 @@ impl FilterPass {
         let rows = y.tiles_inside(tap[0], class.tiles[0], source.h);
         let cols = x.tiles_inside(tap[1], class.tiles[1], source.w);
         // Without tiles nothing is read.
-        let pixel = |axis: &super::axis::Axis, first: usize, tap: usize| {
+        let pixel = |axis: &Axis, first: usize, tap: usize| {
             (first * axis.step + tap).saturating_sub(axis.before)
         };
         let [row, col] = [pixel(y, rows.start, tap[0]), pixel(x, cols.start, tap[1])];
@@ -401,7 +402,7 @@ fn entries(pass: &Pass, block: usize) -> Vec<u32> {
     let mut list = Vec::new();
     for (i, plane) in planes.enumerate() {
         let at = u32::try_from(i * pass.plane_pitch).expect("a block has fewer than 2^32 floats");
-        for [row, col] in super::axis::grid(class.grid[0], class.grid[1]) {
+        for [row, col] in grid(class.grid[0], class.grid[1]) {
             let part = (row * pass.positions[1] + col) * PLANE;
             list.extend((0..plane.channels as u32).map(|c| at + part as u32 + c));
         }

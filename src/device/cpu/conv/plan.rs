@@ -1,6 +1,8 @@
 //! Plans a pass of a layer: transforms or plain sums, and the geometry, strips, blocks and tables
 //! of offsets that follow from them.
 
+use std::ops::Range;
+
 use super::axis::{Axis, grid};
 use super::blocks::{self, MAX_PLANES, Plane};
 use super::pass::{Block, Class, Pass};
@@ -108,7 +110,7 @@ impl Pass {
             size(a) == size(b)
         });
         let reaches = &self.classes[0].reaches;
-        let block = |(i, planes): (usize, std::ops::Range<usize>)| {
+        let block = |(i, planes): (usize, Range<usize>)| {
             let size = size(&self.planes[planes.start]);
             let known = reaches.iter().position(|reach| reach.size == size);
             let whole = i == 0 && self.transform.is_some();

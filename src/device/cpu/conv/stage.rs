@@ -22,7 +22,7 @@ pub(super) struct InputRow {
     pub x: isize,
     /// Input columns from a position to the next.
     pub step: usize,
-    /// Input rows from a row of positions to the next, all of which the caller goes through.
+    /// Input rows from a row of positions to the next.
     pub row_step: usize,
     /// Floats from an input to that of the plane that is read next, which is asked for ahead of time.
     pub ahead: usize,
