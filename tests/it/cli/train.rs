@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::{data_folder, file, json, text};
+use super::{data_folder, file, json, program, run, text};
 
 const ARCHITECTURE: &str = r#"{"space":"conv","layers":[
     {"filter":[3,3],"filters":8,"stride":[2,2],"inputs":[0]},
@@ -140,5 +140,33 @@ fn the_seed_decides_and_the_test_records_stay_unread() {
     let other = train(&["--seed", "1"]);
     for key in ["train_loss", "validation_loss", "validation_accuracy"] {
         assert_eq!(first["epochs"][0][key], other["epochs"][0][key], "{key}");
+    }
+}
+
+/// Twice `-v` tells times by step, three times by layer too.
+#[test]
+fn more_words_tell_where_the_time_goes() {
+    let data = data_folder(100, 20);
+    let folder = data.path();
+    let arch = file(folder, "arch.json", ARCHITECTURE);
+    let said = |flag: &str| {
+        let mut command = program();
+        command.args([flag, "train", "--arch", &arch, "--data", &text(folder)]);
+        let ended = run(command.args(["--epochs", "1", "--batch", "16", "--device", "cpu"]));
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        ended.stderr
+    };
+    let (steps, layers) = (said("-vv"), said("-vvv"));
+    assert!(steps.contains("conv_fwd  "), "{steps}");
+    assert!(!steps.contains("conv_fwd layer"), "{steps}");
+    for layer in [1, 2] {
+        assert!(
+            layers.contains(&format!("conv_fwd layer {layer} y ")),
+            "{layers}"
+        );
+        assert!(
+            layers.contains(&format!("batchnorm_fwd layer {layer} output ")),
+            "{layers}"
+        );
     }
 }
